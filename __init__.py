@@ -1,0 +1,36 @@
+"""m2m: a neural music synthesiser. A score goes in, music comes out, and every stage between is a plugin.
+
+>>> import m2m
+>>> m2m.__version__.count(".")
+2
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# The Python API, name -> module that holds it. Looked up on first use, so that `import m2m` and the command stay light.
+_API: dict[str, str] = {
+    "M2MError": "m2m.core.errors",
+    "Pipeline": "m2m.core.pipeline",
+    "Rendering": "m2m.core.pipeline",
+    "Score": "m2m.core.score",
+    "Timbre": "m2m.core.timbre",
+    "TimbreSpace": "m2m.core.timbre",
+    "read_score": "m2m.core.score",
+    "render": "m2m.core.pipeline",
+}
+
+__all__ = ["__version__", *_API]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _API:
+        raise AttributeError(f"module 'm2m' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_API[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,482 @@
+"""The `m2m` command. Thin: a command reads its arguments, imports what it needs, calls it; so `--help` is instant.
+
+Standard output carries results only; notes, progress and errors go to standard error. A failure that its reader can
+mend is one line and exit code 1, wrong usage is 2, Ctrl-C is 130. M2M_DEBUG=1 shows tracebacks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from m2m import __version__
+from m2m.core import progress
+from m2m.core.errors import M2MError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_verbose = False
+
+
+def talk(command: Command) -> Command:
+    """Give a command `-q` and `-v`; the group has them too, so they may stand before or after the command's name."""
+
+    def set_quiet(_: click.Context, __: click.Parameter, on: bool) -> None:
+        progress.quiet |= on
+
+    def set_verbose(_: click.Context, __: click.Parameter, on: bool) -> None:
+        global _verbose
+        _verbose |= on
+
+    flag: dict[str, Any] = {"is_flag": True, "expose_value": False}
+    command = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(command)
+    return click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(command)
+
+
+def note(text: str, verbose: bool = False) -> None:
+    """A line on standard error, unless --quiet; with `verbose` only under --verbose."""
+    if _verbose or not verbose:
+        progress.say(text)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--plugins",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Your plugins.toml: defaults, options, components switched off.  [default: M2M_PLUGINS, else ./plugins.toml]",
+)
+@talk
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli(plugins: Path | None) -> None:
+    """Render scores as music with neural networks; every stage is a plugin."""
+    if plugins is not None:
+        os.environ["M2M_PLUGINS"] = str(plugins.absolute())  # worker processes read it too
+
+
+@cli.group()
+def plugins() -> None:
+    """List the installed components and look into one."""
+
+
+def _kind(help: str) -> Callable[[Command], Command]:
+    return click.option("--kind", type=click.Choice(["encoder", "conditioner", "vocoder"]), help=help)
+
+
+@plugins.command("list")
+@_kind("Only this kind.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+@talk
+def list_plugins(kind: str | None, as_json: bool) -> None:
+    """List encoders, conditioners and vocoders, importing none of them."""
+    from m2m.core import registry
+
+    found = registry.components(kind)
+    if as_json:
+        _print_json([vars(component) for component in found])
+        return
+    defaults = {(k, registry.default(k)) for k in registry.KINDS}
+    rows = [("KIND", "NAME", "STATUS", "PACKAGE", "SUMMARY")]
+    for c in found:
+        star = "*" if (c.kind, c.name) in defaults else ""
+        rows.append((c.kind, c.name + star, c.status, f"{c.distribution} {c.version}", c.note or c.summary))
+    _print_table(rows)
+    note("* is the default; `m2m plugins info NAME` shows options")
+
+
+@plugins.command("info")
+@click.argument("name")
+@_kind("Needed where two kinds share the name.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+@talk
+def plugin_info(name: str, kind: str | None, as_json: bool) -> None:
+    """Show one component and its options; loads it."""
+    from m2m.core import registry
+    from m2m.core.options import describe
+
+    component = registry.find(kind, name)
+    loaded = registry.load(component.kind, name)
+    options = describe(loaded.Options)
+    if as_json:
+        _print_json(vars(component) | {"api_version": loaded.API_VERSION, "options": [vars(o) for o in options]})
+        return
+    click.echo(f"{component}: {component.summary}")
+    click.echo(f"{component.target}, API version {loaded.API_VERSION}  {component.url}".rstrip())
+    click.echo("\nOptions:" if options else "\nIt has no options.")
+    _print_table(
+        [(f"  {o.name}", o.type, "required" if o.required else f"= {o.default}", o.description) for o in options]
+    )
+
+
+def _pairs(what: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+    """A click callback that turns repeated KEY=VALUE into a dictionary."""
+
+    def split(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+        for pair in given:
+            if "=" not in pair:
+                raise click.BadParameter(f"{pair!r} came, {what} was wanted.")
+        return dict(pair.split("=", 1) for pair in given)
+
+    return split
+
+
+@cli.command()
+@click.argument("scores", nargs=-1, required=True, metavar="SCORE.mid...")
+@click.option(
+    "-o",
+    "--output",
+    default="{stem}.wav",
+    show_default=True,
+    metavar="FILE",
+    help="A file (.wav, .flac, .ogg, .mp3), a template of {stem}, {timbre}, {vocoder}, {conditioner} and {seed}, or - for "
+    "standard output.",
+)
+@click.option(
+    "--timbre",
+    help="A name ('trumpet'), a mixture ('trumpet:0.7,church-organ:0.3') or a path in seconds "
+    "('0:grand-piano,30:vibraphone').  [default: each track's own program]",
+)
+@click.option(
+    "--map",
+    "programs",
+    multiple=True,
+    callback=_pairs("PROGRAM=TIMBRE"),
+    metavar="PROGRAM=TIMBRE",
+    help="The timbre of all tracks of a General MIDI program, 0 to 127.",
+)
+@click.option("--vocoder", metavar="NAME", help="Mel to audio, see `m2m plugins list`.")
+@click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
+@click.option("--encoder", metavar="NAME", help="Likewise.")
+@click.option("--model", metavar="FOLDER", help="A trained model of yours.")
+@click.option(
+    "--vocoder-opt",
+    "vocoder_options",
+    multiple=True,
+    callback=_pairs("NAME=VALUE"),
+    metavar="NAME=VALUE",
+    help="An option of the vocoder, see `m2m plugins info`.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same seed, same samples."
+)
+@click.option("--gain", default=9.0, show_default=True, type=click.FloatRange(-60, 60), help="Decibels.")
+@click.option(
+    "--clip-mode",
+    default="rescale",
+    show_default=True,
+    type=click.Choice(["rescale", "clamp", "none"]),
+    help="What to do with peaks over full scale.",
+)
+@click.option(
+    "--sample-format",
+    type=click.Choice(["pcm16", "pcm24", "pcm32", "float"]),
+    help="Of WAV and FLAC.  [default: pcm16]",
+)
+@click.option("--stems", is_flag=True, help="Write every track by itself as well.")
+@click.option("--sidecar", is_flag=True, help="Write the provenance to a .json beside the audio as well.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto.")
+@click.option("-j", "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Scores at once.")
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing files.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of what was rendered, on standard output.")
+@talk
+def render(
+    scores: tuple[str, ...], output: str, vocoder_options: dict[str, str], programs: dict[str, str], **chosen: Any
+) -> None:
+    """Render MIDI files as audio."""
+    from m2m.core import batch, registry
+
+    for program in programs:
+        if not (program.isascii() and program.isdecimal() and int(program) < 128):
+            raise click.BadParameter(f"{program!r} is no General MIDI program, 0 to 127.", param_hint="--map")
+    if chosen["as_json"] and output == "-":
+        raise click.UsageError("--json and -o - both want standard output; write the audio to a file.")
+    take = chosen.pop
+    components = {name: take(name) for name in ("model", "encoder", "conditioner", "vocoder", "device")}
+    mixing = {name: take(name) for name in ("timbre", "seed", "gain", "clip_mode", "stems")}
+    names = {
+        "timbre": mixing["timbre"] or "own",
+        "vocoder": components["vocoder"] or registry.default("vocoder"),
+        "conditioner": components["conditioner"] or registry.default("conditioner"),
+        "seed": str(mixing["seed"]),
+    }
+    numbers = tuple((int(program), text) for program, text in programs.items())
+    jobs = [
+        batch.Job(
+            score=Path(score),
+            out=batch.output_path(output, Path(score), names),
+            components=(*components.items(), ("vocoder_options", tuple(vocoder_options.items()))),
+            mixing=(*mixing.items(), ("programs", numbers)),
+            **{name: chosen[name] for name in ("sample_format", "sidecar", "overwrite")},
+        )
+        for score in scores
+    ]
+    batch.check_outputs(jobs)
+    outcomes = []
+    for outcome in batch.run(jobs, chosen["jobs"]):
+        outcomes.append(outcome)
+        if outcome.error:
+            click.echo(f"m2m: error: {outcome.error}", err=True)
+            continue
+        for text in (*(omission["text"] for omission in outcome.omissions), *outcome.notices):
+            note(f"{outcome.score}: {text}")
+        note(f"{outcome.score} -> {', '.join(outcome.outputs)} ({outcome.seconds:.1f} s)")
+    if chosen["as_json"]:
+        _print_json([vars(outcome) for outcome in outcomes])
+    if any(outcome.error for outcome in outcomes):
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where to write the second rendering.  [default: it is only compared]",
+)
+@click.option("--score", type=click.Path(path_type=Path), help="The score, if it has moved.")
+@click.option("--device", help="Another device than the file was rendered on.")
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite an existing file.")
+@talk
+def rerender(file: Path, output: Path | None, score: Path | None, device: str | None, overwrite: bool) -> None:
+    """Render a file of m2m's again from its tags, and say whether it is the same; the exit code is 1 if not."""
+    from m2m.core.rerender import rerender as again
+
+    result = again(file, score, device)
+    if output is not None:
+        result.rendering.save(output, overwrite=overwrite)
+    for change in result.changes:
+        note(change)
+    click.echo("the same samples" if result.same else "different samples")
+    if not result.same:
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
+@click.option("--model", metavar="FOLDER", help="A trained model of yours.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+@talk
+def timbres(conditioner: str | None, model: str | None, as_json: bool) -> None:
+    """List the instruments of a model's timbre space, and the General MIDI programs that each speaks for."""
+    from m2m.core import registry
+    from m2m.core.checkpoint import find_model
+    from m2m.core.mel2mel import load_mel2mel
+    from m2m.core.pipeline import timbre_space
+
+    wanted = conditioner if conditioner or model else registry.default("conditioner")
+    folder = find_model("mel2mel", model, {"conditioner": wanted})
+    space = timbre_space(load_mel2mel(folder)[0])
+    speaks: dict[str, list[int]] = {name: [] for name in space.instruments}
+    for program in range(128):
+        speaks[space.for_program(program)].append(program)
+    plane = space.plane().round(3).tolist()
+    rows = [
+        {"name": name, "program": program, "plane": at, "point": point, "programs": speaks[name]}
+        for (name, program), at, point in zip(space.instruments.items(), plane, space.points.tolist(), strict=True)
+    ]
+    if as_json:
+        _print_json({"model": folder.name, "timbres": rows})
+        return
+    table = [("NAME", "PROGRAM", "ON THE MAP", "SPEAKS FOR PROGRAMS")]
+    for row in rows:
+        x, y = row["plane"]
+        table.append((row["name"], str(row["program"]), f"{x:6.2f} {y:6.2f}", _ranges(row["programs"])))
+    _print_table(table)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[0, 1, 2, 5] as '0-2 5'."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
+@talk
+def doctor(as_json: bool) -> None:
+    """Say what is installed, what is missing, and the command that would mend it."""
+    from m2m.core.doctor import examine
+
+    findings = list(examine())
+    if as_json:
+        _print_json([vars(finding) for finding in findings])
+        return
+    _print_table([(f.status, f.topic, f.text + (f"  ->  {f.cure}" if f.cure else "")) for f in findings])
+
+
+@cli.group()
+def dataset() -> None:
+    """Make training data."""
+
+
+@dataset.command("build")
+@click.argument("midi_dir", type=click.Path(path_type=Path))
+@click.option("--soundfont", required=True, type=click.Path(path_type=Path), help="A .sf2 or .sf3 file.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the data set; an unfinished one is continued.",
+)
+@click.option(
+    "--split",
+    type=click.Path(path_type=Path),
+    help="JSON lists 'train', 'validation', 'test'.  [default: by a hash of each file's name]",
+)
+@click.option("--programs", help="General MIDI programs, '0,4,11', or 'all'.  [default: the reference's ten]")
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    callback=_pairs("NAME=VALUE"),
+    metavar="NAME=VALUE",
+    help="A field of the config, such as seconds=60.",
+)
+@click.option("-j", "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
+@talk
+def build_dataset(
+    midi_dir: Path,
+    soundfont: Path,
+    output: Path,
+    split: Path | None,
+    programs: str | None,
+    values: dict[str, str],
+    jobs: int,
+) -> None:
+    """Render a directory of MIDI files through a SoundFont: notes, audio and mels of every instrument."""
+    from m2m.training.config import load_run
+    from m2m.training.dataset import DatasetConfig, build
+
+    chosen: dict[str, object] = dict(values)
+    if programs:
+        chosen["programs"] = list(range(128)) if programs == "all" else programs.split(",")
+    failed = build(midi_dir, soundfont, output, load_run(DatasetConfig, None, chosen), split, jobs)
+    for message in failed:
+        click.echo(f"m2m: error: {message}", err=True)
+    click.echo(output)
+    if failed:
+        raise SystemExit(1)
+
+
+@cli.group()
+def train() -> None:
+    """Train a model."""
+
+
+@train.command("mel2mel")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The folder of the run.  [default: runs/mel2mel-CONDITIONER]",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A YAML or TOML file (or the run.json of an earlier run)."
+)
+@click.option("--conditioner", metavar="NAME", help="film, concat, or one that you have installed.")
+@click.option("--encoder", metavar="NAME", help="onsets-frames-decay, onsets-frames, or one that you have installed.")
+@click.option("--loss", type=click.Choice(["abs", "log-abs", "tanh-log-abs"]), help="What is minimised.")
+@click.option("--steps", type=click.IntRange(1), help="How long; with --resume, a run can be made longer or shorter.")
+@click.option("--device", help="cpu or cuda.")
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    callback=_pairs("NAME=VALUE"),
+    metavar="NAME=VALUE",
+    help="Any field of the config, such as loop.batch_size=32.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run in the output folder; its config stays, but for what is given here.",
+)
+@talk
+def train_mel2mel(
+    data: Path, output: Path | None, config: Path | None, values: dict[str, str], resume: bool, **named: Any
+) -> None:
+    """Train Mel2Mel on a data set."""
+    from m2m.training.config import load_run
+    from m2m.training.loop import RUN
+    from m2m.training.mel2mel import Mel2MelRun
+    from m2m.training.mel2mel import train as run_training
+
+    places = {
+        "conditioner": "model.conditioner",
+        "encoder": "model.encoder",
+        "loss": "loss",
+        "steps": "loop.steps",
+        "device": "loop.device",
+    }
+    chosen: dict[str, object] = {places[name]: value for name, value in named.items() if value is not None}
+    if resume and config is None and output is not None:
+        config = output / RUN
+    run = load_run(Mel2MelRun, config, chosen | dict(values))
+    folder = output or Path("runs") / f"mel2mel-{run.model.conditioner}"
+    figures = run_training(run, data, folder, resume)
+    _print_json({"run": str(folder), "validation": figures})
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def main() -> None:
+    """Run the command line; every failure is one line and an exit code."""
+    interrupted = [130]  # 128 + SIGINT
+
+    def terminate(*_: object) -> None:
+        interrupted[0] = 128 + signal.SIGTERM
+        raise KeyboardInterrupt  # as Ctrl-C does, so that temporary files go and worker processes end
+
+    signal.signal(signal.SIGTERM, terminate)
+    # GNU OpenMP's threads wait for each other in a loop of 300,000 spins, in which a busy machine loses nearly all its time
+    # (seen: 37x real time became 1.1x); a thirtieth of that costs an idle machine nothing.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    try:
+        code = cli.main(prog_name="m2m", standalone_mode=False)
+        sys.stdout.flush()  # here, where a closed pipe can still be told from a success
+    except click.ClickException as error:  # wrong usage: click shows it with the command's synopsis
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = interrupted[0]
+    except BrokenPipeError:  # the reader has had enough: nothing is left to say, nor to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        code = _report(error)
+    sys.exit(code or 0)
+
+
+def _report(error: Exception) -> int:
+    """One line on standard error; the traceback goes before it under M2M_DEBUG=1."""
+    if os.environ.get("M2M_DEBUG", "0") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, M2MError):
+        click.echo(f"m2m: error: {error}", err=True)
+    else:
+        hint = "this is a bug in m2m, M2M_DEBUG=1 shows where"
+        click.echo(f"m2m: error: {type(error).__name__}: {' '.join(str(error).split())} ({hint})", err=True)
+    return 1

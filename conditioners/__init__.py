@@ -1,0 +1,1 @@
+"""(features, timbre) -> features. Each conditioner is reached by its registered name only."""

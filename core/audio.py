@@ -1,0 +1,154 @@
+"""Audio files and samples: reading, writing with provenance, peaks, µ-law."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from m2m.core.errors import M2MError
+from m2m.core.files import atomic_path
+
+ClipMode = Literal["rescale", "clamp", "none"]
+SampleFormat = Literal["pcm16", "pcm24", "pcm32", "float"]
+
+_CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
+_SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
+_BLOCK = 1 << 16  # samples handed to the encoder at once: libsndfile's Ogg encoder overflows its stack on minutes
+
+
+def check_format(suffix: str, sample_format: SampleFormat | None) -> None:
+    """Raise M2MError unless files of this suffix can be written, in this sample format if one is given."""
+    container = _CONTAINERS.get(suffix.lower())
+    if container is None or container not in soundfile.available_formats():
+        raise M2MError(
+            f"cannot write {suffix or 'a file without an extension'!r}: give one of {', '.join(_CONTAINERS)}."
+        )
+    if sample_format is not None and not soundfile.check_format(container, _SUBTYPES[sample_format]):
+        fits = [name for name in get_args(SampleFormat) if soundfile.check_format(container, _SUBTYPES[name])]
+        cure = f"use {' or '.join(fits)}" if fits else "leave the format out"
+        raise M2MError(f"{suffix} files cannot hold {sample_format} samples; {cure}.")
+
+
+def tame(wave: NDArray[np.float32], mode: ClipMode) -> tuple[NDArray[np.float32], str]:
+    """Bring peaks beyond full scale under it. Returns the wave and a sentence on what was done, empty if nothing was.
+
+    rescale: the whole wave is made softer, keeping its shape; clamp: what is beyond is cut off; none: nothing is done, which
+    only float files can hold.
+
+    >>> tame(np.array([0.5, -2.0], np.float32), "rescale")[0].tolist()
+    [0.25, -1.0]
+    """
+    peak = float(np.abs(wave).max(initial=0.0))
+    if peak <= 1.0 or mode == "none":
+        return wave, ""
+    decibels = 20 * np.log10(peak)
+    if mode == "rescale":
+        return wave / np.float32(
+            peak
+        ), f"peaks were {decibels:.1f} dB over full scale: the whole was made softer by that much"
+    over = int((np.abs(wave) > 1.0).sum())
+    return wave.clip(-1.0, 1.0), f"peaks were {decibels:.1f} dB over full scale: {over:,} samples were clamped"
+
+
+def write_audio(
+    path: Path,
+    wave: NDArray[np.float32],
+    sample_rate: int,
+    *,
+    tags: dict[str, Any],
+    sample_format: SampleFormat | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write mono audio, whole or not at all; the type follows the extension, `tags` go into the comment as JSON.
+
+    wave: (samples,) float32. sample_format: None is pcm16 for WAV and FLAC, the codec's own for OGG and MP3.
+    Raises M2MError if the file exists and `overwrite` is False, if the format is unknown, if integer samples would clip, or
+    if the disk is full.
+    """
+    check_format(path.suffix, sample_format)
+    if path.exists() and not overwrite:
+        raise M2MError(f"{path} exists; overwrite it with -y, or choose another name with -o.")
+    with atomic_path(path) as temporary:
+        _encode(temporary, path.suffix, wave, sample_rate, tags, sample_format)
+
+
+def wav_bytes(
+    wave: NDArray[np.float32], sample_rate: int, *, tags: dict[str, Any], sample_format: SampleFormat | None = None
+) -> bytes:
+    """The same as `write_audio`, as a WAV file in memory."""
+    buffer = io.BytesIO()
+    _encode(buffer, ".wav", wave, sample_rate, tags, sample_format)
+    return buffer.getvalue()
+
+
+def _encode(
+    target: Path | io.BytesIO,
+    suffix: str,
+    wave: NDArray[np.float32],
+    sample_rate: int,
+    tags: dict[str, Any],
+    sample_format: SampleFormat | None,
+) -> None:
+    container = _CONTAINERS[suffix.lower()]
+    subtype = _SUBTYPES[sample_format] if sample_format else soundfile.default_subtype(container)
+    if subtype != "FLOAT" and np.abs(wave).max(initial=0.0) > 1.0:
+        raise M2MError(
+            "samples beyond full scale would be clipped: write float samples, or let --clip-mode rescale or clamp them."
+        )
+    try:
+        with soundfile.SoundFile(target, "w", sample_rate, 1, subtype, format=container) as file:
+            file.software = f"m2m {tags.get('m2m', '')}".strip()
+            file.comment = json.dumps(tags, separators=(",", ":"))
+            for start in range(0, len(wave), _BLOCK):
+                file.write(wave[start : start + _BLOCK])
+    except soundfile.LibsndfileError as error:
+        raise M2MError(f"cannot write the audio: {error}") from error
+
+
+def read_tags(path: Path) -> dict[str, Any]:
+    """The provenance that `write_audio` left in a file. Raises M2MError if there is none."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            tags = json.loads(file.comment)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise M2MError(f"cannot read {path}: {error}") from error
+    except ValueError as error:
+        raise M2MError(
+            f"{path} carries no m2m tags: it was not rendered by m2m, or a program has stripped them."
+        ) from error
+    if not isinstance(tags, dict) or "m2m" not in tags:
+        raise M2MError(f"{path} carries tags of another program, not m2m's.")
+    return tags
+
+
+def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
+    """A file's samples, channels averaged: (samples,) float32, and its sample rate in Hz."""
+    try:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise M2MError(f"cannot read {path}: {error}") from error
+    return wave.mean(axis=1), int(rate)
+
+
+def mu_law_encode(wave: NDArray[np.floating[Any]], classes: int = 256) -> NDArray[np.int64]:
+    """µ-law companding to integer classes: -1..1 -> 0..classes - 1 (ITU-T G.711's curve, as in WaveNet, arXiv 1609.03499).
+
+    >>> mu_law_encode(np.array([-1.0, 0.0, 1.0])).tolist()
+    [0, 128, 255]
+    """
+    mu = classes - 1
+    companded = np.sign(wave) * np.log1p(mu * np.abs(np.clip(wave, -1.0, 1.0))) / np.log1p(mu)
+    return np.floor((companded + 1) / 2 * mu + 0.5).astype(np.int64)
+
+
+def mu_law_decode(codes: NDArray[np.integer[Any]], classes: int = 256) -> NDArray[np.float32]:
+    """The inverse of `mu_law_encode`, up to the quantisation."""
+    mu = classes - 1
+    companded = 2 * codes.astype(np.float64) / mu - 1
+    return (np.sign(companded) * np.expm1(np.abs(companded) * np.log1p(mu)) / mu).astype(np.float32)

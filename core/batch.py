@@ -1,0 +1,156 @@
+"""Render files to files: many at once if asked, each by itself, so that a bad one does not stop the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from m2m.core import audio, progress
+from m2m.core.errors import M2MError
+
+STDOUT = Path("-")
+FIELDS = ("stem", "timbre", "vocoder", "conditioner", "seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One score to render, and how; plain values, so that a worker process can be handed it.
+
+    components: `Pipeline`'s arguments, pairs in a tuple. mixing: those of `Pipeline.render`, likewise.
+    """
+
+    score: Path
+    out: Path
+    components: tuple[tuple[str, Any], ...]
+    mixing: tuple[tuple[str, Any], ...]
+    sample_format: audio.SampleFormat | None = None
+    sidecar: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: `error` is empty if it went well."""
+
+    score: str
+    outputs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    omissions: tuple[dict[str, Any], ...] = ()
+    notices: tuple[str, ...] = ()
+    error: str = ""
+
+
+def output_path(template: str, score: Path, names: dict[str, str]) -> Path:
+    """Fill in an output template: {stem} is the score's name without its extension, the others come from `names`.
+
+    >>> output_path("out/{stem}-{vocoder}.wav", Path("a/b.mid"), {"vocoder": "griffin-lim"}).as_posix()
+    'out/b-griffin-lim.wav'
+    """
+    values = {"stem": score.stem} | {key: re.sub(r"[^\w.+=-]+", "_", value) for key, value in names.items()}
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise M2MError(f"output {template!r}: there is no field {match[0]}; there are {{{'}, {'.join(FIELDS)}}}.")
+        return values[match[1]]
+
+    return Path(re.sub(r"\{(\w*)\}", value, template))
+
+
+def check_outputs(jobs: Sequence[Job]) -> None:
+    """Raise M2MError for what can be known to fail before anything is rendered."""
+    outs = [job.out for job in jobs]
+    if STDOUT in outs and (len(jobs) > 1 or jobs[0].sidecar or dict(jobs[0].mixing).get("stems")):
+        raise M2MError(
+            "standard output (-o -) takes one score's mix; for more, give a template such as -o '{stem}.wav'."
+        )
+    for out in outs:
+        if outs.count(out) > 1:
+            raise M2MError(f"several scores would be written to {out}; use {{stem}} in -o to keep them apart.")
+        if out != STDOUT:
+            audio.check_format(out.suffix, jobs[0].sample_format)
+
+
+def run(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+    """Render jobs, in their order, in this process or in several; what fails is an outcome with its `error`."""
+    if workers <= 1 or len(jobs) == 1:
+        yield from map(_attempt, jobs)
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    context = multiprocessing.get_context("spawn")  # a forked torch may hang in its thread pool
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+    try:
+        yield from pool.map(_attempt, jobs)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(threads: int) -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; the parent says what there is to say
+    torch.set_num_threads(threads)
+    progress.quiet = True
+
+
+@lru_cache(maxsize=1)
+def _pipeline(components: tuple[tuple[str, Any], ...]) -> Any:
+    from m2m.core.pipeline import Pipeline
+
+    arguments = dict(components)
+    return Pipeline(**arguments | {"vocoder_options": dict(arguments.get("vocoder_options", ()))})
+
+
+def _attempt(job: Job) -> Outcome:
+    try:
+        return _render(job)
+    except M2MError as error:
+        return Outcome(str(job.score), error=str(error))
+
+
+def _render(job: Job) -> Outcome:
+    if job.out != STDOUT and job.out.exists() and not job.overwrite:  # before the work, not after it
+        raise M2MError(f"{job.out} exists; overwrite it with -y, or choose another name with -o.")
+    arguments = dict(job.mixing)
+    rendering = _pipeline(job.components).render(
+        job.score, **arguments | {"programs": dict(arguments.get("programs", ()))}
+    )
+    if job.out == STDOUT:
+        wav = audio.wav_bytes(
+            rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
+        )
+        sys.stdout.buffer.write(wav)
+        outputs = ["-"]
+    else:
+        outputs = _save(job, rendering)
+    return Outcome(
+        score=str(job.score),
+        outputs=tuple(outputs),
+        seconds=rendering.seconds,
+        omissions=tuple({"kind": o.kind, "count": o.count, "text": o.text} for o in rendering.omissions),
+        notices=(rendering.notice,) if rendering.notice else (),
+    )
+
+
+def _save(job: Job, rendering: Any) -> list[str]:
+    try:
+        job.out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise M2MError(f"cannot make the folder {job.out.parent}: {error.strerror}.") from error
+    files = {job.out: rendering} | {
+        job.out.with_name(f"{job.out.stem}-{name}{job.out.suffix}"): replace(rendering, audio=stem)
+        for name, stem in rendering.stems.items()
+    }
+    for path, content in files.items():
+        content.save(path, sample_format=job.sample_format, overwrite=job.overwrite)
+    if job.sidecar:
+        files[rendering.save_provenance(job.out.with_suffix(".json"), overwrite=job.overwrite)] = rendering
+    return [str(path) for path in files]

@@ -1,0 +1,121 @@
+"""Mel2Mel, the acoustic model: piano roll and timbre in, log-mel out (Kim et al., arXiv 1811.00223, section 2).
+
+    roll -> linear -> conditioner(timbre) -> bidirectional LSTM -> conditioner(timbre) -> linear -> log-mel
+
+The LSTM is the only non-linearity and the only thing that looks along time; the conditioner (FiLM in the paper) is the only
+thing that knows the timbre, which is a learned vector per instrument. Where we differ from the paper: the roll may carry
+decays (`onsets-frames-decay`), and the ten instruments have ten dimensions by default, since two leave FiLM's scales and
+shifts only a plane to move in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from m2m.core import registry
+from m2m.core.checkpoint import load_weights, read_config
+from m2m.core.conditioner import TimbreConditioner
+from m2m.core.encoder import ScoreEncoder
+from m2m.core.instruments import REFERENCE
+from m2m.core.mel import MelSpec
+from m2m.core.score import NoteArray
+
+# Inference runs over windows, so that memory does not grow with the length of a score: WINDOW frames are kept of each,
+# CONTEXT on both sides are computed and thrown away. Training sees 512 frames from a zero state: the model knows no more.
+WINDOW, CONTEXT = 1024, 256  # frames: 8.2 s and 2 s at 125 frames/s
+WINDOWS_AT_ONCE = 8  # LSTM steps are bound by reading the weights; eight windows share each read
+
+
+class Mel2MelConfig(BaseModel):
+    """What a Mel2Mel is made of; saved beside its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str = "onsets-frames-decay"
+    encoder_options: dict[str, object] = {}
+    conditioner: str = "film"
+    conditioner_options: dict[str, object] = {}
+    instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
+    timbre_dim: int = Field(10, ge=1, description="dimensions of the timbre space")
+    hidden: int = Field(256, ge=1, description="features before the LSTM, and units in each of its directions")
+    layers: int = Field(1, ge=1, description="stacked LSTM layers")
+    mel: MelSpec = MelSpec()
+
+
+class Mel2Mel(nn.Module):
+    """The network, and its two components found by name.
+
+    >>> model = Mel2Mel(Mel2MelConfig(hidden=8))
+    >>> model(torch.zeros(2, 100, 528), model.timbre.weight[:2, None]).shape
+    torch.Size([2, 100, 80])
+    """
+
+    def __init__(self, config: Mel2MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder: ScoreEncoder = registry.create("encoder", config.encoder, options=config.encoder_options)
+        self.timbre = nn.Embedding(len(config.instruments), config.timbre_dim)
+        self.inward = nn.Linear(self.encoder.n_features, config.hidden)
+        self.before = self._conditioner(config.hidden)
+        self.lstm = nn.LSTM(config.hidden, config.hidden, config.layers, batch_first=True, bidirectional=True)
+        self.after = self._conditioner(2 * config.hidden)
+        self.outward = nn.Linear(2 * config.hidden, config.mel.n_mels)
+        nn.init.constant_(self.outward.bias, config.mel.silence * 0.6)  # near the mean of a log-mel of music
+
+    def _conditioner(self, features: int) -> TimbreConditioner:
+        name, options = self.config.conditioner, self.config.conditioner_options
+        conditioner: TimbreConditioner = registry.create(
+            "conditioner", name, features, self.config.timbre_dim, options=options
+        )
+        return conditioner
+
+    def forward(self, roll: Tensor, timbre: Tensor) -> Tensor:
+        """(batch, frames, features) rolls, (batch, frames or 1, timbre_dim) timbres -> (batch, frames, n_mels) log-mels."""
+        features = self.before(self.inward(roll), timbre)  # (B, T, hidden)
+        features, _ = self.lstm(features)  # (B, T, 2 hidden)
+        log_mel: Tensor = self.outward(self.after(features, timbre))
+        return log_mel
+
+    @torch.inference_mode()
+    def predict(self, notes: NoteArray, timbre: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+        """The log-mel of a part of any length: (frames, n_mels) float32, not below silence.
+
+        timbre: (timbre_dim,) where it holds still, (frames, timbre_dim) where it moves.
+        """
+        spec, device = self.config.mel, self.outward.weight.device
+        out = np.empty((frames, spec.n_mels), np.float32)
+        starts = range(0, frames, WINDOW)
+        for group in (starts[i : i + WINDOWS_AT_ONCE] for i in range(0, len(starts), WINDOWS_AT_ONCE)):
+            # A score shorter than a window is not padded to one; windows of a group have one length.
+            kept = min(WINDOW, frames)
+            length = kept + 2 * CONTEXT
+            rolls = [self.encoder.encode(notes, spec.frame_rate, start - CONTEXT, length) for start in group]
+            points = (
+                timbre[None, None]
+                if timbre.ndim == 1
+                else np.stack([_held(timbre, s - CONTEXT, length) for s in group])
+            )
+            roll = torch.from_numpy(np.stack(rolls)).to(device)
+            mel = self(roll, torch.from_numpy(np.ascontiguousarray(points)).to(device).expand(len(group), -1, -1))
+            mel = mel[:, CONTEXT : CONTEXT + kept].float().clamp_min(spec.silence).cpu().numpy()
+            for start, values in zip(group, mel, strict=True):
+                out[start : start + kept] = values[: frames - start]
+        return out
+
+
+def load_mel2mel(folder: Path, device: str = "cpu") -> tuple[Mel2Mel, str]:
+    """The model in a folder, ready for inference, and the hash of its weights. Raises M2MError as core/checkpoint.py does."""
+    model = Mel2Mel(read_config(folder, "mel2mel", Mel2MelConfig))
+    digest = load_weights(model, folder)
+    return model.to(device), digest
+
+
+def _held(path: NDArray[np.float32], start: int, length: int) -> NDArray[np.float32]:
+    """Frames start..start + length of a path that stays where it began before, and where it ended after."""
+    return path[np.clip(np.arange(start, start + length), 0, len(path) - 1)]

@@ -1,0 +1,42 @@
+"""Progress on standard error: a bar on a terminal, silence elsewhere and under --quiet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+quiet = False  # set by the command line's --quiet
+
+
+def track(items: Iterable[T], what: str, total: float | None = None) -> Iterator[T]:
+    """Pass `items` through and show how far along they are."""
+    if quiet or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    yield from rich_track(items, what, total=total, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def advance(what: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A bar that the block moves on by calling what it is given with how much more is done."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def say(line: str) -> None:
+    """One line on standard error, unless --quiet."""
+    if not quiet:
+        print(line, file=sys.stderr, flush=True)

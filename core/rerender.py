@@ -1,0 +1,75 @@
+"""Render a file again from its own tags, and tell whether it is the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m2m.core.audio import read_tags
+from m2m.core.errors import M2MError
+from m2m.core.pipeline import Pipeline, Rendering
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A second rendering: `same` if every sample is the first one's, else `changes` says what is different from then."""
+
+    rendering: Rendering
+    same: bool
+    changes: tuple[str, ...]
+
+
+def rerender(path: Path, score: Path | None = None, device: str | None = None) -> Comparison:
+    """Render `path`, a file that m2m made, once more. The score is looked for where it was, and beside the file.
+
+    Raises M2MError if the file has no tags, its score is not found, or a component that made it is missing.
+    """
+    tags = read_tags(path)
+    try:
+        pipeline = Pipeline(
+            model=tags["model"]["path"] or tags["model"]["name"],
+            vocoder=tags["vocoder"]["name"],
+            vocoder_options=tags["vocoder"]["options"],
+            device=device or tags["device"],
+        )
+        rendering = pipeline.render(
+            _find_score(path, tags, score),
+            timbre=tags["timbre"],
+            programs={int(program): text for program, text in tags["map"].items()},
+            seed=tags["seed"],
+            gain=tags["gain"],
+            clip_mode=tags["clip_mode"],
+            stems=tags["stems"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise M2MError(
+            f"the tags of {path} are damaged ({type(error).__name__}: {error}); render the score anew."
+        ) from error
+    same = rendering.provenance["samples"] == tags.get("samples")
+    return Comparison(rendering, same, tuple(_changes(tags, rendering.provenance)))
+
+
+def _find_score(path: Path, tags: dict[str, Any], score: Path | None) -> Path:
+    named = Path(tags["score"]["path"])
+    candidates = [score] if score else [named, path.parent / named.name]
+    for candidate in candidates:
+        if (tags["score"]["path"] and candidate.is_file()) or score:
+            return candidate
+    raise M2MError(
+        f"{path} was rendered from {tags['score']['name'] or 'a score in memory'}, which is not found; give it with --score."
+    )
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two provenances, one phrase a field; where the score lies does not count, nor the result."""
+    changes = []
+    for key in before.keys() | after.keys():
+        old, new, name = before.get(key), after.get(key), f"{prefix}{key}"
+        if name in ("score.path", "score.name", "model.path", "samples"):
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += _changes(old, new, f"{name}.")
+        elif old != new:
+            changes.append(f"{name} was {old}, is {new}")
+    return sorted(changes)

@@ -1,0 +1,282 @@
+"""A MIDI file becomes a Score: small, immutable, in seconds, with everything that will not sound counted.
+
+What a performer does to a note is folded into it here, once: the tempo map makes ticks seconds, the sustain pedal (CC 64)
+holds a note until it is lifted or the key is struck again (as in Onsets and Frames, arXiv 1710.11153), volume (CC 7) and
+expression (CC 11) become a gain curve of the track. Nothing downstream knows about MIDI.
+"""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import mido
+import numpy as np
+import pretty_midi
+from numpy.typing import NDArray
+
+from m2m.core.errors import M2MError
+
+LOWEST_KEY, HIGHEST_KEY = 21, 108  # MIDI numbers of the piano's 88 keys, A0 to C8
+N_KEYS = HIGHEST_KEY - LOWEST_KEY + 1
+
+NOTE = np.dtype(
+    [("start", "f8"), ("end", "f8"), ("pitch", "i4"), ("velocity", "i4")]
+)  # seconds, seconds, 21..108, 1..127
+NoteArray: TypeAlias = NDArray[np.void]
+
+MAX_BYTES = 32 << 20  # a MIDI file of an hour of dense piano music is about 1 MB
+MAX_SECONDS = 4 * 3600.0
+MAX_NOTES = 1_000_000
+
+
+def note_array(notes: Iterable[tuple[float, float, int, int]]) -> NoteArray:
+    """(start, end, pitch, velocity) tuples as a read-only array in order of start, then pitch.
+
+    >>> note_array([(0.5, 1.0, 64, 80), (0.0, 0.5, 60, 100)])["pitch"].tolist()
+    [60, 64]
+    """
+    array = np.array(list(notes), dtype=NOTE)
+    array = array[np.lexsort((array["pitch"], array["start"]))]
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True)
+class Track:
+    """One instrument's part.
+
+    program: General MIDI program, 0..127.
+    notes:   `NOTE` array; `end` is where the sound is let go, pedal included.
+    gain:    (points, 2) float64: from that second on, this linear factor. Volume 100 and expression 127 (MIDI's power-on
+             state) are 1.0; attenuation is the 40 log10 law of the General MIDI guidelines.
+    """
+
+    name: str
+    program: int
+    is_drum: bool
+    notes: NoteArray
+    gain: NDArray[np.float64]
+
+    def gain_curve(self, samples: int, sample_rate: int) -> NDArray[np.float32]:
+        """The gain for every sample: (samples,) float32, steps smoothed over 10 ms so that a jump does not click."""
+        at = np.clip((self.gain[:, 0] * sample_rate).astype(np.int64), 0, samples)
+        curve = np.repeat(self.gain[:, 1], np.diff(at, append=samples)).astype(np.float32)
+        width = max(1, sample_rate // 100)
+        if len(self.gain) < 2 or samples <= width:
+            return curve
+        padded = np.concatenate([np.full(width, curve[0]), curve]).cumsum(dtype=np.float64)
+        return ((padded[width:] - padded[:-width]) / width).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Omission:
+    """Something in the file that will not sound as written."""
+
+    kind: str
+    count: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """Music as m2m sees it.
+
+    tempi: (seconds, quarter notes a minute) of each tempo change; meters: (seconds, numerator, denominator).
+    """
+
+    tracks: tuple[Track, ...]
+    omissions: tuple[Omission, ...] = ()
+    tempi: tuple[tuple[float, float], ...] = ()
+    meters: tuple[tuple[float, int, int], ...] = ()
+    name: str = ""
+
+    @property
+    def duration(self) -> float:
+        """Seconds until the last sounding note is let go; 0 for an empty score."""
+        return max((float(track.notes["end"].max()) for track in self.playable if len(track.notes)), default=0.0)
+
+    @property
+    def playable(self) -> tuple[Track, ...]:
+        """The tracks that have notes and are not drums."""
+        return tuple(track for track in self.tracks if len(track.notes) and not track.is_drum)
+
+    def __repr__(self) -> str:
+        notes = sum(len(track.notes) for track in self.tracks)
+        return f"Score({self.name!r}, {len(self.tracks)} tracks, {notes} notes, {self.duration:.1f} s)"
+
+
+def excerpt(notes: NoteArray, start: float, stop: float) -> NoteArray:
+    """The notes struck in start <= t < stop (seconds), moved so that `start` is 0 and cut off at `stop`."""
+    kept = notes[(notes["start"] >= start) & (notes["start"] < stop)].copy()
+    kept["start"] -= start
+    kept["end"] = np.minimum(kept["end"], stop) - start
+    kept.flags.writeable = False
+    return kept
+
+
+def read_score(path: str | Path) -> Score:
+    """Read a Standard MIDI File. Raises M2MError for anything that is not a MIDI file, or is too large to be music."""
+    path = Path(path)
+    try:
+        mode = path.stat()
+        if not stat.S_ISREG(mode.st_mode):
+            raise M2MError(f"{path} is not a regular file; give a Standard MIDI File.")
+        if mode.st_size > MAX_BYTES:
+            raise M2MError(f"{path} has {mode.st_size:,} bytes, {MAX_BYTES:,} are the most a MIDI file may have.")
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise M2MError(f"cannot read {path}: {error.strerror or error}.") from error
+    if magic != b"MThd":
+        raise M2MError(f"{path} is not a MIDI file: it does not begin with 'MThd'.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            midi = pretty_midi.PrettyMIDI(mido_object=_channel_wide(mido.MidiFile(str(path))))
+    except Exception as error:  # mido and pretty_midi raise whatever the bytes led them into
+        raise M2MError(
+            f"{path} is a damaged MIDI file ({type(error).__name__}: {error}); re-export it from its editor."
+        ) from error
+    return from_pretty_midi(midi, path.name)
+
+
+def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
+    """Copy what belongs to a MIDI channel into every track that plays on it.
+
+    Programs, pedal and volume act on a channel whichever track they stand in, and editors like to give them a track of their
+    own (the pedal of the piano-midi.de files is in one). pretty_midi keeps them to the track where they stand, so a pedal
+    without notes beside it would be lost.
+    """
+    shared: dict[int, list[tuple[int, int, mido.Message]]] = {}  # channel -> (tick, track, message)
+    players: list[set[int]] = []  # the channels that each track plays notes on
+    for index, track in enumerate(midi.tracks):
+        tick, channels = 0, set()
+        for message in track:
+            tick += message.time
+            if message.type in ("control_change", "program_change", "pitchwheel"):
+                shared.setdefault(message.channel, []).append((tick, index, message))
+            elif message.type == "note_on":
+                channels.add(message.channel)
+        players.append(channels)
+    for index, channels in enumerate(players):
+        foreign = [(t, m) for c in channels for t, source, m in shared.get(c, ()) if source != index]
+        if foreign:
+            ticks = np.cumsum([message.time for message in midi.tracks[index]]).tolist()
+            own = list(zip(ticks, midi.tracks[index], strict=True))
+            merged = sorted(
+                foreign + own, key=lambda pair: pair[0]
+            )  # stable: a foreign event acts before a note of its tick
+            gaps = np.diff([0, *(t for t, _ in merged)]).tolist()
+            midi.tracks[index] = mido.MidiTrack(m.copy(time=gap) for gap, (_, m) in zip(gaps, merged, strict=True))
+    return midi
+
+
+def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "") -> Score:
+    """Turn pretty_midi's object into a Score. Raises M2MError when there are too many notes or seconds."""
+    count = sum(len(instrument.notes) for instrument in midi.instruments)
+    if count > MAX_NOTES:
+        raise M2MError(f"{name} has {count:,} notes, {MAX_NOTES:,} are the most m2m reads; split the file.")
+    end = max((note.end for instrument in midi.instruments for note in instrument.notes), default=0.0)
+    if end > MAX_SECONDS:
+        raise M2MError(
+            f"{name} lasts {end / 3600:.1f} hours, {MAX_SECONDS / 3600:.0f} are the most m2m reads; split the file."
+        )
+    tracks = tuple(_track(instrument, end) for instrument in midi.instruments)
+    times, tempi = midi.get_tempo_changes()
+    return Score(
+        tracks=tracks,
+        omissions=_omissions(midi),
+        tempi=tuple(zip(times.tolist(), tempi.tolist(), strict=True)),
+        meters=tuple((m.time, m.numerator, m.denominator) for m in midi.time_signature_changes),
+        name=name,
+    )
+
+
+def _track(instrument: pretty_midi.Instrument, end: float) -> Track:
+    keys = (n for n in instrument.notes if LOWEST_KEY <= n.pitch <= HIGHEST_KEY or instrument.is_drum)
+    notes = note_array((n.start, n.end, n.pitch, max(1, n.velocity)) for n in keys)
+    notes = hold(notes, [(c.time, c.value) for c in instrument.control_changes if c.number == 64], end)
+    return Track(instrument.name.strip(), instrument.program, instrument.is_drum, notes, _gain(instrument))
+
+
+def hold(notes: NoteArray, pedal: list[tuple[float, int]], end: float) -> NoteArray:
+    """Apply a sustain pedal, given as (second, CC 64 value) events: down from 64 up. A pedal never lifted holds until `end`.
+
+    A note also ends where its key is struck again, so that no key sounds twice at once.
+    """
+    held = notes.copy()
+    if pedal:
+        times, down = np.array([t for t, _ in sorted(pedal)]), np.array([v >= 64 for _, v in sorted(pedal)])
+        state = np.searchsorted(times, held["end"], side="right") - 1  # the last pedal event at or before the release
+        lifted = np.append(np.where(~down, times, np.inf), max(end, float(times[-1])))
+        lifted = np.minimum.accumulate(lifted[::-1])[::-1]  # from each event on: when the pedal is next up
+        caught = (state >= 0) & down[np.maximum(state, 0)]
+        held["end"] = np.where(caught, np.maximum(held["end"], lifted[np.maximum(state, 0)]), held["end"])
+    order = np.lexsort((held["start"], held["pitch"]))
+    same_key = held["pitch"][order][1:] == held["pitch"][order][:-1]
+    again = np.append(np.where(same_key, held["start"][order][1:], np.inf), np.inf)[: len(order)]
+    held["end"][order] = np.minimum(held["end"][order], again)
+    held = held[held["end"] > held["start"]]  # two strikes of one key at one instant are one note
+    held.flags.writeable = False
+    return held
+
+
+def _gain(instrument: pretty_midi.Instrument) -> NDArray[np.float64]:
+    volume, expression = 100, 127  # MIDI's power-on state
+    points = [(0.0, 1.0)]
+    for change in sorted(instrument.control_changes, key=lambda c: c.time):
+        if change.number == 7:
+            volume = change.value
+        elif change.number == 11:
+            expression = change.value
+        else:
+            continue
+        points.append((change.time, (volume / 100 * expression / 127) ** 2))
+    return np.array(points)
+
+
+def _omissions(midi: pretty_midi.PrettyMIDI) -> tuple[Omission, ...]:
+    pitched = [i for i in midi.instruments if not i.is_drum]
+    drums = sum(len(i.notes) for i in midi.instruments if i.is_drum)
+    outside = sum(not LOWEST_KEY <= n.pitch <= HIGHEST_KEY for i in pitched for n in i.notes)
+    bends = sum(bend.pitch != 0 for i in pitched for bend in i.pitch_bends)
+    found = (
+        Omission("drums", drums, f"{drums} drum notes are left out: the model has no drums"),
+        Omission("range", outside, f"{outside} notes outside the 88 piano keys (A0 to C8) are left out"),
+        Omission("bends", bends, f"{bends} pitch bends are ignored: notes sound at their keys' pitch"),
+    )
+    return tuple(omission for omission in found if omission.count)
+
+
+def stem_name(index: int, track: Track) -> str:
+    """A file-name part for a track: its number and its name, letters and digits only.
+
+    >>> stem_name(2, Track("Vln. I/II", 40, False, note_array([]), np.ones((1, 2))))
+    '2-vln-i-ii'
+    """
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in track.name.lower()).split()
+    return "-".join([str(index), *words])[:60]
+
+
+def as_rows(notes: NoteArray) -> NDArray[np.float64]:
+    """Notes as a plain (notes, 4) float64 matrix, for files that know no structured types."""
+    return np.stack([notes[name].astype(np.float64) for name in NOTE.names or ()], axis=1)
+
+
+def from_rows(rows: NDArray[Any]) -> NoteArray:
+    """The inverse of `as_rows`."""
+    notes = np.empty(len(rows), NOTE)
+    for column, name in enumerate(NOTE.names or ()):
+        notes[name] = rows[:, column]
+    notes.flags.writeable = False
+    return notes
+
+
+def merge(parts: Iterable[NoteArray]) -> NoteArray:
+    """Several parts as one: where they strike the same key, the earlier note ends."""
+    return hold(note_array(note for part in parts for note in part.tolist()), [], 0.0)

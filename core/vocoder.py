@@ -1,0 +1,87 @@
+"""Contract: a vocoder turns a log-mel into audio. This is the one file that a vocoder's author reads.
+
+Subclass `Vocoder`, write `stream`, name the class in the entry-point group
+`m2m.vocoders` of your package, and `m2m render --vocoder your-name` works the day it is installed:
+
+    [project.entry-points."m2m.vocoders"]
+    my-vocoder = "my_package:MyVocoder"
+
+What m2m promises: values arrive as the `MelSpec` you declared, finite and float32; a mel of another recipe is refused with
+the differing fields named before your code runs; a mel of no frames never reaches you.
+
+What you promise:
+  length       exactly `mel.samples` = frames * hop_length samples, in order, none dropped at the end;
+  range        float32, mono, finite, nominally -1..1 (what lies beyond is handled by the writer, which never clips silently);
+  determinism  the same mel, seed, options and device give the same samples; nothing else may (no global random state);
+  purity       inputs are not written to; an instance may be used from several threads at once;
+  memory       `stream` needs memory that does not grow with the length of its audio;
+  failure      raise `M2MError` with one clear sentence for what the user can mend (missing weights, no GPU). Anything
+               else that you raise is reported with your package's name and version.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from m2m.core.errors import M2MError
+from m2m.core.mel import Mel, MelSpec
+
+
+class VocoderOptions(BaseModel):
+    """Options of a vocoder; a subclass adds its own (`--vocoder-opt name=value`). Unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Vocoder(ABC):
+    """Mel -> audio.
+
+    API_VERSION:  the version of this contract that the class was written for.
+    Options:      the pydantic model of its options.
+    uses_notes:   it makes use of `Mel.notes` when they are there (it must also work without).
+    mel_spec:     the recipe it was made for; None means that it computes with any (Griffin-Lim does).
+    """
+
+    API_VERSION: ClassVar[int] = 1
+    Options: ClassVar[type[VocoderOptions]] = VocoderOptions
+    uses_notes: ClassVar[bool] = False
+    mel_spec: MelSpec | None = None
+
+    def __init__(self, options: VocoderOptions | None = None, device: str = "cpu") -> None:
+        """Load what is needed (weights, kernels) here, not in `stream`. `device` is a torch device string."""
+        self.options = options if options is not None else self.Options()
+        self.device = device
+
+    @abstractmethod
+    def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the audio in blocks of any size, each (samples,) float32; together `mel.samples` samples."""
+
+    def synthesize(self, mel: Mel, seed: int = 0) -> NDArray[np.float32]:
+        """The whole audio at once: (mel.samples,) float32. Equals the blocks of `stream` laid end to end."""
+        self.check(mel)
+        blocks = list(self.stream(mel, seed)) if mel.frames else []
+        return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+    def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[NDArray[np.float32]]:
+        """Several mels; each result equals `synthesize` of that mel alone. Override where a batch is faster."""
+        return [self.synthesize(mel, seed) for mel in mels]
+
+    def check(self, mel: Mel) -> None:
+        """Refuse a mel of another recipe: raises M2MError that names every differing field."""
+        require_spec(mel.spec, self.mel_spec, type(self).__name__)
+
+
+def require_spec(given: MelSpec, wanted: MelSpec | None, who: str) -> None:
+    """Raise M2MError unless a mel of recipe `given` may be fed to `who`, which was made for `wanted` (None: any)."""
+    if wanted is None or given == wanted:
+        return
+    fields = "; ".join(
+        f"{name} is {mine!r}, wanted {theirs!r}" for name, (mine, theirs) in given.differences(wanted).items()
+    )
+    raise M2MError(f"the mel does not fit {who}: {fields}. Use a vocoder and an acoustic model made for the same mel.")

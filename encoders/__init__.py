@@ -1,0 +1,1 @@
+"""Score -> roll. Each encoder is reached by its registered name only."""

@@ -1,0 +1,34 @@
+"""Measures of how near a result is to the truth, each with its unit and its source."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def log_mel_error(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> float:
+    """Mean absolute error of two log-mels (frames, n_mels) in nepers (natural-log units; 1 neper is 8.7 dB)."""
+    return float(np.abs(predicted - true).mean())
+
+
+def tanh_log_error(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> float:
+    """The paper's tanh-log-abs MSE of two log-mels (frames, n_mels); no unit."""
+    return float(np.square(np.tanh(predicted / 4) - np.tanh(true / 4)).mean())
+
+
+def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pearson's correlation over time of each band: two (frames, bands) -> (bands,).
+
+    NaN where the first does not vary: such a band has nothing to follow. 0 where only the second does not.
+
+    >>> import numpy as np
+    >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 5.0]])
+    >>> pearson(x, np.stack([2 * x[:, 0] + 1, -x[:, 1]], axis=1)).round(6).tolist()
+    [1.0, -1.0]
+    """
+    a, b = a.astype(np.float64) - a.mean(axis=0), b.astype(np.float64) - b.mean(axis=0)
+    spread_a, spread_b = np.sqrt((a * a).sum(axis=0)), np.sqrt((b * b).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = (a * b).sum(axis=0) / (spread_a * spread_b)
+    correlation = np.where(spread_b < 1e-9, 0.0, correlation)
+    return np.where(spread_a < 1e-9, np.nan, correlation)

@@ -1,0 +1,73 @@
+"""What pyproject.toml cannot say: the root folder is the package `m2m`, and plugins.toml is its list of entry points.
+
+Shipped are the packages named here and nothing else; of the root folder, only its own modules, not this file.
+"""
+
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+ROOT_MODULES = {"__init__", "__main__", "cli"}
+STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")  # those with an __init__.py
+GROUPS = ("encoders", "conditioners", "vocoders")
+Path(ROOT, "build").mkdir(exist_ok=True)  # `egg_base` below must exist
+
+
+class BuildPy(build_py):
+    """Copies the packages, from scratch: setuptools would ship what an earlier build has left in build/lib."""
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib, "m2m"), ignore_errors=True)
+        super().run()
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        modules = super().find_package_modules(package, package_dir)
+        return [m for m in modules if package != "m2m" or m[1] in ROOT_MODULES]
+
+
+def entry_points() -> dict[str, list[str]]:
+    table = tomllib.loads((ROOT / "plugins.toml").read_text(encoding="utf-8"))
+    scripts = {"console_scripts": ["m2m = m2m.cli:main"]}
+    return scripts | {
+        f"m2m.{group}": [
+            f"{name} = {entry['class']}" for name, entry in table.get(group, {}).items() if "class" in entry
+        ]
+        for group in GROUPS
+    }
+
+
+def version() -> str:
+    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found, "__init__.py has no __version__"
+    return found[1]
+
+
+packages = find_packages(str(ROOT), include=[pattern for stage in STAGES for pattern in (stage, f"{stage}.*")])
+setup(
+    version=version(),
+    package_dir={"m2m": "."},
+    packages=["m2m", *(f"m2m.{package}" for package in packages)],
+    include_package_data=False,
+    package_data={
+        "m2m": [
+            "plugins.toml",
+            "py.typed",
+            "models/*/config.json",
+            "models/*/model.safetensors",
+            "models/*/README.md",
+            "examples/*.mid",
+        ]
+    },
+    entry_points=entry_points(),
+    ext_modules=[],  # native kernels: each an Extension(..., optional=True), since m2m installs without a compiler
+    cmdclass={"build_py": BuildPy},
+    # Not in the root: `python -m ...` puts the working directory on sys.path, where a stale m2m.egg-info would be taken
+    # for the installed m2m, entry points and all.
+    options={"egg_info": {"egg_base": "build"}},
+)

@@ -1,0 +1,147 @@
+"""Mel2Mel and its checkpoints, at sizes where everything can be looked at."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from m2m.core import checkpoint, mel2mel
+from m2m.core.checkpoint import CONFIG, WEIGHTS, find_model, load_weights, read_config, save_model
+from m2m.core.errors import M2MError
+from m2m.core.mel2mel import CONTEXT, WINDOW, Mel2Mel, Mel2MelConfig, load_mel2mel
+from m2m.core.score import note_array
+
+SMALL = Mel2MelConfig(hidden=8, timbre_dim=3)
+
+
+@pytest.fixture
+def model() -> Mel2Mel:
+    torch.manual_seed(0)
+    return Mel2Mel(SMALL).eval()
+
+
+def notes_over(seconds: float) -> np.ndarray:
+    draw = np.random.default_rng(0)
+    starts = np.arange(0, seconds, 0.2)
+    return note_array((s, s + 0.5, int(draw.integers(40, 90)), 90) for s in starts)
+
+
+def test_it_is_the_papers_network(model: Mel2Mel) -> None:
+    """The forward pass by its definition, with PyTorch's own LSTM as the oracle of the recurrent part."""
+    roll, timbre = torch.rand(2, 7, 528), torch.randn(2, 1, 3)
+    before, after = model.before, model.after
+    features = before.gamma(timbre) * (roll @ model.inward.weight.T + model.inward.bias) + before.beta(timbre)
+    features, _ = model.lstm(features)
+    expected = (after.gamma(timbre) * features + after.beta(timbre)) @ model.outward.weight.T + model.outward.bias
+    assert torch.allclose(model(roll, timbre), expected, atol=1e-6)
+
+
+def test_the_reference_size() -> None:
+    parameters = sum(p.numel() for p in Mel2Mel(Mel2MelConfig(encoder="onsets-frames", timbre_dim=2)).parameters())
+    assert 1_100_000 < parameters < 1_300_000
+
+
+@pytest.mark.parametrize("conditioner", ["film", "concat"])
+def test_timbre_changes_the_mel_and_moves_frame_by_frame(conditioner: str) -> None:
+    torch.manual_seed(0)
+    model = Mel2Mel(Mel2MelConfig(hidden=8, timbre_dim=3, conditioner=conditioner)).eval()
+    notes, points = notes_over(2), np.random.default_rng(1).standard_normal((2, 3)).astype(np.float32)
+    first, second = (model.predict(notes, point, 250) for point in points)
+    assert np.abs(first - second).max() > 0.01
+    still = model.predict(notes, np.repeat(points[:1], 250, axis=0), 250)
+    assert np.allclose(still, first, atol=1e-5)
+    path = np.repeat(points, 125, axis=0)
+    moved = model.predict(notes, path, 250)
+    assert np.abs(moved[:50] - first[:50]).max() < np.abs(moved[-50:] - first[-50:]).max()
+
+
+def test_a_long_part_in_windows_equals_one_pass(model: Mel2Mel, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = 2 * WINDOW + 100
+    notes, timbre = notes_over(frames / 125), np.zeros(3, np.float32)
+    windowed = model.predict(notes, timbre, frames)
+    monkeypatch.setattr(mel2mel, "WINDOW", 4 * WINDOW)
+    whole = model.predict(notes, timbre, frames)
+    assert windowed.shape == whole.shape == (frames, 80)
+    assert np.abs(windowed - whole).max() < 1e-3  # what lies further off than the context has been forgotten
+
+
+@pytest.mark.parametrize("frames", [0, 1, CONTEXT, WINDOW, WINDOW + 1])
+def test_any_length(model: Mel2Mel, frames: int) -> None:
+    mel = model.predict(notes_over(1), np.zeros(3, np.float32), frames)
+    assert mel.shape == (frames, 80)
+    assert (mel >= SMALL.mel.silence).all()
+
+
+def test_a_saved_model_predicts_the_same(model: Mel2Mel, tmp_path: Path) -> None:
+    save_model(tmp_path / "m", "mel2mel", SMALL, model, "# A card\n")
+    loaded, digest = load_mel2mel(tmp_path / "m")
+    assert loaded.config == SMALL
+    assert digest == checkpoint.weights_hash(tmp_path / "m")
+    notes, point = notes_over(1), np.ones(3, np.float32)
+    assert np.abs(loaded.predict(notes, point, 125) - model.predict(notes, point, 125)).max() < 0.01  # float16 weights
+    assert json.loads((tmp_path / "m" / CONFIG).read_text())["mel_hash"] == SMALL.mel.hash
+
+
+@pytest.fixture
+def saved(model: Mel2Mel, tmp_path: Path) -> Path:
+    save_model(tmp_path / "m", "mel2mel", SMALL, model, "# A card\n")
+    return tmp_path / "m"
+
+
+def edit(folder: Path, **changes: object) -> None:
+    about = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(about | changes))
+
+
+def test_weights_of_another_model_are_refused(saved: Path) -> None:
+    with pytest.raises(M2MError, match=r"tensors differ.*found.*wanted"):
+        load_weights(Mel2Mel(Mel2MelConfig(hidden=9, timbre_dim=3)), saved)
+
+
+def test_broken_weights_are_refused(saved: Path, model: Mel2Mel) -> None:
+    tensors = {name: t.contiguous() for name, t in model.state_dict().items()}
+    tensors["outward.bias"] = torch.full_like(tensors["outward.bias"], torch.nan)
+    save_file(tensors, saved / WEIGHTS)
+    with pytest.raises(M2MError, match=r"NaN.*outward\.bias"):
+        load_mel2mel(saved)
+    torch.save(model.state_dict(), saved / WEIGHTS)
+    with pytest.raises(M2MError, match="only safetensors"):
+        load_mel2mel(saved)
+    (saved / WEIGHTS).write_bytes(b"\x10")
+    with pytest.raises(M2MError, match="cannot read the weights"):
+        load_mel2mel(saved)
+    (saved / WEIGHTS).unlink()
+    with pytest.raises(M2MError, match="cannot read the weights"):
+        load_mel2mel(saved)
+
+
+def test_configs_are_checked(saved: Path) -> None:
+    good = json.loads((saved / CONFIG).read_text())
+    for change, words in (
+        ({"kind": "wavenet"}, "'wavenet' model, a 'mel2mel' model was wanted"),
+        ({"format": 99}, "format 99"),
+        ({"config": good["config"] | {"hiden": 3}}, "hiden"),
+        ({"config": good["config"] | {"hidden": -1}}, "hidden"),
+        ({"config": None}, "does not describe"),
+    ):
+        edit(saved, **(good | change))
+        with pytest.raises(M2MError, match=words):
+            read_config(saved, "mel2mel", Mel2MelConfig)
+    (saved / CONFIG).write_text("[1, 2")
+    with pytest.raises(M2MError, match="not JSON"):
+        read_config(saved, "mel2mel", Mel2MelConfig)
+
+
+def test_models_are_found_by_what_they_are_made_of(saved: Path, tmp_path: Path) -> None:
+    assert find_model("mel2mel", None, {"conditioner": "concat"}).name == "mel2mel-concat"
+    assert find_model("mel2mel", "mel2mel-film", {}).name == "mel2mel-film"
+    assert find_model("mel2mel", saved, {"conditioner": "film", "encoder": None}) == saved
+    with pytest.raises(M2MError, match=r"conditioner 'film', asked for was conditioner 'concat'"):
+        find_model("mel2mel", saved, {"conditioner": "concat"})
+    with pytest.raises(M2MError, match=r"no mel2mel model with conditioner 'x' ships.*mel2mel-film"):
+        find_model("mel2mel", None, {"conditioner": "x"})
+    with pytest.raises(M2MError, match="not a model folder"):
+        find_model("mel2mel", tmp_path, {})

@@ -1,0 +1,178 @@
+"""The stages in a row, with the models that ship."""
+
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+
+from m2m.core import registry
+from m2m.core.errors import M2MError
+from m2m.core.mel import Mel, MelSpec
+from m2m.core.pipeline import Pipeline
+from m2m.core.rerender import rerender
+from m2m.core.score import from_pretty_midi, note_array
+from m2m.core.vocoder import Vocoder
+
+
+def score_of(*parts: tuple[int, list[int]], volume: int | None = None) -> pretty_midi.PrettyMIDI:
+    """One instrument a part (program, keys), its keys struck one after the other, half a second each."""
+    midi = pretty_midi.PrettyMIDI()
+    for program, keys in parts:
+        instrument = pretty_midi.Instrument(program, name=f"Part {program}")
+        instrument.notes = [pretty_midi.Note(90, key, 0.5 * i, 0.5 * i + 0.4) for i, key in enumerate(keys)]
+        if volume is not None:
+            instrument.control_changes = [pretty_midi.ControlChange(7, volume, 0.0)]
+        midi.instruments.append(instrument)
+    return midi
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline()
+
+
+def pitch_of(wave: np.ndarray, rate: int, near: float) -> float:
+    """The strongest frequency within a semitone of `near`, Hz."""
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave)), 1 << 16))
+    bins = np.fft.rfftfreq(1 << 16, 1 / rate)
+    window = np.abs(np.log2(bins.clip(1) / near)) < 1 / 12
+    return float(bins[window][spectrum[window].argmax()])
+
+
+def test_what_is_played_is_what_is_written(pipeline: Pipeline) -> None:
+    rendering = pipeline.render(from_pretty_midi(score_of((0, [69, 72]))))
+    assert rendering.sample_rate == 16_000
+    assert rendering.seconds == pytest.approx(0.9 + 2.0, abs=0.01)
+    assert np.isfinite(rendering.audio).all()
+    for at, frequency in ((0.05, 440.0), (0.55, 523.25)):
+        heard = rendering.audio[int(at * 16_000) : int((at + 0.35) * 16_000)]
+        assert pitch_of(heard, 16_000, frequency) == pytest.approx(frequency, rel=0.01)
+        assert np.sqrt((heard**2).mean()) > 0.01
+    assert np.abs(rendering.audio[-3200:]).max() < 0.05 * np.abs(rendering.audio).max()  # the release has faded
+
+
+def test_same_seed_same_samples(pipeline: Pipeline) -> None:
+    score = from_pretty_midi(score_of((56, [60])))
+    first, again, other = (pipeline.render(score, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.audio, again.audio)
+    assert first.provenance == again.provenance
+    assert not np.array_equal(first.audio, other.audio)
+
+
+def test_each_track_takes_the_timbre_of_its_program(pipeline: Pipeline) -> None:
+    score = from_pretty_midi(score_of((0, [60]), (40, [64]), (0, [67])))
+    assert [(part.name, len(part.tracks)) for part in pipeline.parts(score, None, {})] == [
+        ("grand-piano", 2),
+        ("string-ensemble", 1),
+    ]
+    assert [part.name for part in pipeline.parts(score, None, {40: "trumpet"})] == ["grand-piano", "trumpet"]
+    assert [(part.name, len(part.tracks)) for part in pipeline.parts(score, "vibraphone", {})] == [("vibraphone", 3)]
+    assert len(pipeline.parts(score, "vibraphone", {}, apart=True)) == 3
+
+
+def test_volume_is_mixed_in(pipeline: Pipeline) -> None:
+    loud, soft = (
+        pipeline.render(from_pretty_midi(score_of((19, [60, 60]), volume=volume)), gain=0.0) for volume in (100, 50)
+    )
+    ratio = np.sqrt((soft.audio**2).mean() / (loud.audio**2).mean())
+    assert ratio == pytest.approx(0.25, rel=0.01)
+
+
+def test_stems_add_up_to_the_mix(pipeline: Pipeline) -> None:
+    score = from_pretty_midi(score_of((0, [60]), (56, [67])))
+    rendering = pipeline.render(score, stems=True, gain=40.0)  # so loud that it must be rescaled
+    assert "softer" in rendering.notice
+    assert list(rendering.stems) == ["1-part-0", "2-part-56"]
+    assert np.allclose(sum(rendering.stems.values()), rendering.audio, atol=1e-5)
+    assert np.abs(rendering.audio).max() <= 1.0
+
+
+def test_a_timbre_path_moves_the_spectrum(pipeline: Pipeline) -> None:
+    midi = pretty_midi.PrettyMIDI()
+    instrument = pretty_midi.Instrument(0)
+    instrument.notes = [pretty_midi.Note(90, 60, 0.5 * i, 0.5 * i + 0.45) for i in range(8)]
+    midi.instruments.append(instrument)
+    part = pipeline.parts(from_pretty_midi(midi), "0:vibraphone,4:trumpet", {})[0]
+    mel = pipeline.mel(part, 4.0).values
+    still = pipeline.mel(pipeline.parts(from_pretty_midi(midi), "vibraphone", {})[0], 4.0).values
+    assert np.abs(mel[:50] - still[:50]).mean() < np.abs(mel[-100:-50] - still[-100:-50]).mean()
+
+
+def test_a_score_without_a_playable_note_says_what_was_left_out(pipeline: Pipeline) -> None:
+    midi = pretty_midi.PrettyMIDI()
+    drums = pretty_midi.Instrument(0, is_drum=True)
+    drums.notes = [pretty_midi.Note(90, 38, 0.0, 0.1)]
+    midi.instruments.append(drums)
+    with pytest.raises(M2MError, match="no note that can sound: 1 drum notes"):
+        pipeline.render(from_pretty_midi(midi))
+
+
+def test_a_rendering_is_made_again_from_its_file(pipeline: Pipeline, tmp_path: Path) -> None:
+    score_of((11, [60, 64])).write(str(tmp_path / "a.mid"))
+    rendering = pipeline.render(tmp_path / "a.mid", timbre="vibraphone:2,trumpet:1", seed=7, programs={5: "trumpet"})
+    rendering.save(tmp_path / "a.ogg")
+    result = rerender(tmp_path / "a.ogg")
+    assert result.same
+    assert not result.changes
+    score_of((11, [60, 65])).write(str(tmp_path / "a.mid"))
+    changed = rerender(tmp_path / "a.ogg")
+    assert not changed.same
+    assert len(changed.changes) == 1
+    assert changed.changes[0].startswith("score.sha256 was")
+    (tmp_path / "a.mid").rename(tmp_path / "b.mid")
+    with pytest.raises(M2MError, match="give it with --score"):
+        rerender(tmp_path / "a.ogg")
+
+
+def test_a_vocoder_made_for_another_mel_is_never_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    griffin_lim = registry.load("vocoder", "griffin-lim")
+    monkeypatch.setattr(griffin_lim, "mel_spec", MelSpec(fmax=7600.0, log="log10"))
+    with pytest.raises(M2MError, match=r"fmax is 8000.0, wanted 7600.0; log is 'natural', wanted 'log10'"):
+        Pipeline()
+
+
+BROKEN = {
+    "NaN": (lambda mel: np.full(mel.samples, np.nan, np.float32), "NaN"),
+    "short": (lambda mel: np.zeros(mel.samples - 1, np.float32), "of a mel of"),
+    "long": (lambda mel: np.zeros(mel.samples + 1, np.float32), "of a mel of"),
+    "float64": (lambda mel: np.zeros(mel.samples), "float64"),
+    "list": (lambda mel: [0.0], "list"),
+    "raises": (lambda mel: 1 / 0, "ZeroDivisionError"),
+    "exits": (lambda mel: exit(3), "SystemExit"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_vocoder_that_breaks_its_contract_is_named(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    answer, words = BROKEN[fault]
+
+    def stream(self: Vocoder, mel: Mel, seed: int):  # type: ignore[no-untyped-def]
+        yield answer(mel)
+
+    monkeypatch.setattr(type(pipeline.vocoder), "stream", stream)
+    with pytest.raises(M2MError, match=f"vocoder 'griffin-lim' of m2m .*{words}"):
+        pipeline.render(from_pretty_midi(score_of((0, [60]))))
+
+
+def test_an_unknown_device_is_one_line() -> None:
+    with pytest.raises(M2MError, match="device 'warp' cannot be used"):
+        Pipeline(device="warp")
+
+
+def test_the_python_api(tmp_path: Path) -> None:
+    import m2m
+
+    score_of((0, [60])).write(str(tmp_path / "a.mid"))
+    rendering = m2m.render(tmp_path / "a.mid", timbre="vibraphone")
+    assert repr(rendering) == "Rendering('a.mid', 2.4 s, film, griffin-lim)"
+    assert "<audio controls src='data:audio/wav;base64,UklGR" in rendering._repr_html_()
+    assert rendering.save(tmp_path / "a.flac").stat().st_size > 1000
+    assert repr(m2m.read_score(tmp_path / "a.mid")).startswith("Score('a.mid', 1 tracks, 1 notes")
+
+
+def test_an_empty_part_has_an_empty_mel(pipeline: Pipeline) -> None:
+    mel = Mel(np.zeros((0, 80), np.float32), pipeline.spec, note_array([]))
+    assert list(pipeline.stream(mel, 0)) == []

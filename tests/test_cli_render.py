@@ -1,0 +1,159 @@
+"""Whole runs of the command, in a process of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+
+M2M = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """The folder in which the command runs, with two scores in it."""
+    (tmp_path / "work").mkdir()
+    for name, programs in (("solo", [0]), ("duo", [73, 40])):
+        midi = pretty_midi.PrettyMIDI()
+        for program in programs:
+            instrument = pretty_midi.Instrument(program, name=f"Voice {program}")
+            instrument.notes = [pretty_midi.Note(90, 60 + 4 * i, 0.3 * i, 0.3 * i + 0.3) for i in range(4)]
+            midi.instruments.append(instrument)
+        drums = pretty_midi.Instrument(0, is_drum=True)
+        drums.notes = [pretty_midi.Note(90, 38, 0.0, 0.1)] * (name == "duo")
+        midi.instruments.append(drums)
+        midi.write(str(tmp_path / "work" / f"{name}.mid"))
+    return tmp_path / "work"
+
+
+def test_one_score(work: Path, here: M2M) -> None:
+    done = here("render", "solo.mid", "--timbre", "trumpet:0.7,church-organ:0.3", "-o", "out/a.flac")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "solo.mid -> out/a.flac (3.2 s)\n"
+    assert soundfile.info(work / "out/a.flac").samplerate == 16_000
+    again = here("render", "solo.mid", "-o", "out/a.flac")
+    assert again.returncode == 1
+    assert "out/a.flac exists; overwrite it with -y" in again.stderr
+    assert here("rerender", "out/a.flac").stdout == "the same samples\n"
+
+
+def test_several_scores_with_a_bad_one_among_them(work: Path, here: M2M) -> None:
+    (work / "bad.mid").write_bytes(b"MThd nonsense")
+    done = here(
+        "render", "solo.mid", "bad.mid", "duo.mid", "-o", "r/{stem}-{timbre}-{vocoder}.wav", "--jobs", "2", "--json"
+    )
+    assert done.returncode == 1
+    assert sorted(p.name for p in (work / "r").iterdir()) == ["duo-own-griffin-lim.wav", "solo-own-griffin-lim.wav"]
+    solo, bad, duo = json.loads(done.stdout)
+    assert solo["error"] == duo["error"] == ""
+    assert "damaged MIDI file" in bad["error"]
+    assert [(o["kind"], o["count"]) for o in duo["omissions"]] == [("drums", 1)]
+    assert "duo.mid: 1 drum notes are left out" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_in_another_process_makes_the_same_samples(work: Path, here: M2M) -> None:
+    assert here("render", "solo.mid", "duo.mid", "-o", "one-{stem}.wav").returncode == 0
+    assert here("render", "solo.mid", "duo.mid", "-o", "two-{stem}.wav", "-j", "2").returncode == 0
+    for name in ("solo", "duo"):
+        one, two = (soundfile.read(work / f"{run}-{name}.wav")[0] for run in ("one", "two"))
+        assert np.abs(one - two).max() < 1e-3  # another number of threads may sum in another order
+
+
+def test_standard_output_is_a_wav(work: Path) -> None:
+    command = [sys.executable, "-m", "m2m", "render", "solo.mid", "-o", "-"]
+    done = subprocess.run(command, cwd=work, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout[:4] == b"RIFF"
+
+
+def test_stems_and_sidecar(work: Path, here: M2M) -> None:
+    done = here("render", "duo.mid", "-o", "d.wav", "--stems", "--sidecar", "--map", "40=trumpet", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(p.name for p in work.glob("d*")) == [
+        "d-1-voice-73.wav",
+        "d-2-voice-40.wav",
+        "d.json",
+        "d.wav",
+        "duo.mid",
+    ]
+    about = json.loads((work / "d.json").read_text())
+    assert about["map"] == {"40": "trumpet"}
+    assert about["vocoder"]["name"] == "griffin-lim"
+    mix, one, two = (soundfile.read(work / name)[0] for name in ("d.wav", "d-1-voice-73.wav", "d-2-voice-40.wav"))
+    assert np.abs(one + two - mix).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["absent.mid"], 1, "cannot read absent.mid: No such file"),
+        (["solo.mid", "--vocoder", "griffin-lin"], 1, "did you mean griffin-lim?"),
+        (["solo.mid", "--conditioner", "nil"], 1, "no mel2mel model with conditioner 'nil' ships"),
+        (["solo.mid", "--timbre", "kazoo"], 1, "no timbre 'kazoo'"),
+        (["solo.mid", "--vocoder-opt", "passes=3"], 1, "passes"),
+        (["solo.mid", "--vocoder-opt", "iterations=lots"], 1, "iterations"),
+        (["solo.mid", "--model", "nowhere"], 1, "nowhere is not a model folder"),
+        (["solo.mid", "-o", "a.aiff"], 1, "cannot write '.aiff'"),
+        (["solo.mid", "-o", "solo.mid"], 1, "cannot write '.mid'"),
+        (["solo.mid", "-o", "{name}.wav"], 1, "there is no field {name}"),
+        (["solo.mid", "duo.mid", "-o", "a.wav"], 1, "several scores would be written to a.wav"),
+        (["solo.mid", "duo.mid", "-o", "-"], 1, "standard output (-o -) takes one score"),
+        (["solo.mid", "-o", "/proc/a.wav"], 1, "cannot write /proc/a.wav"),
+        (["solo.mid", "--map", "200=trumpet"], 2, "no General MIDI program"),
+        (["solo.mid", "--map", "trumpet"], 2, "PROGRAM=TIMBRE was wanted"),
+        (["solo.mid", "--json", "-o", "-"], 2, "both want standard output"),
+        (["solo.mid", "--jobs", "0"], 2, "--jobs"),
+        ([], 2, "Missing argument"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(work: Path, here: M2M, arguments: list[str], code: int, words: str) -> None:
+    before = sorted(work.iterdir())
+    done = here("render", *arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    if code == 1:
+        assert done.stderr.count("\n") == 1
+    assert sorted(work.iterdir()) == before
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_half_written(work: Path, stop: signal.Signals) -> None:
+    midi = pretty_midi.PrettyMIDI()
+    instrument = pretty_midi.Instrument(0)
+    instrument.notes = [pretty_midi.Note(90, 60, 0.5 * i, 0.5 * i + 0.4) for i in range(2400)]
+    midi.instruments.append(instrument)
+    midi.write(str(work / "long.mid"))
+    command = [sys.executable, "-m", "m2m", "render", "long.mid", "-o", "long.wav"]
+    process = subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + stop
+    assert "Traceback" not in errors
+    assert sorted(p.name for p in work.iterdir()) == ["duo.mid", "long.mid", "solo.mid"]
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(work: Path) -> None:
+    command = f"{sys.executable} -m m2m render solo.mid -o - | head -c 10 > /dev/null"
+    done = subprocess.run(command, shell=True, cwd=work, capture_output=True, text=True, timeout=60, env=os.environ)
+    assert "Traceback" not in done.stderr
+
+
+def test_timbres_and_doctor(here: M2M) -> None:
+    listed = json.loads(here("timbres", "--json").stdout)
+    assert [row["name"] for row in listed["timbres"]][:2] == ["grand-piano", "electric-piano"]
+    assert sum(len(row["programs"]) for row in listed["timbres"]) == 128
+    assert "pizzicato-strings  45" in here("timbres", "--conditioner", "concat").stdout
+    found = json.loads(here("doctor", "--json").stdout)
+    assert {"m2m", "torch", "cuda", "audio", "fluidsynth", "vocoder", "model"} <= {row["topic"] for row in found}

@@ -1,0 +1,27 @@
+"""Every example in a docstring of the installed package runs."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")
+
+
+def modules():
+    """Names of m2m's modules, stage by stage: of an editable install, m2m's folder holds setup.py and the tests too."""
+    import m2m
+
+    names = ["m2m", "m2m.cli"]
+    for found in pkgutil.iter_modules(m2m.__path__):
+        if found.ispkg and found.name in STAGES:
+            package = importlib.import_module(f"m2m.{found.name}")
+            names += [m.name for m in pkgutil.walk_packages(package.__path__, f"m2m.{found.name}.")]
+    return names
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0

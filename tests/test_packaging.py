@@ -1,0 +1,171 @@
+"""What is installed is what should be: built from a copy of the tree, as pip does, without the network."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")
+PARTS = (*STAGES, "models", "examples")
+NO_CODE = shutil.ignore_patterns("__pycache__", "build", ".*")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the checkout with the litter that working in one leaves."""
+    tree = tmp_path_factory.mktemp("tree")
+    for file in ROOT.iterdir():
+        if file.is_file():
+            shutil.copy(file, tree)
+        elif file.name in PARTS:
+            shutil.copytree(file, tree / file.name, ignore=NO_CODE)
+    for litter in (
+        "tests/test_x.py",
+        "stray/module.py",
+        "notes.py",
+        "build/lib/m2m/stale.py",
+        "core/__pycache__/x.pyc",
+    ):
+        tree.joinpath(litter).parent.mkdir(parents=True, exist_ok=True)
+        tree.joinpath(litter).touch()
+    return tree
+
+
+def build(what, out):
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        out,
+        what,
+    ]
+    subprocess.run(pip, check=True)
+    return next(Path(out).glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tree, tmp_path_factory):
+    return build(tree, tmp_path_factory.mktemp("wheel"))
+
+
+def names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    wanted = {"m2m/plugins.toml", "m2m/py.typed", "m2m/__init__.py", "m2m/__main__.py", "m2m/cli.py"}
+    sources = {f"m2m/{file.relative_to(ROOT)}" for stage in STAGES for file in (ROOT / stage).rglob("*.py")}
+    found = names(wheel)
+    assert {name for name in found if name.endswith((".py", ".toml", ".typed"))} == wanted | sources
+    allowed = (".py", ".toml", ".typed", ".json", ".safetensors", ".mid", "models/README.md")
+    assert {n for n in found if not n.endswith(allowed) and not n.startswith("m2m/models/")} == set()
+
+
+def test_models_and_examples_ship(wheel):
+    found = names(wheel)
+    for model in (ROOT / "models").glob("*/model.safetensors"):
+        assert {
+            f"m2m/models/{model.parent.name}/{f}" for f in ("model.safetensors", "config.json", "README.md")
+        } <= found
+    for score in (ROOT / "examples").glob("*.mid"):
+        assert f"m2m/examples/{score.name}" in found
+
+
+def test_every_folder_of_code_is_a_package():
+    for stage in STAGES:
+        for file in (ROOT / stage).rglob("*.py"):
+            assert file.with_name("__init__.py").exists(), f"{file} would not ship"
+
+
+def test_entry_points_are_the_table(wheel):
+    table = tomllib.loads((ROOT / "plugins.toml").read_text())
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
+    found = {(e.group, e.name): e.value for e in metadata.EntryPoints._from_text_for(text, None)}
+    wanted = {
+        (f"m2m.{group}", name): entry["class"]
+        for group in ("encoders", "conditioners", "vocoders")
+        for name, entry in table[group].items()
+        if "class" in entry
+    }
+    assert found == wanted | {("console_scripts", "m2m"): "m2m.cli:main"}
+
+
+def test_every_entry_of_the_table_leads_somewhere():
+    table = tomllib.loads((ROOT / "plugins.toml").read_text())
+    for group in ("encoders", "conditioners", "vocoders"):
+        for entry in table[group].values():
+            module, _, name = entry.get("class", "m2m.core.errors:M2MError").partition(":")
+            file = ROOT.joinpath(*module.split(".")[1:])
+            source = file.with_suffix(".py") if file.with_suffix(".py").exists() else file / "__init__.py"
+            assert name in source.read_text()
+    for kind, name in table["defaults"].items():
+        assert name in table[f"{kind}s"]
+
+
+def test_a_source_distribution_builds_the_same_wheel(tree, wheel, tmp_path):
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True)
+    assert names(build(next(tmp_path.glob("*.tar.gz")), tmp_path / "out")) == names(wheel)
+
+
+def test_building_leaves_no_metadata_beside_the_sources(tree, wheel):
+    assert not list(tree.glob("*.egg-info"))
+
+
+def test_the_installed_command_runs(wheel, tmp_path):
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        tmp_path / "site",
+        wheel,
+    ]
+    subprocess.run(pip, check=True)
+    code = "import m2m, sys; print(m2m.__file__); from m2m.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", code, "plugins", "list", "--json"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(str(tmp_path))
+    assert '"status": "ok"' in ran.stdout
+    assert '"status": "missing"' not in ran.stdout
+
+
+def test_version_is_told_once():
+    import m2m
+
+    assert metadata.version("m2m") == m2m.__version__
+
+
+def test_constraints_name_no_machine():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert "torch==2.13.0" in lines
+    for line in lines:
+        name, exact, version = line.partition("==")
+        assert name, line
+        assert exact, line
+        assert version.replace(".", "").isalnum(), line

@@ -1,0 +1,1 @@
+"""Mel -> audio. Each vocoder is reached by its registered name only."""

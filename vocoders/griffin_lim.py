@@ -1,0 +1,248 @@
+"""Griffin-Lim: a mel becomes audio without training, and the score tells what the mel has lost.
+
+Two things are missing from a mel. Its 80 bands do not say where inside a band the energy lies, and no band has a
+phase.
+
+*Magnitude.* We look for a non-negative spectrogram W whose mel is the given one, M = W F^T, by the multiplicative
+updates of Lee and Seung (NIPS 2001) for the Kullback-Leibler divergence,
+
+    W <- W * ((M / (W F^T)) F) / (1 F).
+
+They only ever scale: what is zero stays zero, the fine structure that W starts with survives, and every band ends up
+with its energy. (A pseudo-inverse would give negative magnitudes, and clipping them changes the mel.)
+
+*Phase.* Griffin and Lim (1984) go back and forth between "has these magnitudes" and "is the spectrogram of some
+wave"; fast Griffin-Lim (Perraudin, Balazs and Søndergaard, WASPAA 2013) overshoots each step by a momentum of 0.99.
+
+The two help each other: each iteration also moves the magnitudes half-way to those of the wave that it found, and
+then back to the given mel by one update (after Masuyama, Ueno and Ono, WASPAA 2023, who do both jointly). A fixed
+magnitude, right in every band but one that no wave has, is what limits plain Griffin-Lim on a mel.
+
+*The score.* Where notes are at hand, both start from them: we play the notes with a band-limited oscillator each (a
+harmonic comb, vocoders/comb.py, whose timbre is learned from the mel), and its spectrogram starts W and the phase. The
+comb only starts the search, the mel has the last word, so a morphed or re-balanced mel is followed and a note that the
+mel lacks stays silent.
+
+*Blocks.* The mel is worked off in blocks of a few seconds, so memory does not grow with length. Around a seam the
+wave of the block before is held fixed and faded out over one window while the next block's phase settles against it
+(as in real-time iterative spectrogram inversion, Beauregard, Zhu and Wyse 2005): no independent phases meet, so
+nothing clicks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, magnitude_scale, window
+from m2m.core.vocoder import Vocoder, VocoderOptions
+from m2m.vocoders.comb import TINY, notes_within, play
+
+Array = NDArray[np.float32]
+
+
+class GriffinLimOptions(VocoderOptions):
+    """Options of `GriffinLim`; the defaults are the measured knee between quality and speed."""
+
+    # the score
+    score_informed: bool = Field(True, description="let the notes, if any, start the inversion and the phase")
+    timbre_updates: int = Field(5, ge=0, le=200, description="updates that fit the comb's timbre; more overfit a block")
+    release: float = Field(0.1, gt=0, le=5, description="time constant of the comb after a note's end, seconds")
+    noise: float = Field(0.01, ge=0, le=1, description="flat, random-phase part of the start, of the mel's own level")
+
+    # magnitude and phase
+    updates: int = Field(4, ge=1, le=1000, description="updates of the mel inversion")
+    iterations: int = Field(20, ge=0, le=10_000, description="Griffin-Lim iterations when the notes start the phase")
+    blind_iterations: int = Field(32, ge=0, le=10_000, description="Griffin-Lim iterations from a random phase")
+    refit: float = Field(0.5, ge=0, le=1, description="how far an iteration moves the magnitudes to its wave's")
+    momentum: float = Field(0.99, ge=0, lt=2, description="of fast Griffin-Lim; 0 is the method of 1984")
+
+    # blocks
+    block_seconds: float = Field(8.0, ge=0.5, le=120, description="seconds worked on at once: memory, and latency")
+
+
+class GriffinLim(Vocoder):
+    """Any mel to audio, by score-informed inversion and fast Griffin-Lim; needs no weights.
+
+    >>> from m2m.core.mel import Mel, MelSpec
+    >>> spec = MelSpec()
+    >>> silence = Mel(np.full((10, spec.n_mels), spec.silence, np.float32), spec)
+    >>> wave = GriffinLim().synthesize(silence)
+    >>> wave.shape, bool(abs(wave).max() < 1e-9)
+    ((1280,), True)
+    """
+
+    Options = GriffinLimOptions
+    uses_notes = True
+    options: GriffinLimOptions
+
+    def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
+        """Yield the audio block by block: (samples,) float32 each, `mel.samples` together."""
+        options, spec = self.options, mel.spec
+        transform = Transform(spec, self.device)
+        hop, half = spec.hop_length, spec.n_fft // 2
+        lead = -(-half // hop)  # frames before a seam whose windows reach across it
+        ahead = -(-(half + spec.n_fft) // hop)  # frames after it that make one more window of audio sound
+        step = max(4 * ahead, round(options.block_seconds * spec.frame_rate))
+        notes = mel.notes if options.score_informed else None
+        held = torch.zeros(half, device=self.device)  # known first samples of a block: before the wave, zeros
+        for number, begin in enumerate(range(0, mel.frames, step)):
+            first, last = max(0, begin - lead), min(mel.frames, begin + step + ahead)
+            values = linear_mel(mel.values[first:last], spec) - np.float32(spec.floor)  # the floor stands for nothing
+            target = torch.from_numpy(np.maximum(values, 0.0)).to(self.device)  # (frames, n_mels)
+            start = transform.noise(len(target), seed, number) * spread(target, spec)
+            iterations = options.blind_iterations
+            if notes is not None and len(sounding := notes_within(notes, first, last, options.release, spec)):
+                fit = {"release": options.release, "timbre_updates": options.timbre_updates}
+                comb = torch.from_numpy(play(sounding, values, first, spec, **fit)).to(self.device)
+                start = transform.forward(comb) + start * options.noise
+                iterations = options.iterations
+            magnitude = invert(target, start.abs(), options.updates, spec)
+            pin = Pin(held, sure=half + (begin - first) * hop, stop=half + (mel.frames - first) * hop)
+            wave = griffin_lim(target, magnitude, start, iterations, options, transform, pin)
+            here = half + (begin - first) * hop  # index of the block's own first sample
+            there = here + min(step, mel.frames - begin) * hop
+            yield wave[here:there].cpu().numpy()
+            ahead_of = there - lead * hop - half  # the next block's first sample, in this block's count
+            held = wave[ahead_of : there + spec.n_fft].clone()
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What is known of a block's wave before it is computed.
+
+    held: its first samples; those from `sure` on are provisional, and are faded over into the computed wave.
+    stop: from this sample on it is zero, as the analysis assumed.
+    """
+
+    held: Tensor
+    sure: int
+    stop: int
+
+    def apply(self, wave: Tensor) -> Tensor:
+        """Put the known samples into a wave, in place."""
+        wave[: self.sure] = self.held[: self.sure]
+        if fade := len(self.held) - self.sure:
+            ramp = torch.linspace(1, 0, fade, device=wave.device)
+            wave[self.sure : len(self.held)].lerp_(self.held[self.sure :], ramp)
+        wave[self.stop :] = 0
+        return wave
+
+
+class Transform:
+    """Wave <-> spectrogram of one block: frame `t` is centred on sample `n_fft / 2 + t * hop`.
+
+    Frames are rows, so that every step walks through memory in order; torch.stft would lay out frequencies as rows and
+    costs four times as much here.
+    """
+
+    def __init__(self, spec: MelSpec, device: str) -> None:
+        self.spec, self.n_fft, self.hop, self.device = spec, spec.n_fft, spec.hop_length, device
+        self.scale = magnitude_scale(spec)
+        self.window = window(spec).to(device)
+        self.overlap = -(-spec.n_fft // spec.hop_length)  # windows over a sample
+        self.weights: dict[int, Tensor] = {}
+
+    def samples(self, frames: int) -> int:
+        """Length in samples of the wave under so many frames."""
+        return (frames - 1) * self.hop + self.n_fft
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """(samples,) -> (frames, n_fft // 2 + 1) complex, in the mel recipe's unit of magnitude."""
+        return torch.fft.rfft(wave.unfold(0, self.n_fft, self.hop) * (self.window * self.scale))
+
+    def inverse(self, spectrum: Tensor) -> Tensor:
+        """The wave whose spectrogram is nearest: (frames, n_fft // 2 + 1) complex -> (samples,)."""
+        frames = len(spectrum)
+        if frames not in self.weights:
+            norm = self.add((self.window**2).expand(frames, -1)).clamp_min(1e-3)  # no division by a window's very end
+            self.weights[frames] = 1 / (norm * self.scale)
+        return self.add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window) * self.weights[frames]
+
+    def add(self, frames: Tensor) -> Tensor:
+        """Overlap-add: (frames, n_fft) -> (samples,)."""
+        count = len(frames)
+        if pad := self.overlap * self.hop - self.n_fft:
+            frames = torch.nn.functional.pad(frames, (0, pad))
+        parts = frames.reshape(count, self.overlap, self.hop)
+        out = frames.new_zeros(count + self.overlap - 1, self.hop)
+        for k in range(self.overlap):
+            out[k : k + count] += parts[:, k]
+        return out.reshape(-1)[: self.samples(count)]
+
+    def noise(self, frames: int, seed: int, block: int) -> Tensor:
+        """White noise's phase, (frames, n_fft // 2 + 1) complex of modulus 1; seed and block decide it alone."""
+        key = int(np.random.SeedSequence([abs(seed), block]).generate_state(1, np.uint64)[0] >> 1)
+        wave = torch.randn(self.samples(frames), generator=torch.Generator().manual_seed(key))
+        return self.forward(wave.to(self.device)).sgn()
+
+
+@lru_cache(maxsize=8)
+def _filters(spec: MelSpec, device: str) -> tuple[Tensor, Tensor]:
+    """The filter bank transposed, (n_bins, n_mels), and with bins that sum to one, (n_mels, n_bins)."""
+    filters = filter_bank(spec).to(device)
+    return filters.T.contiguous(), filters / filters.sum(0).clamp_min(TINY)
+
+
+def spread(target: Tensor, spec: MelSpec) -> Tensor:
+    """Each band's level drawn over its bins as magnitude: (frames, n_mels) -> (frames, n_bins)."""
+    _, shares = _filters(spec, str(target.device))
+    width = filter_bank(spec).sum(1).to(target.device).clamp_min(TINY)
+    return ((target / width) @ shares).pow_(1 / spec.power)
+
+
+def invert(target: Tensor, start: Tensor, updates: int, spec: MelSpec) -> Tensor:
+    """Non-negative magnitudes whose mel is `target`: (frames, n_mels) -> (frames, n_bins).
+
+    start: (frames, n_bins) magnitudes that lend their detail.
+
+    The Kullback-Leibler divergence between target and mel never grows from one update to the next.
+    """
+    to_mel, shares = _filters(spec, str(target.device))
+    estimate = start.pow(spec.power)
+    for _ in range(updates):
+        estimate *= (target / (estimate @ to_mel).add_(TINY)) @ shares
+    return estimate.pow_(1 / spec.power)
+
+
+def griffin_lim(
+    target: Tensor,
+    magnitude: Tensor,
+    start: Tensor,
+    iterations: int,
+    options: GriffinLimOptions,
+    transform: Transform,
+    pin: Pin,
+) -> Tensor:
+    """Fast Griffin-Lim with the mel in the loop -> wave (samples,).
+
+    target:    linear mel (frames, n_mels).
+    magnitude: what `invert` made of it (frames, n_bins); overwritten.
+    start:     (frames, n_bins) complex, lends its phase.
+    """
+    spectrum, before = torch.view_as_real(start), None  # as reals: a complex times a real array is five times slower
+    for iteration in range(iterations + 1):
+        factor = _square(spectrum).add_(1e-30).rsqrt_().mul_(magnitude)
+        wave = pin.apply(transform.inverse(torch.view_as_complex(spectrum * factor[..., None])))
+        if iteration == iterations:
+            break
+        now = torch.view_as_real(transform.forward(wave))
+        if options.refit:
+            magnitude.lerp_(_square(now).sqrt_(), options.refit)
+            magnitude = invert(target, magnitude, 1, transform.spec)
+        spectrum = now if before is None else torch.lerp(before, now, 1 + options.momentum)
+        before = now
+    return wave
+
+
+def _square(spectrum: Tensor) -> Tensor:
+    """Squared modulus of (..., 2) real and imaginary parts; `sum(-1)` is far slower."""
+    square = spectrum.square()
+    return square[..., 0] + square[..., 1]
