@@ -1,0 +1,121 @@
+"""How near Mel2Mel's mels are to the true ones, on a data set's test split, instrument by instrument.
+
+    python benches/mel_accuracy.py DATA models/mel2mel-film models/mel2mel-concat
+    python benches/mel_accuracy.py DATA models/mel2mel-film --audio        # and what a vocoder makes of both mels
+
+DATA is a folder of `m2m dataset build`. The baseline is the mean mel of each instrument over the training split: what a model
+would say that knows the instrument and not the score. Figures are means over files, of the first 30 s each:
+
+    tanh-log-abs   the paper's loss (times 1000)
+    MAE            of natural-log mels, nepers
+    correlation    Pearson's over time, mean of the 80 bands
+    constant-Q     the paper's measure of audio: Pearson's over time, mean of 84 semitones; --audio
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from m2m.core import registry
+from m2m.core.mel import Mel
+from m2m.core.mel2mel import Mel2Mel, load_mel2mel
+from m2m.core.score import from_rows
+from m2m.evaluation.metrics import constant_q_correlation, log_mel_error, pearson, tanh_log_error
+from m2m.training.dataset import ShardReader
+from m2m.training.mel2mel import measure, predict
+
+
+def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> dict[str, np.ndarray]:
+    """The mean mel of each instrument, measured as a model's prediction is: figure -> (files, instruments)."""
+    train = ShardReader(data, "train")
+    figures = {name: np.full((len(test), len(names)), np.nan) for name in ("tanh-log-abs", "mae", "correlation")}
+    for column, name in enumerate(names):
+        mean = np.mean([train.mel(index, name).mean(axis=0) for index in range(0, len(train), 4)], axis=0)
+        for row in range(len(test)):
+            true = test.mel(row, name, 0, frames)
+            constant = np.broadcast_to(mean, true.shape)
+            figures["tanh-log-abs"][row, column] = tanh_log_error(constant, true)
+            figures["mae"][row, column] = log_mel_error(constant, true)
+            figures["correlation"][row, column] = np.nanmean(pearson(true, constant))
+    return figures
+
+
+def through_vocoder(model: Mel2Mel, test: ShardReader, names: list[str], frames: int, vocoder: str) -> dict[str, Any]:
+    """Constant-Q correlation with the original audio, from the true mel and from the predicted one: -> (files, names, 84)."""
+    synth, spec = registry.create("vocoder", vocoder), model.config.mel
+    stages = {f"{stage} mel": np.empty((len(test), len(names), 84)) for stage in ("true", "predicted")}
+    for row, column in np.ndindex(len(test), len(names)):
+        pair = predict(model, test, row, names[column], frames)
+        original = test.audio(row, names[column], 0, len(pair[0]) * spec.hop_length)
+        notes = from_rows(test.notes(row, names[column]))
+        for values, figures in zip(pair, stages.values(), strict=True):
+            wave = synth.synthesize(Mel(values, spec, notes), seed=0)
+            figures[row, column] = constant_q_correlation(original, wave[: len(original)], spec.sample_rate)
+    return stages
+
+
+def show(title: str, figures: dict[str, np.ndarray], names: list[str]) -> None:
+    """A Markdown table, one row an instrument."""
+    click.echo(f"\n{title}\n\n| instrument | " + " | ".join(figures) + " |\n|" + "---|" * (len(figures) + 1))
+    for column, name in enumerate([*names, "**mean**"]):
+        cells = (values[:, column] if column < len(names) else values for values in figures.values())
+        click.echo(f"| {name} | " + " | ".join(f"{np.nanmean(cell):.3f}" for cell in cells) + " |")
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--split", default="test", show_default=True, type=click.Choice(["test", "validation"]))
+@click.option("--seconds", default=30.0, show_default=True, help="Of each file and instrument.")
+@click.option(
+    "--audio", is_flag=True, help="Also render both mels and correlate the audio (needs m2m[eval], takes minutes)."
+)
+@click.option("--files", type=click.IntRange(1), help="Only the first so many files.")
+@click.option("--vocoder", default="griffin-lim", show_default=True)
+@click.option("--json", "output", type=click.Path(path_type=Path), help="Write all figures there.")
+def main(
+    data: Path,
+    models: tuple[Path, ...],
+    split: str,
+    seconds: float,
+    audio: bool,
+    files: int | None,
+    vocoder: str,
+    output: Path | None,
+) -> None:
+    """Measure models on a data set."""
+    test = ShardReader(data, split)
+    test.files = test.files[:files]
+    loaded = {folder.name: load_mel2mel(folder)[0] for folder in models}
+    names = list(next(iter(loaded.values())).config.instruments)
+    frames = int(seconds * test.config.mel.frame_rate)
+    results: dict[str, dict[str, np.ndarray]] = {"baseline": baseline(data, test, names, frames)}
+    for name, model in loaded.items():
+        results[name] = measure(model, test, seconds)
+    for name, figures in results.items():
+        figures["tanh-log-abs"] = figures["tanh-log-abs"] * 1000
+        show(name, figures, names)
+    for name, model in loaded.items() if audio else ():
+        stages = through_vocoder(model, test, names, frames, vocoder)
+        show(
+            f"{name}, constant-Q correlation through {vocoder}",
+            {k: np.nanmean(v, axis=2) for k, v in stages.items()},
+            names,
+        )
+        octaves = {
+            stage: np.nanmean(values, axis=(0, 1)).reshape(7, 12).mean(axis=1) for stage, values in stages.items()
+        }
+        for stage, values in octaves.items():
+            click.echo(f"\n{stage} by octave from C1: " + " ".join(f"{value:.3f}" for value in values))
+        results[name] |= {f"constant-q {stage}": values for stage, values in stages.items()}
+    if output:
+        output.write_text(json.dumps({m: {k: v.tolist() for k, v in f.items()} for m, f in results.items()}))
+
+
+if __name__ == "__main__":
+    main()
