@@ -388,6 +388,22 @@ def train() -> None:
 )
 @click.option("--conditioner", metavar="NAME", help="film, concat, or one that you have installed.")
 @click.option("--encoder", metavar="NAME", help="onsets-frames-decay, onsets-frames, or one that you have installed.")
+@click.option(
+    "--conditioner-opt",
+    "conditioner_options",
+    multiple=True,
+    callback=_pairs("NAME=VALUE"),
+    metavar="NAME=VALUE",
+    help="An option of the conditioner, see `m2m plugins info`.",
+)
+@click.option(
+    "--encoder-opt",
+    "encoder_options",
+    multiple=True,
+    callback=_pairs("NAME=VALUE"),
+    metavar="NAME=VALUE",
+    help="An option of the encoder.",
+)
 @click.option("--loss", type=click.Choice(["abs", "log-abs", "tanh-log-abs"]), help="What is minimised.")
 @click.option("--steps", type=click.IntRange(1), help="How long; with --resume, a run can be made longer or shorter.")
 @click.option("--device", help="cpu or cuda.")
@@ -409,6 +425,7 @@ def train_mel2mel(
     data: Path, output: Path | None, config: Path | None, values: dict[str, str], resume: bool, **named: Any
 ) -> None:
     """Train Mel2Mel on a data set."""
+    from m2m.core import registry
     from m2m.training.config import load_run
     from m2m.training.loop import RUN
     from m2m.training.mel2mel import Mel2MelRun
@@ -421,11 +438,13 @@ def train_mel2mel(
         "steps": "loop.steps",
         "device": "loop.device",
     }
-    chosen: dict[str, object] = {places[name]: value for name, value in named.items() if value is not None}
-    if resume and config is None and output is not None:
-        config = output / RUN
+    chosen: dict[str, object] = {places[name]: named[name] for name in places if named[name] is not None}
+    for kind in ("conditioner", "encoder"):
+        chosen |= {f"model.{kind}_options.{name}": value for name, value in named[f"{kind}_options"].items()}
+    folder = output or Path("runs") / f"mel2mel-{named['conditioner'] or registry.default('conditioner')}"
+    if resume and config is None and (folder / RUN).exists():
+        config = folder / RUN
     run = load_run(Mel2MelRun, config, chosen | dict(values))
-    folder = output or Path("runs") / f"mel2mel-{run.model.conditioner}"
     figures = run_training(run, data, folder, resume)
     _print_json({"run": str(folder), "validation": figures})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -97,7 +98,7 @@ class Rendering:
 
     def _repr_html_(self) -> str:
         wav = base64.b64encode(wav_bytes(self.audio, self.sample_rate, tags=self.provenance)).decode()
-        title = self.provenance["score"]["name"].replace("&", "&amp;").replace("<", "&lt;")
+        title = html.escape(repr(self))
         return f"<figure><audio controls src='data:audio/wav;base64,{wav}'></audio><figcaption>{title}</figcaption></figure>"
 
 
