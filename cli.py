@@ -18,7 +18,7 @@ import click
 
 from m2m import __version__
 from m2m.core import progress
-from m2m.core.errors import M2MError
+from m2m.core.errors import explain
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _verbose = False
@@ -188,7 +188,7 @@ def render(
     scores: tuple[str, ...], output: str, vocoder_options: dict[str, str], programs: dict[str, str], **chosen: Any
 ) -> None:
     """Render MIDI files as audio."""
-    from m2m.core import batch, registry
+    from m2m.core import batch, config, registry
 
     for program in programs:
         if not (program.isascii() and program.isdecimal() and int(program) < 128):
@@ -199,11 +199,16 @@ def render(
     components = {name: take(name) for name in ("model", "encoder", "conditioner", "vocoder", "device")}
     mixing = {name: take(name) for name in ("timbre", "seed", "gain", "clip_mode", "stems")}
     names = {
-        "timbre": mixing["timbre"] or "own",
+        "timbre": mixing["timbre"] or config.settings().defaults.timbre or "own",
         "vocoder": components["vocoder"] or registry.default("vocoder"),
-        "conditioner": components["conditioner"] or registry.default("conditioner"),
         "seed": str(mixing["seed"]),
     }
+    if "{conditioner}" in output:  # looked up only where it is asked for, since it is the model that knows
+        from m2m.core.pipeline import choose_model
+
+        names["conditioner"] = choose_model(**{k: components[k] for k in ("model", "encoder", "conditioner")})[
+            1
+        ].conditioner
     numbers = tuple((int(program), text) for program, text in programs.items())
     jobs = [
         batch.Job(
@@ -220,7 +225,8 @@ def render(
     for outcome in batch.run(jobs, chosen["jobs"]):
         outcomes.append(outcome)
         if outcome.error:
-            click.echo(f"m2m: error: {outcome.error}", err=True)
+            named = outcome.error if outcome.score in outcome.error else f"{outcome.score}: {outcome.error}"
+            click.echo(f"m2m: error: {named}", err=True)
             continue
         for text in (*(omission["text"] for omission in outcome.omissions), *outcome.notices):
             note(f"{outcome.score}: {text}")
@@ -240,14 +246,20 @@ def render(
     help="Where to write the second rendering.  [default: it is only compared]",
 )
 @click.option("--score", type=click.Path(path_type=Path), help="The score, if it has moved.")
+@click.option("--model", metavar="FOLDER", help="The model, if it has moved.")
 @click.option("--device", help="Another device than the file was rendered on.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite an existing file.")
 @talk
-def rerender(file: Path, output: Path | None, score: Path | None, device: str | None, overwrite: bool) -> None:
+def rerender(
+    file: Path, output: Path | None, score: Path | None, model: str | None, device: str | None, overwrite: bool
+) -> None:
     """Render a file of m2m's again from its tags, and say whether it is the same; the exit code is 1 if not."""
+    from m2m.core.audio import check_output
     from m2m.core.rerender import rerender as again
 
-    result = again(file, score, device)
+    if output is not None:
+        check_output(output, None, overwrite)
+    result = again(file, score, model, device)
     if output is not None:
         result.rendering.save(output, overwrite=overwrite)
     for change in result.changes:
@@ -311,8 +323,10 @@ def doctor(as_json: bool) -> None:
     findings = list(examine())
     if as_json:
         _print_json([vars(finding) for finding in findings])
-        return
-    _print_table([(f.status, f.topic, f.text + (f"  ->  {f.cure}" if f.cure else "")) for f in findings])
+    else:
+        _print_table([(f.status, f.topic, f.text + (f"  ->  {f.cure}" if f.cure else "")) for f in findings])
+    if any(finding.status == "broken" for finding in findings):
+        raise SystemExit(1)
 
 
 @cli.group()
@@ -375,17 +389,61 @@ def train() -> None:
     """Train a model."""
 
 
+def _run_options(default: str) -> Callable[[Command], Command]:
+    """What every `train` command takes, for `_train`: the data, the run's folder and config, and single values."""
+    options: list[Callable[[Any], Any]] = [
+        click.argument("data", type=click.Path(path_type=Path)),
+        click.option(
+            "-o", "--output", type=click.Path(path_type=Path), help=f"The folder of the run.  [default: {default}]"
+        ),
+        click.option(
+            "--config", type=click.Path(path_type=Path), help="A YAML or TOML file (or the run.json of an earlier run)."
+        ),
+        click.option(
+            "--steps", type=click.IntRange(1), help="How long; with --resume, a run can be made longer or shorter."
+        ),
+        click.option("--device", help="cpu or cuda."),
+        click.option(
+            "--set",
+            "values",
+            multiple=True,
+            callback=_pairs("NAME=VALUE"),
+            metavar="NAME=VALUE",
+            help="Any field of the config, such as loop.batch_size=32.",
+        ),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Continue the run in the output folder; its config stays, but for what is given here.",
+        ),
+    ]
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _train(run_type: Any, train: Callable[..., Any], name: str, chosen: dict[str, Any], given: dict[str, Any]) -> None:
+    """Run a training: `chosen` are a command's own fields (None: not chosen), `given` what `_run_options` were given."""
+    from m2m.training.config import load_run
+    from m2m.training.loop import RUN
+
+    folder = given["output"] or Path("runs") / name
+    config = given["config"]
+    if given["resume"] and config is None and (folder / RUN).exists():
+        config = folder / RUN
+    fields = {**chosen, "loop.steps": given["steps"], "loop.device": given["device"]}
+    fields = {field: value for field, value in fields.items() if value is not None}
+    run = load_run(run_type, config, fields | given["values"])
+    figures = train(run, given["data"], folder, given["resume"])
+    _print_json({"run": str(folder), "validation": figures})
+
+
 @train.command("mel2mel")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="The folder of the run.  [default: runs/mel2mel-CONDITIONER]",
-)
-@click.option(
-    "--config", type=click.Path(path_type=Path), help="A YAML or TOML file (or the run.json of an earlier run)."
-)
+@_run_options("runs/mel2mel-CONDITIONER")
 @click.option("--conditioner", metavar="NAME", help="film, concat, or one that you have installed.")
 @click.option("--encoder", metavar="NAME", help="onsets-frames-decay, onsets-frames, or one that you have installed.")
 @click.option(
@@ -405,48 +463,36 @@ def train() -> None:
     help="An option of the encoder.",
 )
 @click.option("--loss", type=click.Choice(["abs", "log-abs", "tanh-log-abs"]), help="What is minimised.")
-@click.option("--steps", type=click.IntRange(1), help="How long; with --resume, a run can be made longer or shorter.")
-@click.option("--device", help="cpu or cuda.")
-@click.option(
-    "--set",
-    "values",
-    multiple=True,
-    callback=_pairs("NAME=VALUE"),
-    metavar="NAME=VALUE",
-    help="Any field of the config, such as loop.batch_size=32.",
-)
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Continue the run in the output folder; its config stays, but for what is given here.",
-)
 @talk
-def train_mel2mel(
-    data: Path, output: Path | None, config: Path | None, values: dict[str, str], resume: bool, **named: Any
-) -> None:
+def train_mel2mel(conditioner: str | None, encoder: str | None, loss: str | None, **given: Any) -> None:
     """Train Mel2Mel on a data set."""
     from m2m.core import registry
-    from m2m.training.config import load_run
-    from m2m.training.loop import RUN
     from m2m.training.mel2mel import Mel2MelRun
     from m2m.training.mel2mel import train as run_training
 
-    places = {
-        "conditioner": "model.conditioner",
-        "encoder": "model.encoder",
-        "loss": "loss",
-        "steps": "loop.steps",
-        "device": "loop.device",
-    }
-    chosen: dict[str, object] = {places[name]: named[name] for name in places if named[name] is not None}
+    chosen = {"model.conditioner": conditioner, "model.encoder": encoder, "loss": loss}
     for kind in ("conditioner", "encoder"):
-        chosen |= {f"model.{kind}_options.{name}": value for name, value in named[f"{kind}_options"].items()}
-    folder = output or Path("runs") / f"mel2mel-{named['conditioner'] or registry.default('conditioner')}"
-    if resume and config is None and (folder / RUN).exists():
-        config = folder / RUN
-    run = load_run(Mel2MelRun, config, chosen | dict(values))
-    figures = run_training(run, data, folder, resume)
-    _print_json({"run": str(folder), "validation": figures})
+        chosen |= {f"model.{kind}_options.{name}": value for name, value in given[f"{kind}_options"].items()}
+    _train(Mel2MelRun, run_training, f"mel2mel-{conditioner or registry.default('conditioner')}", chosen, given)
+
+
+@train.command("wavenet")
+@_run_options("runs/wavenet-OUTPUT")
+@click.option("--preset", type=click.Choice(["paper"]), help="The paper's recipe, instead of one for hours on a CPU.")
+@click.option(
+    "--distribution",
+    type=click.Choice(["mulaw", "gaussian", "mol"]),
+    help="Of a sample: 256 classes, a Gaussian, or a mixture of logistics.",
+)
+@click.option("--mel-model", metavar="FOLDER", help="A Mel2Mel whose predicted mels are mixed in.")
+@talk
+def train_wavenet(preset: str | None, distribution: str | None, mel_model: str | None, **given: Any) -> None:
+    """Train WaveNet on a data set."""
+    from m2m.training.wavenet import PRESETS, WaveNetRun
+    from m2m.training.wavenet import train as run_training
+
+    chosen = {**PRESETS.get(preset or "", {}), "model.output": distribution, "mel_model": mel_model}
+    _train(WaveNetRun, run_training, f"wavenet-{distribution or 'mulaw'}", chosen, given)
 
 
 def _print_json(value: object) -> None:
@@ -483,19 +529,6 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
-        code = _report(error)
+        click.echo(f"m2m: error: {explain(error)}", err=True)
+        code = 1
     sys.exit(code or 0)
-
-
-def _report(error: Exception) -> int:
-    """One line on standard error; the traceback goes before it under M2M_DEBUG=1."""
-    if os.environ.get("M2M_DEBUG", "0") not in ("", "0"):
-        import traceback
-
-        traceback.print_exception(error)
-    if isinstance(error, M2MError):
-        click.echo(f"m2m: error: {error}", err=True)
-    else:
-        hint = "this is a bug in m2m, M2M_DEBUG=1 shows where"
-        click.echo(f"m2m: error: {type(error).__name__}: {' '.join(str(error).split())} ({hint})", err=True)
-    return 1

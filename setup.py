@@ -3,12 +3,13 @@
 Shipped are the packages named here and nothing else; of the root folder, only its own modules, not this file.
 """
 
+import platform
 import re
 import shutil
 import tomllib
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -42,6 +43,34 @@ def entry_points() -> dict[str, list[str]]:
     }
 
 
+def wavenet_kernels() -> list[Extension]:
+    """WaveNet's CPU kernel, one library for each instruction set; cpu_engine.py loads the best that runs.
+
+    They are no Python modules, only built like some: with a C interface, and each optional by itself, so that m2m installs
+    with an old compiler or none.
+    """
+    avx512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mfma"]
+    flags = {"generic": []}
+    if platform.machine() in ("x86_64", "AMD64"):
+        flags |= {
+            "avx2": ["-mavx2", "-mfma"],
+            "avx512": avx512,
+            "avx512_bf16": [*avx512, "-mavx512vnni", "-mavx512bf16"],
+        }
+    folder = "vocoders/wavenet/cpu"
+    return [
+        Extension(
+            f"m2m.vocoders.wavenet.cpu.{name}",
+            [f"{folder}/{name}.cpp"],
+            depends=[f"{folder}/{header}.h" for header in ("vector", "matrix", "wavenet")],
+            extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-pthread", *extra],
+            extra_link_args=["-pthread"],
+            optional=True,
+        )
+        for name, extra in flags.items()
+    ]
+
+
 def version() -> str:
     found = re.search(r'^__version__ = "(.+)"$', (ROOT / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
     assert found, "__init__.py has no __version__"
@@ -65,7 +94,7 @@ setup(
         ]
     },
     entry_points=entry_points(),
-    ext_modules=[],  # native kernels: each an Extension(..., optional=True), since m2m installs without a compiler
+    ext_modules=wavenet_kernels(),
     cmdclass={"build_py": BuildPy},
     # Not in the root: `python -m ...` puts the working directory on sys.path, where a stale m2m.egg-info would be taken
     # for the installed m2m, entry points and all.

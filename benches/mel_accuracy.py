@@ -91,7 +91,7 @@ def main(
     """Measure models on a data set."""
     test = ShardReader(data, split)
     test.files = test.files[:files]
-    loaded = {folder.name: load_mel2mel(folder)[0] for folder in models}
+    loaded = {str(folder): load_mel2mel(folder)[0] for folder in models}
     names = list(next(iter(loaded.values())).config.instruments)
     frames = int(seconds * test.config.mel.frame_rate)
     results: dict[str, dict[str, np.ndarray]] = {"baseline": baseline(data, test, names, frames)}

@@ -35,16 +35,24 @@ def check_format(suffix: str, sample_format: SampleFormat | None) -> None:
         raise M2MError(f"{suffix} files cannot hold {sample_format} samples; {cure}.")
 
 
-def tame(wave: NDArray[np.float32], mode: ClipMode) -> tuple[NDArray[np.float32], str]:
+def check_output(path: Path, sample_format: SampleFormat | None, overwrite: bool) -> None:
+    """Raise M2MError for what would stop `write_audio`, as far as it can be known before there is any audio."""
+    check_format(path.suffix, sample_format)
+    if path.exists() and not overwrite:
+        raise M2MError(f"{path} exists; overwrite it with -y, or choose another name with -o.")
+
+
+def tame(wave: NDArray[np.float32], mode: ClipMode, peak: float | None = None) -> tuple[NDArray[np.float32], str]:
     """Bring peaks beyond full scale under it. Returns the wave and a sentence on what was done, empty if nothing was.
 
+    peak: the highest of several waves that must keep their balance; this one's by default.
     rescale: the whole wave is made softer, keeping its shape; clamp: what is beyond is cut off; none: nothing is done, which
     only float files can hold.
 
     >>> tame(np.array([0.5, -2.0], np.float32), "rescale")[0].tolist()
     [0.25, -1.0]
     """
-    peak = float(np.abs(wave).max(initial=0.0))
+    peak = float(np.abs(wave).max(initial=0.0)) if peak is None else peak
     if peak <= 1.0 or mode == "none":
         return wave, ""
     decibels = 20 * np.log10(peak)
@@ -71,9 +79,7 @@ def write_audio(
     Raises M2MError if the file exists and `overwrite` is False, if the format is unknown, if integer samples would clip, or
     if the disk is full.
     """
-    check_format(path.suffix, sample_format)
-    if path.exists() and not overwrite:
-        raise M2MError(f"{path} exists; overwrite it with -y, or choose another name with -o.")
+    check_output(path, sample_format, overwrite)
     with atomic_path(path) as temporary:
         _encode(temporary, path.suffix, wave, sample_rate, tags, sample_format)
 
@@ -97,6 +103,8 @@ def _encode(
 ) -> None:
     container = _CONTAINERS[suffix.lower()]
     subtype = _SUBTYPES[sample_format] if sample_format else soundfile.default_subtype(container)
+    if not np.isfinite(wave).all():
+        raise M2MError("the audio holds NaN or infinite samples and is not written.")
     if subtype != "FLOAT" and np.abs(wave).max(initial=0.0) > 1.0:
         raise M2MError(
             "samples beyond full scale would be clipped: write float samples, or let --clip-mode rescale or clamp them."
@@ -117,7 +125,7 @@ def read_tags(path: Path) -> dict[str, Any]:
         with soundfile.SoundFile(path) as file:
             tags = json.loads(file.comment)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise M2MError(f"cannot read {path}: {error}") from error
+        raise M2MError(f"cannot read {path}: {error if path.exists() else 'there is no such file'}") from error
     except ValueError as error:
         raise M2MError(
             f"{path} carries no m2m tags: it was not rendered by m2m, or a program has stripped them."
@@ -132,7 +140,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise M2MError(f"cannot read {path}: {error}") from error
+        raise M2MError(f"cannot read {path}: {error if path.exists() else 'there is no such file'}") from error
     return wave.mean(axis=1), int(rate)
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from m2m.core import audio, progress
-from m2m.core.errors import M2MError
+from m2m.core.errors import M2MError, explain
+from m2m.core.files import make_folder
+from m2m.core.score import read_score, stem_name
 
 STDOUT = Path("-")
 FIELDS = ("stem", "timbre", "vocoder", "conditioner", "seed")
@@ -112,14 +114,18 @@ def _pipeline(components: tuple[tuple[str, Any], ...]) -> Any:
 def _attempt(job: Job) -> Outcome:
     try:
         return _render(job)
-    except M2MError as error:
-        return Outcome(str(job.score), error=str(error))
+    except Exception as error:  # whatever it was, the other scores have not earned it
+        return Outcome(str(job.score), error=explain(error))
 
 
 def _render(job: Job) -> Outcome:
-    if job.out != STDOUT and job.out.exists() and not job.overwrite:  # before the work, not after it
-        raise M2MError(f"{job.out} exists; overwrite it with -y, or choose another name with -o.")
     arguments = dict(job.mixing)
+    paths = _paths(job)
+    for path in paths if job.out != STDOUT else ():  # before the work, not after it
+        if path.suffix == ".json" and path.exists() and not job.overwrite:
+            raise M2MError(f"{path} exists; overwrite it with -y.")
+        if path.suffix != ".json":
+            audio.check_output(path, job.sample_format, job.overwrite)
     rendering = _pipeline(job.components).render(
         job.score, **arguments | {"programs": dict(arguments.get("programs", ()))}
     )
@@ -128,29 +134,33 @@ def _render(job: Job) -> Outcome:
             rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
         )
         sys.stdout.buffer.write(wav)
-        outputs = ["-"]
     else:
-        outputs = _save(job, rendering)
+        _save(job, rendering, paths)
     return Outcome(
         score=str(job.score),
-        outputs=tuple(outputs),
+        outputs=tuple(map(str, paths)),
         seconds=rendering.seconds,
         omissions=tuple({"kind": o.kind, "count": o.count, "text": o.text} for o in rendering.omissions),
         notices=(rendering.notice,) if rendering.notice else (),
     )
 
 
-def _save(job: Job, rendering: Any) -> list[str]:
-    try:
-        job.out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise M2MError(f"cannot make the folder {job.out.parent}: {error.strerror}.") from error
-    files = {job.out: rendering} | {
-        job.out.with_name(f"{job.out.stem}-{name}{job.out.suffix}"): replace(rendering, audio=stem)
-        for name, stem in rendering.stems.items()
-    }
-    for path, content in files.items():
-        content.save(path, sample_format=job.sample_format, overwrite=job.overwrite)
+def _paths(job: Job) -> list[Path]:
+    """All files that a job will write: the mix, its stems, the sidecar."""
+    paths = [job.out]
+    if dict(job.mixing).get("stems"):
+        tracks = read_score(job.score).playable
+        stems = (stem_name(number, track) for number, track in enumerate(tracks, start=1))
+        paths += [job.out.with_name(f"{job.out.stem}-{stem}{job.out.suffix}") for stem in stems]
     if job.sidecar:
-        files[rendering.save_provenance(job.out.with_suffix(".json"), overwrite=job.overwrite)] = rendering
-    return [str(path) for path in files]
+        paths.append(job.out.with_suffix(".json"))
+    return paths
+
+
+def _save(job: Job, rendering: Any, paths: Sequence[Path]) -> None:
+    make_folder(job.out.parent)
+    waves = [rendering.audio, *rendering.stems.values()]
+    for path, wave in zip(paths, waves, strict=False):
+        replace(rendering, audio=wave).save(path, sample_format=job.sample_format, overwrite=job.overwrite)
+    if job.sidecar:
+        rendering.save_provenance(paths[-1], overwrite=job.overwrite)

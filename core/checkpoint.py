@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path
+from m2m.core.files import atomic_path, make_folder
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -126,7 +126,7 @@ def save_model(
     folder: Path, kind: str, config: BaseModel, model: nn.Module, card: str, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write a model folder, each file whole or not at all; the config last, since it makes the folder a model."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_tensors(folder / WEIGHTS, {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}, {})
     mel = getattr(config, "mel", None)
     about = {

@@ -12,6 +12,8 @@ from typing import Literal
 from m2m import __version__
 from m2m.core import registry
 from m2m.core.checkpoint import CONFIG, shipped
+from m2m.core.discovery import Component
+from m2m.core.errors import M2MError
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,19 @@ def examine() -> Iterator[Finding]:
         text = f"m2m[{extra}]: {'all there' if not missing else 'lacks ' + ', '.join(missing)}"
         yield Finding("missing" if missing else "ok", "extra", text, f"pip install 'm2m[{extra}]'" if missing else "")
     for component in registry.components():
-        text = f"{component}: {component.note or component.summary}"
-        yield Finding("ok" if component.status in ("ok", "disabled") else "broken", component.kind, text)
+        yield _component(component)
     for folder in sorted(path.parent for path in shipped().glob(f"*/{CONFIG}")):
         yield Finding("ok", "model", f"{folder.name}, ships with m2m")
+
+
+def _component(component: Component) -> Finding:
+    if component.status == "disabled":
+        return Finding("ok", component.kind, f"{component}: {component.note}")
+    try:
+        registry.load(component.kind, component.name)
+    except M2MError as error:
+        return Finding("broken", component.kind, str(error))
+    return Finding("ok", component.kind, f"{component}: {component.summary}")
 
 
 def _torch() -> Iterator[Finding]:

@@ -5,6 +5,21 @@ Everything that can go wrong because of what came from outside (a file, an optio
 any other exception is a bug.
 """
 
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
 
 class M2MError(Exception):
     """A failure that its reader can mend; the message is a single clear sentence."""
+
+
+def explain(error: Exception) -> str:
+    """The one line that a user is shown of a failure; M2M_DEBUG=1 prints its traceback to standard error as well."""
+    if os.environ.get("M2M_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, M2MError):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())} (this is a bug in m2m, M2M_DEBUG=1 shows where)"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from m2m.core.errors import M2MError
 
 
@@ -27,8 +29,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 is for secrets
         os.replace(temporary, target)
-    except OSError as error:
-        raise M2MError(f"cannot write {target}: {error.strerror or error}.") from error
+    except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
+        raise M2MError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -37,3 +39,11 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there. Raises M2MError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise M2MError(f"cannot make the folder {path}: {error.strerror}.") from error

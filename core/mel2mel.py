@@ -22,6 +22,7 @@ from m2m.core import registry
 from m2m.core.checkpoint import load_weights, read_config
 from m2m.core.conditioner import TimbreConditioner
 from m2m.core.encoder import ScoreEncoder
+from m2m.core.errors import M2MError
 from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
 from m2m.core.score import NoteArray
@@ -59,6 +60,10 @@ class Mel2Mel(nn.Module):
     def __init__(self, config: Mel2MelConfig) -> None:
         super().__init__()
         self.config = config
+        names = {"encoder": config.encoder, "conditioner": config.conditioner}
+        self._components = {
+            kind: registry.find(kind, name) for kind, name in names.items()
+        }  # whom to name if they fail
         self.encoder: ScoreEncoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.timbre = nn.Embedding(len(config.instruments), config.timbre_dim)
         self.inward = nn.Linear(self.encoder.n_features, config.hidden)
@@ -77,10 +82,32 @@ class Mel2Mel(nn.Module):
 
     def forward(self, roll: Tensor, timbre: Tensor) -> Tensor:
         """(batch, frames, features) rolls, (batch, frames or 1, timbre_dim) timbres -> (batch, frames, n_mels) log-mels."""
-        features = self.before(self.inward(roll), timbre)  # (B, T, hidden)
+        features = self._bend(self.before, self.inward(roll), timbre)  # (B, T, hidden)
         features, _ = self.lstm(features)  # (B, T, 2 hidden)
-        log_mel: Tensor = self.outward(self.after(features, timbre))
+        log_mel: Tensor = self.outward(self._bend(self.after, features, timbre))
         return log_mel
+
+    def _bend(self, conditioner: TimbreConditioner, features: Tensor, timbre: Tensor) -> Tensor:
+        """Call a conditioner, which may be a stranger's. Raises M2MError that names its package if it fails."""
+        if torch.compiler.is_compiling():
+            return conditioner(features, timbre)
+        component = self._components["conditioner"]
+        with registry.blame(component):
+            bent: Tensor = conditioner(features, timbre)
+        if not isinstance(bent, Tensor) or bent.shape != features.shape:
+            shape = tuple(bent.shape) if isinstance(bent, Tensor) else type(bent).__name__
+            raise M2MError(f"{component} broke its contract: it made {shape} of {tuple(features.shape)} features.")
+        return bent
+
+    def encode(self, notes: NoteArray, start: int, frames: int) -> NDArray[np.float32]:
+        """The roll of frames start..start + frames. Raises M2MError that names the encoder's package if it fails."""
+        component = self._components["encoder"]
+        with registry.blame(component):
+            roll = self.encoder.encode(notes, self.config.mel.frame_rate, start, frames)
+        wanted = (frames, self.encoder.n_features)
+        if not isinstance(roll, np.ndarray) or roll.shape != wanted:
+            raise M2MError(f"{component} broke its contract: its roll has shape {np.shape(roll)}, {wanted} was wanted.")
+        return roll
 
     @torch.inference_mode()
     def predict(self, notes: NoteArray, timbre: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
@@ -95,7 +122,7 @@ class Mel2Mel(nn.Module):
             # A score shorter than a window is not padded to one; windows of a group have one length.
             kept = min(WINDOW, frames)
             length = kept + 2 * CONTEXT
-            rolls = [self.encoder.encode(notes, spec.frame_rate, start - CONTEXT, length) for start in group]
+            rolls = [self.encode(notes, start - CONTEXT, length) for start in group]
             points = (
                 timbre[None, None]
                 if timbre.ndim == 1

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,23 +24,22 @@ from numpy.typing import NDArray
 import m2m
 from m2m.core import config, registry
 from m2m.core.audio import ClipMode, SampleFormat, tame, wav_bytes, write_audio
-from m2m.core.checkpoint import find_model, shipped
+from m2m.core.checkpoint import find_model, read_config, shipped
 from m2m.core.errors import M2MError
 from m2m.core.files import atomic_path
-from m2m.core.mel import Mel
-from m2m.core.mel2mel import Mel2Mel, load_mel2mel
+from m2m.core.mel import Mel, MelSpec
+from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
 from m2m.core.progress import advance
 from m2m.core.score import NoteArray, Omission, Score, Track, merge, read_score, stem_name
 from m2m.core.timbre import Timbre, TimbreSpace
 from m2m.core.vocoder import require_spec
 
 TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
-GAIN_DB = (
-    9.0  # training audio leaves headroom for dense chords; this brings a piano to the loudness of other recordings
-)
+RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
+GAIN_DB = 9.0  # training audio leaves headroom for dense chords, which most pieces do not need
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Tracks that sound with one timbre and one gain, and are therefore rendered together."""
 
@@ -53,7 +53,7 @@ class Part:
         return merge(track.notes for track in self.tracks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rendering:
     """Music, and how it came about.
 
@@ -97,7 +97,8 @@ class Rendering:
         return f"Rendering({self.provenance['score']['name']!r}, {self.seconds:.1f} s, {made})"
 
     def _repr_html_(self) -> str:
-        wav = base64.b64encode(wav_bytes(self.audio, self.sample_rate, tags=self.provenance)).decode()
+        quiet, _ = tame(self.audio, "rescale")
+        wav = base64.b64encode(wav_bytes(quiet, self.sample_rate, tags=self.provenance)).decode()
         title = html.escape(repr(self))
         return f"<figure><audio controls src='data:audio/wav;base64,{wav}'></audio><figcaption>{title}</figcaption></figure>"
 
@@ -120,13 +121,16 @@ class Pipeline:
         device: str = "cpu",
     ) -> None:
         self.device = _device(device)
-        wanted = conditioner if conditioner or model else registry.default("conditioner")
-        self.folder = find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
+        self.folder, _ = choose_model(model, encoder, conditioner)
         self.model, self.model_hash = load_mel2mel(self.folder, self.device)
         self.spec = self.model.config.mel
         self.vocoder_name = vocoder or registry.default("vocoder")
         self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
-        require_spec(self.spec, self.vocoder.mel_spec, f"vocoder {self.vocoder_name!r}")
+        self._blamed = registry.find("vocoder", self.vocoder_name)
+        require_spec(self.spec, self.vocoder.mel_spec, str(self._blamed))
+
+    def __repr__(self) -> str:
+        return f"Pipeline(model={self.folder.name!r}, vocoder={self.vocoder_name!r}, device={self.device!r})"
 
     @cached_property
     def timbres(self) -> TimbreSpace:
@@ -148,7 +152,10 @@ class Pipeline:
         """The log-mel of a part, from the score's beginning to `seconds`."""
         frames = int(np.ceil(seconds * self.spec.frame_rate))
         curve = part.timbre.curve(frames, self.spec.frame_rate)
-        return Mel(self.model.predict(part.notes, curve, frames), self.spec, part.notes, np.atleast_2d(curve))
+        values = self.model.predict(part.notes, curve, frames)
+        values = self.spec.silence + (values - self.spec.silence) * presence(part.notes, frames, self.spec)[:, None]
+        values.flags.writeable = False  # a vocoder is lent it, and may be a stranger's
+        return Mel(values, self.spec, part.notes, np.atleast_2d(curve))
 
     def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
         """The vocoder's audio of a mel, block by block, held to the contract of core/vocoder.py.
@@ -156,8 +163,8 @@ class Pipeline:
         Raises M2MError that names the vocoder's package if it fails, or yields what is not finite, mono, float audio of
         the mel's length.
         """
-        require_spec(mel.spec, self.vocoder.mel_spec, f"vocoder {self.vocoder_name!r}")
-        component, samples = registry.find("vocoder", self.vocoder_name), 0
+        require_spec(mel.spec, self.vocoder.mel_spec, str(self._blamed))
+        component, samples = self._blamed, 0
         with registry.blame(component):
             for block in self.vocoder.stream(mel, seed) if mel.frames else ():
                 if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != np.float32:
@@ -189,6 +196,10 @@ class Pipeline:
         timbre: as core/timbre.py reads it, for all tracks; programs: for tracks of a General MIDI program, before `timbre`.
         gain: dB on everything. stems: also keep every track by itself; their sum is the mix.
         """
+        if not math.isfinite(gain):
+            raise M2MError(f"gain {gain} came, a finite number of decibels was wanted.")
+        if seed < 0:
+            raise M2MError(f"seed {seed} came, a whole number from 0 up was wanted.")
         path = None if isinstance(score, Score) else Path(score)
         music = score if isinstance(score, Score) else read_score(score)
         timbre = timbre or config.settings().defaults.timbre
@@ -221,12 +232,9 @@ class Pipeline:
                     heard(len(block) / rate)
         for stem in tracks.values():
             mix += stem
-        peak = np.abs(mix).max(initial=0.0)
-        mix, notice = tame(mix, clip_mode)
-        if notice and clip_mode == "rescale":
-            tracks = {
-                name: stem / peak for name, stem in tracks.items()
-            }  # as much softer as the mix, so that they add up
+        loudest = max(float(np.abs(wave).max()) for wave in (mix, *tracks.values()))
+        tracks = {name: tame(stem, clip_mode, loudest)[0] for name, stem in tracks.items()}
+        mix, notice = tame(mix, clip_mode, loudest)
         return Rendering(
             audio=mix,
             sample_rate=rate,
@@ -268,7 +276,7 @@ class Pipeline:
             },
             "model": {
                 "name": self.folder.name,
-                "path": "" if self.folder.parent == shipped() else str(self.folder),
+                "path": "" if self.folder.parent == shipped() else str(self.folder.resolve()),
                 "hash": self.model_hash,
             },
             "mel": self.spec.hash,
@@ -298,15 +306,43 @@ def render(
     score: Score | str | Path,
     *,
     timbre: str | None = None,
+    programs: Mapping[int, str] | None = None,
     seed: int = 0,
     gain: float = GAIN_DB,
+    clip_mode: ClipMode = "rescale",
+    stems: bool = False,
     **components: Any,
 ) -> Rendering:
     """Render a score with named components: `m2m.render("score.mid", timbre="vibraphone", vocoder="griffin-lim")`.
 
     `components` are `Pipeline`'s arguments; for several scores make one Pipeline, which loads its model once.
     """
-    return Pipeline(**components).render(score, timbre=timbre, seed=seed, gain=gain)
+    return Pipeline(**components).render(
+        score, timbre=timbre, programs=programs, seed=seed, gain=gain, clip_mode=clip_mode, stems=stems
+    )
+
+
+def choose_model(
+    model: str | Path | None = None, encoder: str | None = None, conditioner: str | None = None
+) -> tuple[Path, Mel2MelConfig]:
+    """The folder and the config of the acoustic model that these options name; without any, of the default conditioner's."""
+    wanted = conditioner if conditioner or model else registry.default("conditioner")
+    folder = find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
+    return folder, read_config(folder, "mel2mel", Mel2MelConfig)
+
+
+def presence(notes: NoteArray, frames: int, spec: MelSpec) -> NDArray[np.float32]:
+    """1 where a note sounds or rings out, falling to 0 over the second after RING, 0 in a rest: (frames,).
+
+    The model has seen little of long rests, and where nothing can sound it leaves a faint noise.
+    """
+    if not len(notes):
+        return np.zeros(frames, np.float32)
+    reach = spec.n_fft / 2 / spec.sample_rate  # seconds by which a window hears an onset early
+    at = np.arange(frames) / spec.frame_rate
+    begun = np.searchsorted(notes["start"] - reach, at, side="right")  # how many notes have begun
+    ends = np.maximum.accumulate(np.append(-np.inf, notes["end"]))
+    return (1 - np.clip((at - ends[begun] - RING) / (TAIL - RING), 0, 1)).astype(np.float32)
 
 
 def _device(name: str) -> str:

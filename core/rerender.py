@@ -20,7 +20,7 @@ class Comparison:
     changes: tuple[str, ...]
 
 
-def rerender(path: Path, score: Path | None = None, device: str | None = None) -> Comparison:
+def rerender(path: Path, score: Path | None = None, model: str | None = None, device: str | None = None) -> Comparison:
     """Render `path`, a file that m2m made, once more. The score is looked for where it was, and beside the file.
 
     Raises M2MError if the file has no tags, its score is not found, or a component that made it is missing.
@@ -28,7 +28,7 @@ def rerender(path: Path, score: Path | None = None, device: str | None = None) -
     tags = read_tags(path)
     try:
         pipeline = Pipeline(
-            model=tags["model"]["path"] or tags["model"]["name"],
+            model=model or tags["model"]["path"] or tags["model"]["name"],
             vocoder=tags["vocoder"]["name"],
             vocoder_options=tags["vocoder"]["options"],
             device=device or tags["device"],

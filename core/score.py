@@ -33,6 +33,9 @@ NoteArray: TypeAlias = NDArray[np.void]
 MAX_BYTES = 32 << 20  # a MIDI file of an hour of dense piano music is about 1 MB
 MAX_SECONDS = 4 * 3600.0
 MAX_NOTES = 1_000_000
+MAX_CONTROLLERS = 300_000  # copied between tracks of one channel; ordinary automation is a tenth of it
+
+VOLUME, EXPRESSION, PEDAL = CHANNEL_CONTROLLERS = (7, 11, 64)
 
 
 def note_array(notes: Iterable[tuple[float, float, int, int]]) -> NoteArray:
@@ -47,7 +50,7 @@ def note_array(notes: Iterable[tuple[float, float, int, int]]) -> NoteArray:
     return array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Track:
     """One instrument's part.
 
@@ -83,7 +86,7 @@ class Omission:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """Music as m2m sees it.
 
@@ -143,15 +146,21 @@ def read_score(path: str | Path) -> Score:
         if mode.st_size > MAX_BYTES:
             raise M2MError(f"{path} has {mode.st_size:,} bytes, {MAX_BYTES:,} are the most a MIDI file may have.")
         with path.open("rb") as file:
-            magic = file.read(4)
+            header = file.read(14)
     except OSError as error:
         raise M2MError(f"cannot read {path}: {error.strerror or error}.") from error
-    if magic != b"MThd":
+    if header[:4] != b"MThd":
         raise M2MError(f"{path} is not a MIDI file: it does not begin with 'MThd'.")
+    if header[8:10] == b"\x00\x02":
+        raise M2MError(f"{path} is a MIDI file of type 2, unrelated patterns with no order; export it as type 0 or 1.")
+    if len(header) == 14 and header[12] & 0x80:
+        raise M2MError(f"{path} counts time in SMPTE frames, not in beats; export it with ticks a quarter note.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             midi = pretty_midi.PrettyMIDI(mido_object=_channel_wide(mido.MidiFile(str(path))))
+    except M2MError as error:
+        raise M2MError(f"{path}: {error}") from error
     except Exception as error:  # mido and pretty_midi raise whatever the bytes led them into
         raise M2MError(
             f"{path} is a damaged MIDI file ({type(error).__name__}: {error}); re-export it from its editor."
@@ -160,23 +169,48 @@ def read_score(path: str | Path) -> Score:
 
 
 def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
-    """Copy what belongs to a MIDI channel into every track that plays on it.
+    """Copy what belongs to a MIDI channel into every track that plays on it, and end notes that never do.
 
     Programs, pedal and volume act on a channel whichever track they stand in, and editors like to give them a track of their
     own (the pedal of the piano-midi.de files is in one). pretty_midi keeps them to the track where they stand, so a pedal
-    without notes beside it would be lost.
+    without notes beside it would be lost. Two ports have channels of their own each. Raises M2MError where the copies would
+    be too many to be music.
     """
-    shared: dict[int, list[tuple[int, int, mido.Message]]] = {}  # channel -> (tick, track, message)
-    players: list[set[int]] = []  # the channels that each track plays notes on
+    shared: dict[tuple[int, int], list[tuple[int, int, mido.Message]]] = {}  # port, channel -> (tick, track, message)
+    players: list[set[tuple[int, int]]] = []  # the channels that each track plays notes on
+    hanging: list[
+        tuple[int, list[tuple[int, int]]]
+    ] = []  # each track's last tick, and its (channel, key) still down there
     for index, track in enumerate(midi.tracks):
-        tick, channels = 0, set()
+        tick, port, channels = 0, 0, set()
+        down: set[tuple[int, int]] = set()
+        said: dict[tuple[int, int], int] = {}  # (channel, controller) -> value: a repeated one says nothing
         for message in track:
             tick += message.time
-            if message.type in ("control_change", "program_change", "pitchwheel"):
-                shared.setdefault(message.channel, []).append((tick, index, message))
-            elif message.type == "note_on":
-                channels.add(message.channel)
+            if message.type == "midi_port":
+                port = message.port
+            elif message.type == "control_change" and message.control in CHANNEL_CONTROLLERS:
+                if said.get((message.channel, message.control)) != message.value:
+                    said[message.channel, message.control] = message.value
+                    shared.setdefault((port, message.channel), []).append((tick, index, message))
+            elif message.type == "program_change":
+                shared.setdefault((port, message.channel), []).append((tick, index, message))
+            elif message.type == "note_on" and message.velocity:
+                channels.add((port, message.channel))
+                down.add((message.channel, message.note))
+            elif message.type in ("note_on", "note_off"):
+                down.discard((message.channel, message.note))
         players.append(channels)
+        hanging.append((tick, sorted(down)))
+    end = max((tick for tick, _ in hanging), default=0)
+    for track, (tick, keys) in zip(midi.tracks, hanging, strict=True):
+        for number, (channel, key) in enumerate(keys):
+            track.append(mido.Message("note_off", channel=channel, note=key, time=0 if number else end - tick))
+    copies = sum(len(shared.get(channel, ())) for channels in players for channel in channels)
+    if copies > MAX_CONTROLLERS:
+        raise M2MError(
+            f"its tracks share {copies:,} controllers, {MAX_CONTROLLERS:,} are the most m2m reads; merge its tracks."
+        )
     for index, channels in enumerate(players):
         foreign = [(t, m) for c in channels for t, source, m in shared.get(c, ()) if source != index]
         if foreign:
@@ -214,8 +248,8 @@ def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "") -> Score:
 def _track(instrument: pretty_midi.Instrument, end: float) -> Track:
     keys = (n for n in instrument.notes if LOWEST_KEY <= n.pitch <= HIGHEST_KEY or instrument.is_drum)
     notes = note_array((n.start, n.end, n.pitch, max(1, n.velocity)) for n in keys)
-    notes = hold(notes, [(c.time, c.value) for c in instrument.control_changes if c.number == 64], end)
-    return Track(instrument.name.strip(), instrument.program, instrument.is_drum, notes, _gain(instrument))
+    notes = hold(notes, [(c.time, c.value) for c in instrument.control_changes if c.number == PEDAL], end)
+    return Track(instrument.name.strip(), int(instrument.program), instrument.is_drum, notes, _gain(instrument))
 
 
 def hold(notes: NoteArray, pedal: list[tuple[float, int]], end: float) -> NoteArray:
@@ -244,14 +278,16 @@ def _gain(instrument: pretty_midi.Instrument) -> NDArray[np.float64]:
     volume, expression = 100, 127  # MIDI's power-on state
     points = [(0.0, 1.0)]
     for change in sorted(instrument.control_changes, key=lambda c: c.time):
-        if change.number == 7:
+        if change.number == VOLUME:
             volume = change.value
-        elif change.number == 11:
+        elif change.number == EXPRESSION:
             expression = change.value
         else:
             continue
         points.append((change.time, (volume / 100 * expression / 127) ** 2))
-    return np.array(points)
+    curve = np.array(points)
+    curve.flags.writeable = False
+    return curve
 
 
 def _omissions(midi: pretty_midi.PrettyMIDI) -> tuple[Omission, ...]:
@@ -260,9 +296,9 @@ def _omissions(midi: pretty_midi.PrettyMIDI) -> tuple[Omission, ...]:
     outside = sum(not LOWEST_KEY <= n.pitch <= HIGHEST_KEY for i in pitched for n in i.notes)
     bends = sum(bend.pitch != 0 for i in pitched for bend in i.pitch_bends)
     found = (
-        Omission("drums", drums, f"{drums} drum notes are left out: the model has no drums"),
-        Omission("range", outside, f"{outside} notes outside the 88 piano keys (A0 to C8) are left out"),
-        Omission("bends", bends, f"{bends} pitch bends are ignored: notes sound at their keys' pitch"),
+        Omission("drums", drums, f"drum notes left out, since the model has no drums: {drums}"),
+        Omission("range", outside, f"notes left out, since they lie outside the 88 piano keys (A0 to C8): {outside}"),
+        Omission("bends", bends, f"pitch bends ignored, so that notes sound at their keys' pitch: {bends}"),
     )
     return tuple(omission for omission in found if omission.count)
 

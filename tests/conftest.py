@@ -7,7 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile(
+    "m2m", deadline=None, derandomize=True
+)  # a busy machine is no failure, and every run is the same
+settings.load_profile("m2m")
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # before torch is imported: threads of many small processes only disturb each other

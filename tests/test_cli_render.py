@@ -56,7 +56,7 @@ def test_several_scores_with_a_bad_one_among_them(work: Path, here: M2M) -> None
     assert solo["error"] == duo["error"] == ""
     assert "damaged MIDI file" in bad["error"]
     assert [(o["kind"], o["count"]) for o in duo["omissions"]] == [("drums", 1)]
-    assert "duo.mid: 1 drum notes are left out" in done.stderr
+    assert "duo.mid: drum notes left out, since the model has no drums: 1" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -73,6 +73,19 @@ def test_standard_output_is_a_wav(work: Path) -> None:
     done = subprocess.run(command, cwd=work, capture_output=True, timeout=60)
     assert done.returncode == 0
     assert done.stdout[:4] == b"RIFF"
+
+
+def test_what_stems_would_overwrite_is_seen_before_anything_is_rendered(work: Path, here: M2M) -> None:
+    (work / "d-2-voice-40.wav").write_text("mine")
+    done = here("render", "duo.mid", "-o", "d.wav", "--stems")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "d-2-voice-40.wav exists" in done.stderr
+    assert not (work / "d.wav").exists()
+
+
+def test_a_template_knows_the_models_conditioner(work: Path, here: M2M) -> None:
+    assert here("render", "solo.mid", "--model", "mel2mel-concat", "-o", "{conditioner}.wav").returncode == 0
+    assert (work / "concat.wav").exists()
 
 
 def test_stems_and_sidecar(work: Path, here: M2M) -> None:

@@ -37,11 +37,12 @@ def load_run(run_type: type[Run], path: Path | None, values: Mapping[str, object
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        where = f"config: {where}" if where else "config"
+        came = "" if isinstance(first["input"], dict) else f", {first['input']!r} came"
         known = _fields(run_type, [str(part) for part in first["loc"][:-1]])
         hint = f"; there are {', '.join(known)}" if first["type"] == "extra_forbidden" and known else ""
-        raise M2MError(
-            f"training config: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}, {first['input']!r} came{hint}."
-        ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise M2MError(f"{where}: {said[:1].lower()}{said[1:]}{came}{hint}.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -53,8 +54,10 @@ def _read(path: Path) -> dict[str, Any]:
             tree = json.loads(text)
         else:
             tree = _yaml(text, path)
-    except (OSError, ValueError) as error:
-        raise M2MError(f"cannot read the training config {path}: {error}.") from error
+    except OSError as error:
+        raise M2MError(f"cannot read the config {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise M2MError(f"cannot read the config {path}: {' '.join(str(error).split())}.") from error
     if not isinstance(tree, dict):
         raise M2MError(f"{path} is not a table of names and values.")
     return tree
@@ -66,7 +69,8 @@ def _yaml(text: str, path: Path) -> Any:
     except ImportError as error:
         raise M2MError(f"{path} is YAML, which needs PyYAML: pip install 'm2m[train]', or write TOML.") from error
     try:
-        return yaml.safe_load(text)
+        tree = yaml.safe_load(text)
+        return {} if tree is None else tree  # nothing but comments
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 

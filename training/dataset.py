@@ -15,20 +15,20 @@ import json
 import os
 import random
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
-from safetensors import safe_open
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path
+from m2m.core.files import atomic_path, make_folder
 from m2m.core.instruments import REFERENCE, program_name
 from m2m.core.mel import MelSpec, log_mel
+from m2m.core.progress import track
 from m2m.core.score import HIGHEST_KEY, LOWEST_KEY, NoteArray, as_rows, excerpt, hold, merge, read_score
 
 SPLITS = ("train", "validation", "test")
@@ -41,7 +41,7 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    programs: tuple[int, ...] = Field(
+    programs: tuple[Annotated[int, Field(ge=0, le=127)], ...] = Field(
         tuple(REFERENCE), min_length=1, description="General MIDI programs, one instrument each"
     )
     seconds: float = Field(30.0, gt=0, description="of each file and instrument, release tail included")
@@ -60,6 +60,14 @@ class DatasetConfig(BaseModel):
     seed: int = 0
     mel: MelSpec = MelSpec()
 
+    @model_validator(mode="after")
+    def _room_for_notes(self) -> DatasetConfig:
+        if not self.tail < self.seconds:
+            raise ValueError(
+                f"tail {self.tail:g} < seconds {self.seconds:g} does not hold, which leaves no time for notes"
+            )
+        return self
+
 
 def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
     """MIDI files by split, as paths relative to `midi_dir`.
@@ -73,6 +81,8 @@ def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
         try:
             named = json.loads(split.read_text())
             chosen = {name: [str(file) for file in named.get(name, [])] for name in SPLITS}
+            if not all(isinstance(named.get(name, []), list) for name in SPLITS):
+                raise ValueError("a split is not a list")
         except (OSError, ValueError, AttributeError, TypeError) as error:
             raise M2MError(
                 f"cannot read the split {split}: {error}; it must be JSON with lists 'train', 'validation' and 'test'."
@@ -80,19 +90,27 @@ def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
         missing = [file for files in chosen.values() for file in files if not (midi_dir / file).is_file()]
         if missing:
             raise M2MError(f"{split} names {len(missing)} files that are not in {midi_dir}, the first is {missing[0]}.")
+        if not any(chosen.values()):
+            raise M2MError(f"{split} names no files; it must be JSON with lists 'train', 'validation' and 'test'.")
     else:
         chosen = {name: [] for name in SPLITS}
         for path in sorted(p for p in midi_dir.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
             name = path.relative_to(midi_dir).as_posix()
             draw = hashlib.sha256(name.encode()).digest()[0]
             chosen["validation" if draw < 13 else "test" if draw < 26 else "train"].append(name)
-    if not any(chosen.values()):
-        raise M2MError(f"{midi_dir} holds no MIDI files ({', '.join(SUFFIXES)}).")
+        if not any(chosen.values()):
+            raise M2MError(f"{midi_dir} holds no MIDI files ({', '.join(SUFFIXES)}).")
+    shards: dict[str, str] = {}
+    for name in (name for names in chosen.values() for name in names):
+        shard = shard_path(Path(), "", name).name
+        if shard in shards:  # a file of two splits would be trained on and tested with; of two files, one would be lost
+            raise M2MError(f"{name} and {shards[shard]} would become one shard; name a file once, and no two alike.")
+        shards[shard] = name
     return chosen
 
 
 class Renderer:
-    """One FluidSynth, kept open: decoding a SoundFont takes seconds, playing a minute of notes takes a fraction of one."""
+    """FluidSynth, playing notes from a SoundFont."""
 
     def __init__(self, soundfont: Path, sample_rate: int, gain: float) -> None:
         try:
@@ -104,24 +122,34 @@ class Renderer:
                 if "library" in str(error)
                 else "pip install 'm2m[train]'"
             )
-            raise M2MError(f"rendering a SoundFont needs FluidSynth ({error}): {hint}.") from error
-        if not soundfont.is_file():
-            raise M2MError(f"there is no SoundFont {soundfont}; Debian's fluidr3mono-gm-soundfont is the reference's.")
-        self._resample = soxr.resample
-        self.sample_rate = sample_rate
+            raise M2MError(f"rendering a SoundFont needs FluidSynth ({str(error).rstrip('.')}): {hint}.") from error
+        try:
+            with soundfont.open("rb") as file:
+                head = file.read(12)
+        except OSError as error:
+            raise M2MError(
+                f"cannot read the SoundFont {soundfont}: {error.strerror}; "
+                "the reference's is in Debian's fluidr3mono-gm-soundfont."
+            ) from error
+        if head[:4] != b"RIFF" or head[8:] != b"sfbk":  # FluidSynth would say so in five lines of its own
+            raise M2MError(f"{soundfont} is not a SoundFont (.sf2 or .sf3).")
+        self._synth, self._resample = fluidsynth.Synth, soxr.resample
+        self.soundfont, self.sample_rate, self.gain = soundfont, sample_rate, gain
         self.rate = sample_rate * OVERSAMPLING
-        self.synth = fluidsynth.Synth(gain=gain, samplerate=float(self.rate))
-        for effect in ("synth.reverb.active", "synth.chorus.active"):
-            self.synth.setting(effect, 0)
-        self.font = self.synth.sfload(str(soundfont))
-        if self.font < 0:
-            raise M2MError(f"FluidSynth cannot read {soundfont}; is it a SoundFont (.sf2 or .sf3)?")
+
+    def require(self, programs: Sequence[int]) -> None:
+        """Raise M2MError unless the SoundFont has these programs."""
+        synth, font = self._open()
+        missing = [f"{p} ({program_name(p)})" for p in programs if synth.sfpreset_name(font, 0, p) is None]
+        synth.delete()
+        if missing:
+            raise M2MError(f"{self.soundfont} has no program {', '.join(missing)} in bank 0; choose others.")
 
     def render(self, notes: NoteArray, program: int, samples: int) -> NDArray[np.float32]:
         """Play notes on one program: (samples,) float32 mono, the mean of FluidSynth's two channels."""
-        self.synth.system_reset()
-        if self.synth.program_select(0, self.font, 0, program) < 0:
-            raise M2MError(f"the SoundFont has no program {program} ({program_name(program)}) in bank 0.")
+        synth, font = self._open()
+        if synth.sfpreset_name(font, 0, program) is None or synth.program_select(0, font, 0, program) < 0:
+            raise M2MError(f"{self.soundfont} has no program {program} ({program_name(program)}) in bank 0.")
         on = zip(
             notes["start"].tolist(), [1] * len(notes), notes["pitch"].tolist(), notes["velocity"].tolist(), strict=True
         )
@@ -132,20 +160,29 @@ class Renderer:
         for second, strike, key, velocity in sorted([*on, *off]):  # at one instant a release comes before a strike
             gap = min(int(second * self.rate), total) - position
             if gap > 0:
-                blocks.append(self.synth.get_samples(gap))
+                blocks.append(synth.get_samples(gap))
                 position += gap
             if strike:
-                self.synth.noteon(0, key, velocity)
+                synth.noteon(0, key, velocity)
             else:
-                self.synth.noteoff(0, key)
-        blocks.append(self.synth.get_samples(max(0, total - position)))
+                synth.noteoff(0, key)
+        blocks.append(synth.get_samples(max(0, total - position)))
+        synth.delete()
         stereo = np.concatenate(blocks).reshape(-1, 2).astype(np.float32) / 32768.0
         return np.asarray(self._resample(stereo.mean(axis=1), self.rate, self.sample_rate), np.float32)[:samples]
 
+    def _open(self) -> tuple[Any, int]:
+        """A new FluidSynth and the number of the SoundFont in it.
 
-@lru_cache(maxsize=1)
-def _renderer(soundfont: Path, sample_rate: int, gain: float) -> Renderer:
-    return Renderer(soundfont, sample_rate, gain)  # one a worker process
+        New for every part: its dither and its voices remember what they played, and a shard must not depend on what was
+        rendered before it. That is cheap when the samples of the chosen program alone are loaded.
+        """
+        settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.dynamic-sample-loading": 1}
+        synth = self._synth(gain=self.gain, samplerate=float(self.rate), channels=16, **settings)
+        font = synth.sfload(str(self.soundfont))
+        if font < 0:
+            raise M2MError(f"FluidSynth cannot read {self.soundfont}; the file is damaged.")
+        return synth, font
 
 
 def vary(notes: NoteArray, config: DatasetConfig, draw: random.Random) -> NoteArray:
@@ -168,7 +205,8 @@ def vary(notes: NoteArray, config: DatasetConfig, draw: random.Random) -> NoteAr
     varied["velocity"] = np.clip(np.round(varied["velocity"] * louder), 1, 127)
     if config.excerpt == "first" or not len(varied):
         return varied
-    latest = max(0.0, float(varied["start"].max()) - config.seconds + 2 * config.tail)
+    last = float(varied["start"].max())
+    latest = min(last, max(0.0, last - config.seconds + 2 * config.tail))
     begin = float(
         varied["start"][np.searchsorted(varied["start"], draw.uniform(0.0, latest))]
     )  # at an onset, not in a rest
@@ -178,10 +216,16 @@ def vary(notes: NoteArray, config: DatasetConfig, draw: random.Random) -> NoteAr
 def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path, config: DatasetConfig) -> float:
     """Render one MIDI file on every instrument into a shard, unless it is there already. Returns seconds of audio."""
     target = shard_path(out, split, name)
+    about = {"source": name, "split": split, "soundfont": soundfont.name, "config": config.model_dump_json()}
     if target.is_file():
+        with _open_shard(target) as shard:
+            if shard.metadata() != about:
+                raise M2MError(f"{target} is of another data set than {out / 'dataset.json'}; delete it.")
         return 0.0
-    renderer = _renderer(soundfont, config.mel.sample_rate, config.gain)
-    notes = merge(track.notes for track in read_score(source).playable)
+    renderer = Renderer(soundfont, config.mel.sample_rate, config.gain)
+    notes = merge(part.notes for part in read_score(source).playable)
+    if not len(notes):
+        raise M2MError(f"{source} has no notes to play (drums and keys outside the piano's are left out); remove it.")
     samples = int(config.seconds * config.mel.frame_rate) * config.mel.hop_length
     tensors: dict[str, NDArray[Any]] = {}
     for program in config.programs:
@@ -194,10 +238,12 @@ def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path,
         tensors[f"{key}/notes"] = as_rows(played)
         tensors[f"{key}/audio"] = np.round(np.clip(wave, -1.0, 1.0) * 32767.0).astype(np.int16)
         tensors[f"{key}/mel"] = log_mel(wave, config.mel).astype(np.float16)
-    about = {"source": name, "split": split, "soundfont": soundfont.name, "config": config.model_dump_json()}
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with atomic_path(target) as temporary:
-        save_file(tensors, temporary, metadata=about)
+        try:
+            save_file(tensors, temporary, metadata=about)
+        except SafetensorError as error:
+            raise M2MError(f"cannot write {target}: {error}.") from error
     return sum(len(t) for key, t in tensors.items() if key.endswith("/audio")) / config.mel.sample_rate
 
 
@@ -216,32 +262,54 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
     }
     target = out / "dataset.json"
     if target.is_file():
-        earlier = json.loads(target.read_text())
-        changed = [key for key in about if earlier.get(key) != json.loads(json.dumps(about[key]))]
+        now, earlier = json.loads(json.dumps(about)), _read_about(out)
+        now, earlier = (
+            {**tree["config"], "soundfont": tree["soundfont"], "files": tree["files"]} for tree in (now, earlier)
+        )
+        changed = [key for key in now if key not in earlier or earlier[key] != now[key]]
         if changed:
             raise M2MError(
-                f"{out} holds a data set of another {' and '.join(changed)}; choose another output folder, or delete it."
+                f"{out} holds a data set made with other {', '.join(changed)}; choose another output folder, or delete it."
             )
         return
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with atomic_path(target) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + os.linesep)
+
+
+def _read_about(data: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((data / "dataset.json").read_text())
+        DatasetConfig.model_validate(about["config"])
+        if not all(isinstance(about[key], dict) for key in ("instruments", "files", "soundfont")):
+            raise ValueError("it is incomplete")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = {OSError: "there is no dataset.json", ValidationError: "its config is of another version of m2m"}
+        why = next((text for kind, text in reason.items() if isinstance(error, kind)), f"dataset.json: {error}")
+        raise M2MError(f"{data} is not a data set ({why}); make one with 'm2m dataset build'.") from error
+    return about
+
+
+def _open_shard(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="numpy")
+    except (OSError, SafetensorError) as error:
+        raise M2MError(
+            f"cannot read the shard {path} ({error}); delete it and run 'm2m dataset build' again."
+        ) from error
 
 
 class ShardReader:
     """The shards of a data set's split, read without loading them: every access touches only the bytes it needs."""
 
     def __init__(self, data: Path, split: str) -> None:
-        try:
-            about = json.loads((data / "dataset.json").read_text())
-            self.config = DatasetConfig.model_validate(about["config"])
-        except (OSError, ValueError, KeyError) as error:
-            raise M2MError(f"{data} is not a data set ({error}); make one with 'm2m dataset build'.") from error
+        about = _read_about(data)
+        self.config = DatasetConfig.model_validate(about["config"])
         self.instruments: dict[str, int] = about["instruments"]
-        self.files = [name for name in about["files"][split] if shard_path(data, split, name).is_file()]
+        self.files = [name for name in about["files"].get(split, []) if shard_path(data, split, name).is_file()]
         if not self.files:
             raise M2MError(f"{data} has no finished shard in its split {split!r}; run 'm2m dataset build' to the end.")
-        self._shards = [safe_open(shard_path(data, split, name), framework="numpy") for name in self.files]
+        self._shards = [_open_shard(shard_path(data, split, name)) for name in self.files]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -252,9 +320,9 @@ class ShardReader:
             raise M2MError(
                 f"model and data set have different mels: {', '.join(mel.differences(self.config.mel))}; give both the same."
             )
-        missing = [name for name in instruments if name not in self.instruments]
+        missing = dict(instruments.items() - self.instruments.items())
         if missing:
-            raise M2MError(f"the data set has no {', '.join(missing)}; it has {', '.join(self.instruments)}.")
+            raise M2MError(f"the data set has no {_listed(missing)}; it has {_listed(self.instruments)}.")
 
     def notes(self, index: int, instrument: str) -> NDArray[np.float64]:
         """The notes that an instrument plays in file `index`, as rows of start, end, pitch, velocity."""
@@ -266,22 +334,33 @@ class ShardReader:
 
     def mel(self, index: int, instrument: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Log-mel of frames start..stop: (frames, n_mels)."""
-        return np.asarray(self._shards[index].get_slice(f"{instrument}/mel")[start:stop], np.float32)
+        return self._part(index, f"{instrument}/mel", start, stop).astype(np.float32)
 
     def audio(self, index: int, instrument: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Samples start..stop, in -1..1."""
-        return np.asarray(self._shards[index].get_slice(f"{instrument}/audio")[start:stop], np.float32) / 32767.0
+        return self._part(index, f"{instrument}/audio", start, stop).astype(np.float32) / 32767.0
+
+    def _part(self, index: int, key: str, start: int, stop: int | None) -> NDArray[Any]:
+        whole = self._shards[index].get_slice(key)
+        length = whole.get_shape()[0]  # of a slice that reaches beyond, safetensors makes an error, numpy a shorter one
+        part: NDArray[Any] = whole[start : length if stop is None else min(stop, length)]
+        return part
+
+
+def _listed(instruments: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({program})" for name, program in sorted(instruments.items(), key=lambda pair: pair[1]))
 
 
 def build(
     midi_dir: Path, soundfont: Path, out: Path, config: DatasetConfig, split: Path | None, jobs: int
 ) -> Sequence[str]:
     """Build a data set, or the missing part of one. Returns the files that could not be read, with the reason."""
-    from joblib import Parallel, delayed
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise M2MError(f"building a data set needs joblib ({error}): pip install 'm2m[train]'.") from error
 
-    from m2m.core.progress import track
-
-    _renderer(soundfont, config.mel.sample_rate, config.gain)  # fail before anything is written
+    Renderer(soundfont, config.mel.sample_rate, config.gain).require(config.programs)  # before anything is written
     files = split_files(midi_dir, split)
     describe(out, soundfont, config, files)
     work = [(name, name_split) for name_split in SPLITS for name in files[name_split]]

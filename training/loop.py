@@ -2,13 +2,14 @@
 
 A run lives in a folder:
 
-    run.json              the whole config, as it was when the run began
-    training.safetensors  weights and Adam's moments after the newest checkpoint, with the step in its metadata
+    run.json              the whole config, as it was when the run began or was last resumed
+    training.safetensors  weights, their average and Adam's moments after the newest checkpoint, with the step in its metadata
     best/                 the model with the best validation so far, as a user loads it
     logs/                 TensorBoard
 
-A batch depends on the seed and the step alone, never on what was drawn before, and nothing else is random: a run that is
-stopped anywhere and resumed from its checkpoint gives the same weights as one that never stopped.
+A batch depends on the seed and the step alone, never on what was drawn before, and so does what a model itself draws
+(dropout, noise): a run that is stopped anywhere and resumed from its checkpoint gives the same weights as one that never
+stopped.
 """
 
 from __future__ import annotations
@@ -18,22 +19,25 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from m2m.core import progress
 from m2m.core.checkpoint import save_tensors
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path
+from m2m.core.files import atomic_path, make_folder
+from m2m.training.average import Average
 
 STATE, RUN = "training.safetensors", "run.json"
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 
 
 class LoopConfig(BaseModel):
@@ -43,7 +47,7 @@ class LoopConfig(BaseModel):
 
     steps: int = Field(10_000, ge=1)
     batch_size: int = Field(16, ge=1, description="sequences a step")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=1 << 31)
     learning_rate: float = Field(0.002, gt=0, description="Adam's, at its highest")
     schedule: Literal["trapezoid", "halving"] = Field(
         "trapezoid",
@@ -53,6 +57,9 @@ class LoopConfig(BaseModel):
     decay: float = Field(0.4, ge=0, le=1, description="trapezoid: the last fraction of the steps falls to zero")
     halve_every: int = Field(40_000, ge=1, description="halving: steps")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of the moving average of weights that is validated and exported; 0: none"
+    )
     precision: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="of the forward pass; weights stay float32"
     )
@@ -87,6 +94,10 @@ class Task(ABC):
 
     def pictures(self) -> dict[str, NDArray[Any]]:
         """Images for TensorBoard: name -> (height, width, 3) uint8."""
+        return {}
+
+    def sounds(self) -> dict[str, tuple[NDArray[Any], int]]:
+        """Audio for TensorBoard: name -> (samples,) float32, and its sample rate in Hz."""
         return {}
 
     @abstractmethod
@@ -130,10 +141,19 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
         raise M2MError(f"{out} holds no run to resume: there is no {STATE}; start one without --resume.")
     if config.threads:
         torch.set_num_threads(config.threads)
-    out.mkdir(parents=True, exist_ok=True)
-    task.model.to(config.device)
+    make_folder(out)
+    try:
+        task.model.to(config.device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise M2MError(f"loop.device {config.device!r} cannot be used: {reason}; give 'cpu' or 'cuda'.") from error
     optimiser = torch.optim.Adam(task.model.parameters(), lr=config.learning_rate)
-    first, best = _restore(state_path, task.model, optimiser) if resume else (0, math.inf)
+    average = Average(task.model, config.average)
+    first, best = _restore(state_path, task.model, optimiser, average) if resume else (0, math.inf)
+    if first > config.steps:
+        raise M2MError(
+            f"the run in {out} is at step {first} already, beyond loop.steps {config.steps}; give more --steps."
+        )
     with atomic_path(out / RUN) as temporary:
         temporary.write_text(json.dumps(about, indent=2) + "\n")
     if config.compile:
@@ -142,42 +162,49 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
     batches = _batches(task, config, first)
     figures: dict[str, float] = {}
     began = time.monotonic()
-    for step in progress.track(range(first, config.steps), "training", total=config.steps - first):
-        rate = learning_rate(step, config)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        task.model.train()
-        batch = tuple(tensor.to(config.device, non_blocking=True) for tensor in next(batches))
-        with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            loss = task.loss(batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(task.model.parameters(), config.clip)
-        if not torch.isfinite(norm):
-            raise M2MError(
-                f"training diverged at step {step}: its gradient is not finite; resume {out} at a lower loop.learning_rate."
-            )
-        optimiser.step()
-        done = step + 1
-        if done % config.log_every == 0:
-            _log(writer, done, {"train/loss": loss.item(), "train/rate": rate, "train/gradient": norm.item()})
-        if done % config.validate_every == 0 or done in (1, config.steps):
-            task.model.eval()
+    with closing(writer) if writer else nullcontext():  # the curves of a run that fails are wanted most
+        for step in progress.track(range(first, config.steps), "training", total=config.steps - first):
+            rate = learning_rate(step, config)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            task.model.train()
+            torch.manual_seed((config.seed << 32) + step)
+            batch = tuple(tensor.to(config.device, non_blocking=True) for tensor in next(batches))
+            with torch.autocast(
+                torch.device(config.device).type, torch.bfloat16, enabled=config.precision == "bfloat16"
+            ):
+                loss = task.loss(batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(task.model.parameters(), config.clip)
+            if not torch.isfinite(norm):
+                again = f"resume {out}" if state_path.exists() else "start again"
+                raise M2MError(
+                    f"training diverged at step {step}: its gradient is not finite; {again} at a lower loop.learning_rate."
+                )
+            optimiser.step()
+            done = step + 1
+            average.update(done)
+            if done % config.log_every == 0:
+                _log(writer, done, {"train/loss": loss.item(), "train/rate": rate, "train/gradient": norm.item()})
+            if done % config.validate_every == 0 or done in (1, config.steps):
+                task.model.eval()
+                with average:
+                    figures = task.validate()
+                    if writer:
+                        _show(writer, task, done, figures)
+                    if figures[task.best] < best:
+                        best = figures[task.best]
+                        task.export(out / "best", figures, done)
+                pace = (time.monotonic() - began) / (done - first)
+                said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+                progress.say(f"step {done}: {said} ({pace:.2f} s a step)")
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                _checkpoint(state_path, task.model, optimiser, average, done, best)
+    if not figures:  # a run that was resumed at its end
+        task.model.eval()
+        with average:
             figures = task.validate()
-            _log(writer, done, {f"validation/{name}": value for name, value in figures.items()})
-            for name, image in task.pictures().items() if writer else ():
-                writer.add_image(name, image, done, dataformats="HWC")
-            pace = (time.monotonic() - began) / (done - first)
-            progress.say(
-                f"step {done}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()) + f" ({pace:.2f} s a step)"
-            )
-            if figures[task.best] < best and done > 1:
-                best = figures[task.best]
-                task.export(out / "best", figures, done)
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            _checkpoint(state_path, task.model, optimiser, done, best)
-    if writer:
-        writer.close()
     return figures
 
 
@@ -188,19 +215,27 @@ def _batches(task: Task, config: LoopConfig, first: int) -> Iterator[tuple[Tenso
     return iter(loader)
 
 
-def _checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Adam, step: int, best: float) -> None:
+def _checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Adam, average: Average, step: int, best: float
+) -> None:
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in average.tensors.items()}
     for name, parameter in model.named_parameters():
-        moments = optimiser.state[parameter]
-        tensors |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq")}
+        moments = optimiser.state.get(parameter, {})  # a parameter that the loss does not reach has none
+        tensors |= {f"{key}/{name}": moments[key] for key in MOMENTS if key in moments}
     save_tensors(path, tensors, {"step": str(step), "best": repr(best)})
 
 
-def _restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam) -> tuple[int, float]:
-    with safe_open(path, framework="pt") as file:
-        about = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-    step = int(about["step"])
+def _restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam, average: Average) -> tuple[int, float]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+        step, best = int(about["step"]), float(about["best"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise M2MError(
+            f"cannot resume from {path}: it is damaged ({error}); delete it to begin the run anew."
+        ) from error
     try:
         model.load_state_dict(
             {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
@@ -208,11 +243,11 @@ def _restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam) -> tuple
     except RuntimeError as error:
         raise M2MError(f"{path} is of another model than this run describes; resume with the same options.") from error
     for name, parameter in model.named_parameters():
-        optimiser.state[parameter] = {
-            "step": torch.tensor(float(step)),
-            **{key: tensors[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")},
-        }
-    return step, float(about["best"])
+        moments = {key: tensors[f"{key}/{name}"].to(parameter.device) for key in MOMENTS if f"{key}/{name}" in tensors}
+        if moments:
+            optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+    average.restore({name.removeprefix("average/"): t for name, t in tensors.items() if name.startswith("average/")})
+    return step, best
 
 
 def _writer(folder: Path, step: int) -> Any:
@@ -222,6 +257,14 @@ def _writer(folder: Path, step: int) -> Any:
         progress.say("no curves: TensorBoard is not installed (pip install 'm2m[train]').")
         return None
     return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+
+def _show(writer: Any, task: Task, step: int, figures: dict[str, float]) -> None:
+    _log(writer, step, {f"validation/{name}": value for name, value in figures.items()})
+    for name, image in task.pictures().items():
+        writer.add_image(name, image, step, dataformats="HWC")
+    for name, (wave, rate) in task.sounds().items():
+        writer.add_audio(name, wave[None], step, rate)
 
 
 def _log(writer: Any, step: int, values: dict[str, float]) -> None:

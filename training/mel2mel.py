@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from m2m.core.checkpoint import save_model
+from m2m.core.errors import M2MError
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
 from m2m.core.score import NoteArray, from_rows
 from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error
@@ -41,7 +42,9 @@ class Mel2MelTask(Task):
 
     def __init__(self, run: Mel2MelRun, data: Path) -> None:
         torch.manual_seed(run.loop.seed)
-        self.run, self.data = run, data
+        if run.model.mel.log != "natural":
+            raise M2MError(f"the losses are of natural-log mels, model.mel.log is {run.model.mel.log!r}; leave it out.")
+        self.run = run
         self.train, self.validation = ShardReader(data, "train"), ShardReader(data, "validation")
         self.train.require(run.model.mel, run.model.instruments)
         self.model = Mel2Mel(run.model)
@@ -59,7 +62,7 @@ class Mel2MelTask(Task):
             mel = np.full((sequence, spec.n_mels), spec.silence, np.float32)
             true = self.train.mel(index, name, start, start + sequence)
             mel[: len(true)] = true
-            rolls.append(self.model.encoder.encode(self._notes(index, name), spec.frame_rate, start, sequence))
+            rolls.append(self.model.encode(self._notes(index, name), start, sequence))
             mels.append(mel)
             instruments.append(instrument)
         return torch.from_numpy(np.stack(rolls)), torch.tensor(instruments), torch.from_numpy(np.stack(mels))
@@ -75,11 +78,14 @@ class Mel2MelTask(Task):
 
     def validate(self) -> dict[str, float]:
         figures = measure(self.model, self.validation, self.run.validation_seconds)
-        return {name: float(np.nanmean(values)) for name, values in figures.items()}
+        return {name: _mean(values) for name, values in figures.items()}
 
     def pictures(self) -> dict[str, NDArray[Any]]:
         """The first validation file's first seconds on the first, middle and last instrument: true above predicted."""
-        import matplotlib
+        try:
+            import matplotlib
+        except ImportError:
+            return {}  # curves are worth having without pictures
 
         images: dict[str, NDArray[Any]] = {}
         shades = matplotlib.colormaps["magma"]
@@ -88,9 +94,9 @@ class Mel2MelTask(Task):
             both = np.concatenate([predicted.T, true.T])[
                 ::-1
             ]  # (2 n_mels, frames), low notes at the bottom of each half
-            images[self.names[instrument]] = (255 * shades((both - both.min()) / np.ptp(both))[..., :3]).astype(
-                np.uint8
-            )
+            images[self.names[instrument]] = (
+                255 * shades((both - both.min()) / max(np.ptp(both), 1e-9))[..., :3]
+            ).astype(np.uint8)
         return images
 
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
@@ -120,10 +126,23 @@ def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, ND
         true, predicted = predict(model, shards, cell[0], names[cell[1]], frames)
         figures["tanh-log-abs"][cell] = tanh_log_error(predicted, true)
         figures["mae"][cell] = log_mel_error(predicted, true)
-        figures["correlation"][cell] = np.nanmean(pearson(true, predicted))
+        figures["correlation"][cell] = _mean(pearson(true, predicted))
     return figures
 
 
+def _mean(values: NDArray[np.float64]) -> float:
+    """The mean of those that are numbers; NaN where none is, as in silence, without numpy's warning."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else np.nan
+
+
 def train(run: Mel2MelRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
-    """Train a Mel2Mel on a data set (`m2m dataset build`) and return the last validation figures."""
+    """Train a Mel2Mel on a data set (`m2m dataset build`) and return the last validation figures.
+
+    Instruments and mel are the data set's where the run's config does not say otherwise.
+    """
+    shards = ShardReader(data, "train")
+    found = {"instruments": shards.instruments, "mel": shards.config.mel}
+    model = run.model.model_copy(update={k: v for k, v in found.items() if k not in run.model.model_fields_set})
+    run = run.model_copy(update={"model": model})
     return fit(Mel2MelTask(run, data), run.loop, out, {"kind": "mel2mel", **run.model_dump(mode="json")}, resume)

@@ -100,9 +100,10 @@ class GriffinLim(Vocoder):
             start = transform.noise(len(target), seed, number) * spread(target, spec)
             iterations = options.blind_iterations
             if notes is not None and len(sounding := notes_within(notes, first, last, options.release, spec)):
-                fit = {"release": options.release, "timbre_updates": options.timbre_updates}
-                comb = torch.from_numpy(play(sounding, values, first, spec, **fit)).to(self.device)
-                start = transform.forward(comb) + start * options.noise
+                comb = play(
+                    sounding, values, first, spec, release=options.release, timbre_updates=options.timbre_updates
+                )
+                start = transform.forward(torch.from_numpy(comb).to(self.device)) + start * options.noise
                 iterations = options.iterations
             magnitude = invert(target, start.abs(), options.updates, spec)
             pin = Pin(held, sure=half + (begin - first) * hop, stop=half + (mel.frames - first) * hop)

@@ -9,7 +9,7 @@ import pytest
 from m2m.core import registry
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
-from m2m.core.pipeline import Pipeline
+from m2m.core.pipeline import Pipeline, presence
 from m2m.core.rerender import rerender
 from m2m.core.score import from_pretty_midi, note_array
 from m2m.core.vocoder import Vocoder
@@ -104,7 +104,7 @@ def test_a_score_without_a_playable_note_says_what_was_left_out(pipeline: Pipeli
     drums = pretty_midi.Instrument(0, is_drum=True)
     drums.notes = [pretty_midi.Note(90, 38, 0.0, 0.1)]
     midi.instruments.append(drums)
-    with pytest.raises(M2MError, match="no note that can sound: 1 drum notes"):
+    with pytest.raises(M2MError, match="no note that can sound: drum notes left out"):
         pipeline.render(from_pretty_midi(midi))
 
 
@@ -155,6 +155,48 @@ def test_a_vocoder_that_breaks_its_contract_is_named(
     monkeypatch.setattr(type(pipeline.vocoder), "stream", stream)
     with pytest.raises(M2MError, match=f"vocoder 'griffin-lim' of m2m .*{words}"):
         pipeline.render(from_pretty_midi(score_of((0, [60]))))
+
+
+def test_a_conditioner_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline()
+    score = from_pretty_midi(score_of((0, [60])))
+    monkeypatch.setattr(type(pipeline.model.before), "forward", lambda self, features, timbre: features[..., :3])
+    with pytest.raises(M2MError, match=r"conditioner 'film' of m2m .* broke its contract: it made \("):
+        pipeline.render(score)
+    monkeypatch.setattr(type(pipeline.model.before), "forward", lambda self, features, timbre: 1 / 0)
+    with pytest.raises(M2MError, match=r"conditioner 'film' of m2m .*ZeroDivisionError"):
+        pipeline.render(score)
+    monkeypatch.setattr(type(pipeline.model.encoder), "encode", lambda self, *_: np.zeros((1, 2), np.float32))
+    with pytest.raises(M2MError, match=r"encoder 'onsets-frames-decay' of m2m .* its roll has shape \(1, 2\)"):
+        pipeline.render(score)
+
+
+def test_a_rest_is_silent(pipeline: Pipeline) -> None:
+    midi = pretty_midi.PrettyMIDI()
+    strings = pretty_midi.Instrument(48)
+    strings.notes = [pretty_midi.Note(90, 60, 3.0, 3.5), pretty_midi.Note(90, 60, 12.0, 12.5)]
+    midi.instruments.append(strings)
+    wave = pipeline.render(from_pretty_midi(midi)).audio
+    level = [
+        np.abs(wave[int(a * 16_000) : int(b * 16_000)]).max() for a, b in ((0, 2.8), (3, 3.5), (6, 11.8), (12, 12.5))
+    ]
+    assert min(level[1], level[3]) > 0.01
+    assert max(level[0], level[2]) < 1e-4
+
+
+def test_presence_falls_after_the_last_release_and_is_back_before_the_next_onset() -> None:
+    notes = note_array([(1.0, 9.0, 60, 90), (2.0, 3.0, 64, 90), (20.0, 21.0, 60, 90)])
+    curve = presence(notes, 24 * 125, MelSpec())
+    assert [float(curve[int(s * 125)]) for s in (0.9, 0.98, 5.0, 9.9, 10.5, 11.1, 19.9, 19.98, 20.5)] == pytest.approx(
+        [0, 1, 1, 1, 0.5, 0, 0, 1, 1], abs=0.01
+    )
+    assert not presence(note_array([]), 10, MelSpec()).any()
+
+
+@pytest.mark.parametrize(("wrong", "words"), [({"gain": float("nan")}, "gain nan"), ({"seed": -1}, "seed -1")])
+def test_numbers_that_make_no_sense(pipeline: Pipeline, wrong: dict[str, float], words: str) -> None:
+    with pytest.raises(M2MError, match=words):
+        pipeline.render(from_pretty_midi(score_of((0, [60]))), **wrong)
 
 
 def test_an_unknown_device_is_one_line() -> None:

@@ -173,3 +173,47 @@ def test_rows_keep_every_field() -> None:
 def test_notes_cannot_be_written_to() -> None:
     with pytest.raises(ValueError, match="read-only"):
         from_pretty_midi(midi_of((0, 1, 60))).tracks[0].notes["pitch"] = 1
+
+
+def test_ports_have_channels_of_their_own(tmp_path: Path) -> None:
+    file = mido.MidiFile(ticks_per_beat=480)
+    for port in (0, 1):
+        track = mido.MidiTrack([mido.MetaMessage("midi_port", port=port)])
+        if port == 1:
+            track.append(mido.Message("control_change", control=7, value=0))
+        track += [mido.Message("note_on", note=60, velocity=80), mido.Message("note_off", note=60, time=480)]
+        file.tracks.append(track)
+    file.save(tmp_path / "ports.mid")
+    loud, silent = read_score(tmp_path / "ports.mid").tracks
+    assert loud.gain[-1, 1] == 1.0
+    assert silent.gain[-1, 1] == 0.0
+
+
+def test_a_note_that_never_ends_sounds_to_the_end(tmp_path: Path) -> None:
+    file = mido.MidiFile(ticks_per_beat=480)
+    stuck = mido.MidiTrack([mido.Message("note_on", note=60, velocity=80)])
+    other = mido.MidiTrack([mido.Message("note_on", note=72, velocity=80), mido.Message("note_off", note=72, time=960)])
+    file.tracks += [stuck, other]
+    file.save(tmp_path / "stuck.mid")
+    assert [track.notes["end"].tolist() for track in read_score(tmp_path / "stuck.mid").tracks] == [[1.0], [1.0]]
+
+
+def test_more_controllers_than_music_has_are_refused_at_once(tmp_path: Path) -> None:
+    file = mido.MidiFile()
+    for _ in range(100):
+        notes = [mido.Message("note_on", note=60, velocity=80), mido.Message("note_off", note=60, time=10)]
+        controls = [mido.Message("control_change", control=11, value=i % 128, time=1) for i in range(100)]
+        file.tracks.append(mido.MidiTrack(notes + controls))
+    file.save(tmp_path / "many.mid")
+    with pytest.raises(M2MError, match=r"many\.mid: its tracks share 1,000,000 controllers"):
+        read_score(tmp_path / "many.mid")
+
+
+@pytest.mark.parametrize(("at", "value", "words"), [(9, 2, "type 2"), (12, 0xE8, "SMPTE")])
+def test_kinds_of_midi_file_that_have_no_beats(tmp_path: Path, at: int, value: int, words: str) -> None:
+    midi_of((0, 1, 60)).write(str(tmp_path / "a.mid"))
+    data = bytearray((tmp_path / "a.mid").read_bytes())
+    data[at] = value
+    (tmp_path / "a.mid").write_bytes(data)
+    with pytest.raises(M2MError, match=words):
+        read_score(tmp_path / "a.mid")

@@ -1,0 +1,223 @@
+"""WaveNet (van den Oord et al., arXiv 1609.03499) as Deep Voice (arXiv 1702.07825) and nv-wavenet have it, top to bottom.
+
+    previous two samples -> embedding x -> 20 layers, dilations 1, 2, .. 512 twice -> skip sum -> relu -> linear -> relu -> linear
+                                            ^                                                   -> distribution of the sample
+    mel -> two transposed convolutions -> u, at the rate of samples
+
+    layer l:  (a, b) = W_prev x[t - d] + W_cur x[t] + bias + C u[t];   z = tanh(a) * sigmoid(b)
+              skip += W_skip z + bias;                                 x = x + W_res z + bias
+
+This is the network as it is trained: all samples at once, each predicted from the true ones before it. The engines draw one
+sample after the other and must give the same numbers; in float64 this file is their oracle. Names and shapes of the weights
+are the format of a model folder, and what the engines read.
+
+Where we differ from nv-wavenet: the last layer, whose residual nobody reads, has none; outputs other than µ-law classes; and
+the score's roll may stand beside the mel, whose 80 bands blur the low octaves that the notes say exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2m.core import registry
+from m2m.core.checkpoint import load_weights, read_config
+from m2m.core.encoder import ScoreEncoder
+from m2m.core.mel import MelSpec
+
+SMOOTH_WAVES = 16  # in which the tables over classes begin
+Size = Annotated[int, Field(ge=1)]
+
+
+class WaveNetConfig(BaseModel):
+    """What a WaveNet is made of; saved beside its weights. The defaults are the reference system's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: int = Field(20, ge=1)
+    dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
+    residual: int = Field(64, ge=1, description="channels from layer to layer")
+    skip: int = Field(256, ge=1, description="channels from every layer to the output")
+    classes: int = Field(256, ge=2, le=32768, description="µ-law classes, and units of the output's hidden layer")
+    output: Literal["mulaw", "gaussian", "mol"] = Field(
+        "mulaw", description="of a sample: one of the classes, a Gaussian, or a mixture of logistics"
+    )
+    mixtures: int = Field(10, ge=1, description="logistics of a mixture")
+    upsample: tuple[tuple[Size, Size], ...] = Field(
+        ((16, 8), (32, 16)), min_length=1, description="window and stride of each transposed convolution"
+    )
+    condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
+    encoder: str = Field("onsets-frames", description="of that roll")
+    encoder_options: dict[str, object] = {}
+    mel: MelSpec = MelSpec()
+
+    @model_validator(mode="after")
+    def _samples_a_frame(self) -> WaveNetConfig:
+        if (made := math.prod(stride for _, stride in self.upsample)) != self.mel.hop_length:
+            raise ValueError(f"upsample's strides make {made} samples a frame, mel.hop_length is {self.mel.hop_length}")
+        for window, stride in self.upsample:
+            if window < stride or (window - stride) % 2:
+                raise ValueError(
+                    f"upsample: window {window} is not stride {stride} plus an even number, to be cut off evenly"
+                )
+        if self.mel.floor >= 1:
+            raise ValueError(f"mel.floor {self.mel.floor:g} is not below 0 dB, between which the mel is scaled")
+        return self
+
+    @property
+    def dilations(self) -> list[int]:
+        """How far back each layer looks, in samples."""
+        return [2 ** (layer % self.dilation_cycle) for layer in range(self.layers)]
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples before the predicted one that have a say in it: 2,048 (128 ms) by default."""
+        return sum(self.dilations) + 2
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that describe a sample's distribution."""
+        return {"mulaw": self.classes, "gaussian": 2, "mol": 3 * self.mixtures}[self.output]
+
+    @property
+    def margin(self) -> int:
+        """Frames on either side of a stretch of mel that its samples' conditioning reaches into: 1 by default."""
+        first = 0  # the earliest step, at each rate from that of samples down to that of frames, that sample 0 hears
+        for window, stride in reversed(self.upsample):
+            first = -((window - 1 - (window - stride) // 2 - first) // stride)
+        return -first
+
+
+class WaveNet(nn.Module):
+    """The network.
+
+    >>> model = WaveNet(WaveNetConfig(layers=2, residual=4, skip=8))
+    >>> samples, mel = torch.full((1, 2 + 256), 128), torch.zeros(1, 2, 80)
+    >>> model(samples, mel).shape
+    torch.Size([1, 256, 256])
+    """
+
+    def __init__(self, config: WaveNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder: ScoreEncoder | None = None
+        if config.condition_on_notes:
+            self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
+        bands = config.mel.n_mels
+        self.features = bands + (self.encoder.n_features if self.encoder else 0)
+        if config.output == "mulaw":
+            self.embed_prev = nn.Embedding(config.classes, config.residual)
+            self.embed_cur = nn.Embedding(config.classes, config.residual)
+        else:
+            self.input_prev = nn.Linear(1, config.residual, bias=False)
+            self.input_cur = nn.Linear(1, config.residual)
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose1d(bands if i else self.features, bands, window, stride, (window - stride) // 2)
+            for i, (window, stride) in enumerate(config.upsample)
+        )
+        last = config.layers - 1
+        self.layers = nn.ModuleList(Layer(config, dilation, i == last) for i, dilation in enumerate(config.dilations))
+        self.out = nn.Linear(config.skip, config.classes)
+        self.end = nn.Linear(config.classes, config.outputs)
+        if config.output == "mulaw":
+            for table, scale in ((self.embed_prev, 1.0), (self.embed_cur, 1.0), (self.end, 3 * config.classes)):
+                _begin_smooth(table.weight, scale)
+
+    def forward(self, samples: Tensor, features: Tensor) -> Tensor:
+        """What is expected of each sample, given all before it: (batch, T, outputs).
+
+        samples:  (batch, 2 + T), the two before the first and the T that are predicted, of which the last is not looked at;
+                  µ-law codes, or values in -1..1. What lies further back counts as unheard: layers begin at zero.
+        features: (batch, frames, features) as `conditioning` wants them, T / hop_length of them, or as many more on
+                  either side as shall be heard beyond the stretch.
+        """
+        u = self.conditioning(features)  # (B, frames * hop, n_mels)
+        x = self.embed(samples[:, :-2], samples[:, 1:-1])  # (B, T, residual)
+        beyond = u.shape[1] - x.shape[1]
+        u = u[:, beyond // 2 : u.shape[1] - beyond // 2]
+        stack, gated = self.stack, []
+        for layer in stack:
+            x, z = layer(x, u)
+            gated.append(z)
+        # The skip sum as one product over all layers' outputs: faster, and under autocast its sum stays exact.
+        weight = torch.cat([layer.skip.weight for layer in stack], dim=1)  # (skip, layers * residual)
+        bias = torch.stack([layer.skip.bias for layer in stack]).sum(0)
+        skip = F.linear(torch.cat(gated, dim=-1), weight, bias)  # (B, T, skip)
+        expected: Tensor = self.end(F.relu(self.out(F.relu(skip))))
+        return expected
+
+    @property
+    def stack(self) -> list[Layer]:
+        """The layers, from the bottom."""
+        return cast("list[Layer]", list(self.layers))
+
+    def embed(self, previous: Tensor, current: Tensor) -> Tensor:
+        """Samples t - 2 and t - 1, of any shape, as what layer 0 hears at t: (..., residual)."""
+        if self.config.output == "mulaw":
+            return self.embed_prev(previous) + self.embed_cur(current)
+        return self.input_prev(previous[..., None]) + self.input_cur(current[..., None])
+
+    def conditioning(self, features: Tensor) -> Tensor:
+        """(batch, frames, features) log-mel, and after it the roll if there is one -> (batch, frames * hop_length, n_mels)."""
+        bands, silence = self.config.mel.n_mels, self.config.mel.silence
+        scaled = 1 + features[..., :bands] * (2 / abs(silence))  # the floor is -1, a full-scale sine +1
+        u = torch.cat([scaled, features[..., bands:]], dim=-1).mT  # (B, features, frames)
+        for convolution in self.upsample:
+            u = convolution(u)
+        return u.mT
+
+    def silence(self, *shape: int) -> Tensor:
+        """Samples of what was before the first."""
+        if self.config.output == "mulaw":
+            return torch.full(shape, self.config.classes // 2, device=self.end.weight.device)
+        return self.end.weight.new_zeros(shape)
+
+
+class Layer(nn.Module):
+    """One dilated, gated, residual layer."""
+
+    def __init__(self, config: WaveNetConfig, dilation: int, last: bool) -> None:
+        super().__init__()
+        self.dilation = dilation
+        channels, twice = config.residual, 2 * config.residual
+        self.prev = nn.Linear(channels, twice, bias=False)
+        self.cur = nn.Linear(channels, twice, bias=False)
+        self.bias = nn.Parameter(torch.zeros(twice))
+        self.cond = nn.Linear(config.mel.n_mels, twice, bias=False)
+        self.skip = nn.Linear(channels, config.skip)
+        self.res = None if last else nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, T, residual) and its conditioning (batch, T, n_mels) -> the next layer's x, and z for the skip sum."""
+        now = x.to(u.dtype)  # under autocast: the residual sum alone stays float32
+        past = F.pad(now, (0, 0, self.dilation, 0))[:, : x.shape[1]]  # zero before the first
+        heard = torch.cat([past, now, u], dim=-1)
+        weight = torch.cat([self.prev.weight, self.cur.weight, self.cond.weight], dim=1)
+        a, b = F.linear(heard, weight, self.bias).chunk(2, dim=-1)
+        z = torch.tanh(a) * torch.sigmoid(b)
+        return x if self.res is None else x + self.res(z), z
+
+
+@torch.no_grad()
+def _begin_smooth(table: Tensor, scale: float) -> None:
+    """Fill a (classes, n) table with random functions of the class that change slowly: neighbours begin alike.
+
+    That classes are the steps of a loudness is else learned from data alone.
+    """
+    at = torch.linspace(-1, 1, len(table))[:, None]  # (classes, 1)
+    turns = math.pi / 2 * torch.arange(1, SMOOTH_WAVES + 1)  # half a wave over all classes, one, one and a half, ..
+    waves = torch.cat([torch.cos(at * turns), torch.sin(at * turns)], dim=1) / turns.repeat(2).sqrt()
+    table.copy_(torch.cat([at, waves], dim=1) @ torch.randn(2 * SMOOTH_WAVES + 1, table.shape[1]))
+    table.mul_(1 / (table.std() * math.sqrt(scale)))
+
+
+def load_wavenet(folder: Path) -> tuple[WaveNet, str]:
+    """The model in a folder, ready for inference, and the hash of its weights. Raises M2MError as core/checkpoint.py does."""
+    model = WaveNet(read_config(folder, "wavenet", WaveNetConfig))
+    return model, load_weights(model, folder)
