@@ -110,6 +110,15 @@ def test_a_stream_is_the_same_alone_among_others_and_in_blocks(precision, instru
 
 
 @built
+def test_streams_may_be_named_one_by_one():
+    model = network(**SMALL)
+    engine, given = CpuEngine(model, "fp32"), mels(model, 1, 3, 2)
+    for mel, drawn in zip(given, engine.generate(given, 5, [7, 7, 0]), strict=True):
+        number = 0 if mel is given[-1] else 7
+        np.testing.assert_array_equal(engine.generate([mel], 5, number)[0], drawn)
+
+
+@built
 @precisions
 def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision):
     model = network(**ODD)

@@ -102,12 +102,18 @@ class CpuEngine:
         weakref.finalize(self, lib.wavenet_end_engine, self._engine)
 
     def generate(
-        self, mels: Sequence[Array], seed: int, first_stream: int = 0, *, temperature: float = 1.0, threads: int = 0
+        self,
+        mels: Sequence[Array],
+        seed: int,
+        first_stream: int | Sequence[int] = 0,
+        *,
+        temperature: float = 1.0,
+        threads: int = 0,
     ) -> list[NDArray[Any]]:
         """Audio of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1.
 
         mels: (frames, features) float32 log-mels, with the roll after them where the network reads one.
-        seed: of 64 bits. Mel i draws from its stream first_stream + i, whatever is rendered beside it.
+        seed: of 64 bits. Mel i draws from stream first_stream + i, or first_stream[i], whatever is rendered beside it.
         threads: 0 is as many as there are processors.
         """
         blocks = list(self.stream(mels, seed, first_stream, temperature=temperature, threads=threads))
@@ -118,7 +124,7 @@ class CpuEngine:
         self,
         mels: Sequence[Array],
         seed: int,
-        first_stream: int = 0,
+        first_stream: int | Sequence[int] = 0,
         *,
         temperature: float = 1.0,
         threads: int = 0,
@@ -158,7 +164,13 @@ class _Session:
     """Streams on their way. Those of like length share a group, since a group runs until its longest is at its end."""
 
     def __init__(
-        self, engine: CpuEngine, mels: Sequence[Array], seed: int, first_stream: int, temperature: float, threads: int
+        self,
+        engine: CpuEngine,
+        mels: Sequence[Array],
+        seed: int,
+        first_stream: int | Sequence[int],
+        temperature: float,
+        threads: int,
     ) -> None:
         config, features = engine.config, engine.features
         for mel in mels:
@@ -171,12 +183,13 @@ class _Session:
         rounds = -(-len(mels) // (threads * GROUP))
         size = max(1, -(-len(mels) // (threads * rounds))) if mels else 1
         count = len(mels)
+        streams = range(first_stream, first_stream + count) if isinstance(first_stream, int) else first_stream
         session = engine._library.wavenet_session(
             engine._engine,
             count,
             pointers(self.mels),
             (c_int64 * count)(*map(len, self.mels)),
-            (c_uint32 * count)(*((first_stream + i) & 0xFFFFFFFF for i in self.order)),
+            (c_uint32 * count)(*(streams[i] & 0xFFFFFFFF for i in self.order)),
             size,
             c_uint64(seed & (2**64 - 1)),
             temperature,
