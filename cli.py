@@ -204,11 +204,12 @@ def render(
         "seed": str(mixing["seed"]),
     }
     if "{conditioner}" in output:  # looked up only where it is asked for, since it is the model that knows
+        from m2m.core.checkpoint import read_config
+        from m2m.core.mel2mel import Mel2MelConfig
         from m2m.core.pipeline import choose_model
 
-        names["conditioner"] = choose_model(**{k: components[k] for k in ("model", "encoder", "conditioner")})[
-            1
-        ].conditioner
+        folder = choose_model(*(components[name] for name in ("model", "encoder", "conditioner")))
+        names["conditioner"] = read_config(folder, "mel2mel", Mel2MelConfig).conditioner
     numbers = tuple((int(program), text) for program, text in programs.items())
     jobs = [
         batch.Job(
@@ -276,13 +277,10 @@ def rerender(
 @talk
 def timbres(conditioner: str | None, model: str | None, as_json: bool) -> None:
     """List the instruments of a model's timbre space, and the General MIDI programs that each speaks for."""
-    from m2m.core import registry
-    from m2m.core.checkpoint import find_model
     from m2m.core.mel2mel import load_mel2mel
-    from m2m.core.pipeline import timbre_space
+    from m2m.core.pipeline import choose_model, timbre_space
 
-    wanted = conditioner if conditioner or model else registry.default("conditioner")
-    folder = find_model("mel2mel", model, {"conditioner": wanted})
+    folder = choose_model(model, conditioner=conditioner)
     space = timbre_space(load_mel2mel(folder)[0])
     speaks: dict[str, list[int]] = {name: [] for name in space.instruments}
     for program in range(128):

@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path
+from m2m.core.files import atomic_path, refuse_overwrite
 
 ClipMode = Literal["rescale", "clamp", "none"]
 SampleFormat = Literal["pcm16", "pcm24", "pcm32", "float"]
@@ -38,8 +38,7 @@ def check_format(suffix: str, sample_format: SampleFormat | None) -> None:
 def check_output(path: Path, sample_format: SampleFormat | None, overwrite: bool) -> None:
     """Raise M2MError for what would stop `write_audio`, as far as it can be known before there is any audio."""
     check_format(path.suffix, sample_format)
-    if path.exists() and not overwrite:
-        raise M2MError(f"{path} exists; overwrite it with -y, or choose another name with -o.")
+    refuse_overwrite(path, overwrite)
 
 
 def tame(wave: NDArray[np.float32], mode: ClipMode, peak: float | None = None) -> tuple[NDArray[np.float32], str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from m2m.core import audio, progress
 from m2m.core.errors import M2MError, explain
-from m2m.core.files import make_folder
+from m2m.core.files import make_folder, refuse_overwrite
 from m2m.core.score import read_score, stem_name
 
 STDOUT = Path("-")
@@ -122,10 +122,7 @@ def _render(job: Job) -> Outcome:
     arguments = dict(job.mixing)
     paths = _paths(job)
     for path in paths if job.out != STDOUT else ():  # before the work, not after it
-        if path.suffix == ".json" and path.exists() and not job.overwrite:
-            raise M2MError(f"{path} exists; overwrite it with -y.")
-        if path.suffix != ".json":
-            audio.check_output(path, job.sample_format, job.overwrite)
+        refuse_overwrite(path, job.overwrite)  # the formats of all are known to be writable: check_outputs
     rendering = _pipeline(job.components).render(
         job.score, **arguments | {"programs": dict(arguments.get("programs", ()))}
     )

@@ -47,3 +47,9 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise M2MError(f"cannot make the folder {path}: {error.strerror}.") from error
+
+
+def refuse_overwrite(path: Path, overwrite: bool) -> None:
+    """Raise M2MError where a file would be overwritten unasked."""
+    if path.exists() and not overwrite:
+        raise M2MError(f"{path} exists; overwrite it with -y, or choose another name with -o.")

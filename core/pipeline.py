@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 import m2m
 from m2m.core import config, registry
 from m2m.core.audio import ClipMode, SampleFormat, tame, wav_bytes, write_audio
-from m2m.core.checkpoint import find_model, read_config, shipped
+from m2m.core.checkpoint import find_model, shipped
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path
+from m2m.core.files import atomic_path, refuse_overwrite
 from m2m.core.mel import Mel, MelSpec
-from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
+from m2m.core.mel2mel import Mel2Mel, load_mel2mel
 from m2m.core.progress import advance
 from m2m.core.score import NoteArray, Omission, Score, Track, merge, read_score, stem_name
 from m2m.core.timbre import Timbre, TimbreSpace
@@ -85,8 +85,7 @@ class Rendering:
     def save_provenance(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the provenance, and what did not sound, as JSON."""
         path = Path(path)
-        if path.exists() and not overwrite:
-            raise M2MError(f"{path} exists; overwrite it with -y.")
+        refuse_overwrite(path, overwrite)
         about = self.provenance | {"omissions": [vars(o) for o in self.omissions], "notice": self.notice}
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n")
@@ -121,7 +120,7 @@ class Pipeline:
         device: str = "cpu",
     ) -> None:
         self.device = _device(device)
-        self.folder, _ = choose_model(model, encoder, conditioner)
+        self.folder = choose_model(model, encoder, conditioner)
         self.model, self.model_hash = load_mel2mel(self.folder, self.device)
         self.spec = self.model.config.mel
         self.vocoder_name = vocoder or registry.default("vocoder")
@@ -322,13 +321,10 @@ def render(
     )
 
 
-def choose_model(
-    model: str | Path | None = None, encoder: str | None = None, conditioner: str | None = None
-) -> tuple[Path, Mel2MelConfig]:
-    """The folder and the config of the acoustic model that these options name; without any, of the default conditioner's."""
+def choose_model(model: str | Path | None = None, encoder: str | None = None, conditioner: str | None = None) -> Path:
+    """The folder of the acoustic model that these options name; without any, of the default conditioner's."""
     wanted = conditioner if conditioner or model else registry.default("conditioner")
-    folder = find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
-    return folder, read_config(folder, "mel2mel", Mel2MelConfig)
+    return find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
 
 
 def presence(notes: NoteArray, frames: int, spec: MelSpec) -> NDArray[np.float32]:
