@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
+from m2m.vocoders.wavenet.engine import Array, Engine
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
-Array = NDArray[np.float32]
 Precision = Literal["fp32", "bf16", "int8"]
 
 INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "generic")  # best first
@@ -73,7 +73,7 @@ def available() -> list[str]:
     return [name for name in INSTRUCTION_SETS if library(name)]
 
 
-class CpuEngine:
+class CpuEngine(Engine):
     """Runs a WaveNet's streams side by side, in groups of up to eight, the groups on several threads.
 
     precision: "fp32" is exact; "bf16" and "int8" are faster, and draw from a slightly different distribution.
@@ -101,25 +101,6 @@ class CpuEngine:
         self._engine = c_void_p(engine)
         weakref.finalize(self, lib.wavenet_end_engine, self._engine)
 
-    def generate(
-        self,
-        mels: Sequence[Array],
-        seed: int,
-        first_stream: int | Sequence[int] = 0,
-        *,
-        temperature: float = 1.0,
-        threads: int = 0,
-    ) -> list[NDArray[Any]]:
-        """Audio of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1.
-
-        mels: (frames, features) float32 log-mels, with the roll after them where the network reads one.
-        seed: of 64 bits. Mel i draws from stream first_stream + i, or first_stream[i], whatever is rendered beside it.
-        threads: 0 is as many as there are processors.
-        """
-        blocks = list(self.stream(mels, seed, first_stream, temperature=temperature, threads=threads))
-        empty = np.zeros(0, self._kind)
-        return [np.concatenate([empty, *(block[i] for block in blocks)]) for i in range(len(mels))]
-
     def stream(
         self,
         mels: Sequence[Array],
@@ -140,7 +121,7 @@ class CpuEngine:
             last = min(first + frames, longest)
             block = [np.empty(max(0, min(last, len(mel)) - first) * hop, np.float32) for mel in mels]
             session.step(last - first, block)
-            yield [samples.astype(self._kind, copy=False) for samples in block]
+            yield [samples.astype(self.kind, copy=False) for samples in block]
 
     def expected(self, samples: NDArray[Any], mel: Array) -> Array:
         """What is expected of each of the given samples (frames * hop_length,), step by step: (samples, outputs)."""
@@ -154,10 +135,6 @@ class CpuEngine:
             raise M2MError(f"{len(given)} samples came with {len(mel)} frames, hop_length samples a frame were wanted.")
         _Session(self, [mel], 0, 0, 0.0, 1).step(len(mel), [given], [outputs])
         return outputs
-
-    @property
-    def _kind(self) -> type[np.generic]:
-        return np.int16 if self.config.output == "mulaw" else np.float32
 
 
 class _Session:

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from m2m.vocoders.wavenet.engine import Array, Engine
 from m2m.vocoders.wavenet.network import WaveNet
 from m2m.vocoders.wavenet.sampling import draw, uniforms
 
-Array = NDArray[np.float32]
 
-
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs a WaveNet's streams side by side.
 
     >>> from m2m.vocoders.wavenet.network import WaveNetConfig
@@ -35,26 +34,6 @@ class TorchEngine:
     def __init__(self, model: WaveNet, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64) -> None:
         self.config, self.device, self.dtype = model.config, torch.device(device), dtype
         self.model = deepcopy(model).to(self.device, dtype).eval().requires_grad_(False)
-
-    def generate(
-        self,
-        mels: Sequence[Array],
-        seed: int,
-        first_stream: int | Sequence[int] = 0,
-        *,
-        temperature: float = 1.0,
-        threads: int = 0,
-    ) -> list[NDArray[Any]]:
-        """Audio of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1.
-
-        mels: (frames, features) float32 log-mels, with the roll after them where the network reads one.
-        seed: of 64 bits. Mel i draws from random stream first_stream + i, or first_stream[i], and gives the same samples
-            whatever is rendered beside it.
-        threads: of the CPU; 0 leaves PyTorch's choice.
-        """
-        blocks = list(self.stream(mels, seed, first_stream, temperature=temperature, threads=threads))
-        empty = np.zeros(0, np.int16 if self.config.output == "mulaw" else np.float32)
-        return [np.concatenate([empty, *(block[i] for block in blocks)]) for i in range(len(mels))]
 
     @torch.inference_mode()
     def stream(
