@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,10 @@ _verbose = False
 
 
 def talk(command: Command) -> Command:
-    """Give a command `-q` and `-v`; the group has them too, so they may stand before or after the command's name."""
+    """Give a command `-q` and `-v`; the group has them too, so they may stand before or after the command's name.
+
+    And while it runs, standard output carries nothing but its results.
+    """
 
     def set_quiet(_: click.Context, __: click.Parameter, on: bool) -> None:
         progress.quiet |= on
@@ -34,9 +38,19 @@ def talk(command: Command) -> Command:
         global _verbose
         _verbose |= on
 
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        with progress.results_only():
+            return command(*args, **kwargs)
+
     flag: dict[str, Any] = {"is_flag": True, "expose_value": False}
-    command = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(command)
-    return click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(command)
+    talking = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(guarded)
+    return click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(talking)
+
+
+def put(text: str) -> None:
+    """A line of the result, on standard output."""
+    click.echo(text, file=progress.results())
 
 
 def note(text: str, verbose: bool = False) -> None:
@@ -105,9 +119,9 @@ def plugin_info(name: str, kind: str | None, as_json: bool) -> None:
     if as_json:
         _print_json(vars(component) | {"api_version": loaded.API_VERSION, "options": [vars(o) for o in options]})
         return
-    click.echo(f"{component}: {component.summary}")
-    click.echo(f"{component.target}, API version {loaded.API_VERSION}  {component.url}".rstrip())
-    click.echo("\nOptions:" if options else "\nIt has no options.")
+    put(f"{component}: {component.summary}")
+    put(f"{component.target}, API version {loaded.API_VERSION}  {component.url}".rstrip())
+    put("\nOptions:" if options else "\nIt has no options.")
     _print_table(
         [(f"  {o.name}", o.type, "required" if o.required else f"= {o.default}", o.description) for o in options]
     )
@@ -265,7 +279,7 @@ def rerender(
         result.rendering.save(output, overwrite=overwrite)
     for change in result.changes:
         note(change)
-    click.echo("the same samples" if result.same else "different samples")
+    put("the same samples" if result.same else "different samples")
     if not result.same:
         raise SystemExit(1)
 
@@ -377,7 +391,7 @@ def build_dataset(
     failed = build(midi_dir, soundfont, output, load_run(DatasetConfig, None, chosen), split, jobs)
     for message in failed:
         click.echo(f"m2m: error: {message}", err=True)
-    click.echo(output)
+    put(output)
     if failed:
         raise SystemExit(1)
 
@@ -494,13 +508,13 @@ def train_wavenet(preset: str | None, distribution: str | None, mel_model: str |
 
 
 def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
+    put(json.dumps(value, indent=2, default=str))
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def main() -> None:

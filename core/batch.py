@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import re
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -130,7 +129,7 @@ def _render(job: Job) -> Outcome:
         wav = audio.wav_bytes(
             rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
         )
-        sys.stdout.buffer.write(wav)
+        progress.results().buffer.write(wav)
     else:
         _save(job, rendering, paths)
     return Outcome(

@@ -1,14 +1,32 @@
-"""Progress on standard error: a bar on a terminal, silence elsewhere and under --quiet."""
+"""What the terminal gets: results on standard output, progress and notes on standard error (none under --quiet)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 quiet = False  # set by the command line's --quiet
+_results: TextIO | None = None
+
+
+def results() -> TextIO:
+    """Where results go: standard output."""
+    return _results or sys.stdout
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """Keep standard output for results: what libraries and plugins print within goes to standard error."""
+    global _results
+    before, _results = _results, results()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results = before
 
 
 def track(items: Iterable[T], what: str, total: float | None = None) -> Iterator[T]:

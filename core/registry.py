@@ -15,7 +15,6 @@ import contextlib
 import difflib
 import importlib
 import inspect
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from m2m.core import config
 from m2m.core.discovery import KINDS, Component, discover, one_line, table
 from m2m.core.errors import M2MError
+from m2m.core.progress import results_only
 
 if TYPE_CHECKING:
     from m2m.core.conditioner import TimbreConditioner
@@ -104,7 +104,7 @@ def load(kind: str, name: str) -> type[Any]:
 
     group = f"m2m.{kind}s"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [metadata.EntryPoint(name, component.target, group)]
-    with blame(component, "cannot be imported"), contextlib.redirect_stdout(sys.stderr):  # stdout carries results only
+    with blame(component, "cannot be imported"), results_only():
         found = DriverManager[Any](group, name, conflict_resolver=error_on_conflict).extensions[0].plugin
     with blame(component, "cannot be examined"):  # a metaclass can make even that raise
         _check(component, found)
