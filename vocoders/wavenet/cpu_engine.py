@@ -93,7 +93,7 @@ class CpuEngine(Engine):
                 f"the CPU kernel of WaveNet was not built{f' for {instructions}' if instructions else ''}, or does not run on "
                 "this processor: install a C++ compiler and m2m again, or use engine=torch, which is slow."
             )
-        self._library = lib
+        self._library, self.side_by_side = lib, GROUP * processors()
         weights = np.concatenate([x.detach().cpu().float().numpy().ravel() for x in in_order(model)])
         engine = lib.wavenet_engine(ctypes.byref(shape_of(model)), weights.ctypes.data, BITS[precision])
         if not engine:

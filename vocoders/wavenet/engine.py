@@ -15,9 +15,13 @@ Array = NDArray[np.float32]
 
 
 class Engine(ABC):
-    """Mels -> samples, in whole or block by block."""
+    """Mels -> samples, in whole or block by block.
+
+    side_by_side: so many streams at once that more gain nothing.
+    """
 
     config: WaveNetConfig
+    side_by_side: int = 16
 
     @property
     def kind(self) -> type[np.generic]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from m2m.core import progress
 from m2m.core.audio import mu_law_decode
@@ -18,6 +19,7 @@ from m2m.core.score import note_array
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
+from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
@@ -33,12 +35,27 @@ class WaveNetOptions(VocoderOptions):
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field("auto", description="of the cpu engine's arithmetic")
     temperature: float = Field(1.0, ge=0, le=2, description="below 1: less noise, and duller; 0 takes the likeliest")
-    streams: int = Field(8, ge=1, le=1024, description="pieces rendered side by side, where several are at hand")
+    segment: float = Field(
+        2.0, ge=0, le=3600, description="seconds: a piece is cut into so long parts, to be rendered at once; 0: in one"
+    )
+    streams: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="segments rendered side by side, of one piece or several; 0 leaves it to the engine",
+    )
     threads: int = Field(0, ge=0, le=1024, description="of the CPU; 0 leaves it to the engine")
+
+    @field_validator("segment")
+    @classmethod
+    def _longer_than_its_joins(cls, seconds: float) -> float:
+        if 0 < seconds < SHORTEST:
+            raise ValueError(f"a segment of {seconds:g} s is shorter than {SHORTEST:g} s; 0 renders a piece in one")
+        return seconds
 
 
 class WaveNetVocoder(Vocoder):
-    """Mel to audio by a WaveNet, sample by sample."""
+    """Mel to audio by a WaveNet, sample by sample, in segments that are rendered side by side (segments.py)."""
 
     Options = WaveNetOptions
     uses_notes = True
@@ -60,32 +77,57 @@ class WaveNetVocoder(Vocoder):
         self.engine = make_engine(self.model, self.options, device)
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
-        """Yield half a second of audio at a time: (samples,) float32."""
-        for (block,) in self.engine.stream([self._features(mel)], seed, **self._drawing):
-            yield self._wave(block)
+        """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
+        segments = self._cut(mel)
+        if len(segments) == 1:
+            for (block,) in self.engine.stream([self._features(mel, segments[0])], seed, **self._drawing):
+                yield self._wave(block)
+        else:
+            waves = self._render([(mel, segment) for segment in segments], seed)
+            yield from join(zip(segments, waves, strict=False), mel.spec, mel.frames)
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
-        """Several mels side by side, which is faster; each result equals `synthesize` of that mel alone."""
-        waves: list[Array] = []
+        """Several mels, all their segments side by side; each result equals `synthesize` of that mel alone."""
         for mel in mels:
             self.check(mel)
-        for first in range(0, len(mels), self.options.streams):
-            group = mels[first : first + self.options.streams]
-            features = [self._features(mel) for mel in group]
-            waves += map(self._wave, self.engine.generate(features, seed, [0] * len(group), **self._drawing))
-        return waves
+        cuts = [self._cut(mel) if mel.frames else [] for mel in mels]
+        jobs = [(mel, segment) for mel, segments in zip(mels, cuts, strict=True) for segment in segments]
+        waves = self._render(jobs, seed)
+        empty = np.zeros(0, np.float32)
+        return [
+            np.concatenate([empty, *join(zip(segments, waves, strict=False), mel.spec, mel.frames)])
+            for mel, segments in zip(mels, cuts, strict=True)
+        ]
+
+    def _cut(self, mel: Mel) -> list[Segment]:
+        config, hop = self.model.config, mel.spec.hop_length
+        moved = (FADE / 2 + SEARCH) * mel.spec.sample_rate
+        lead = config.margin + math.ceil((config.receptive_field + moved) / hop)
+        tail = config.margin + math.ceil(moved / hop)
+        return cut(mel.values, mel.spec, self.options.segment, lead, tail)
+
+    def _render(self, jobs: Sequence[tuple[Mel, Segment]], seed: int) -> Iterator[Array]:
+        """All that is rendered for each segment, in order; so many at once as fill the engine, in rounds of like size."""
+        streams = self.options.streams or self.engine.side_by_side
+        rounds = max(1, math.ceil(len(jobs) / streams))
+        for group in np.array_split(np.arange(len(jobs)), rounds):
+            chosen = [jobs[i] for i in group]
+            features = [self._features(mel, segment) for mel, segment in chosen]
+            numbers = [segment.number for _, segment in chosen]
+            yield from map(self._wave, self.engine.generate(features, seed, numbers, **self._drawing))
 
     @property
     def _drawing(self) -> dict[str, Any]:
         return {"temperature": self.options.temperature, "threads": self.options.threads}
 
-    def _features(self, mel: Mel) -> Array:
-        """What the network reads: (frames, features)."""
-        encoder = self.model.encoder
+    def _features(self, mel: Mel, segment: Segment) -> Array:
+        """What the network reads of a segment: (frames, features)."""
+        values, encoder = mel.values[segment.start : segment.stop], self.model.encoder
         if encoder is None:
-            return mel.values
+            return values
         notes = note_array([]) if mel.notes is None else mel.notes
-        return np.concatenate([mel.values, encoder.encode(notes, mel.spec.frame_rate, 0, mel.frames)], axis=1)
+        roll = encoder.encode(notes, mel.spec.frame_rate, segment.start, len(values))
+        return np.concatenate([values, roll], axis=1)
 
     def _wave(self, drawn: NDArray[Any]) -> Array:
         config = self.model.config

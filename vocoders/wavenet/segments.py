@@ -1,0 +1,109 @@
+"""One piece as parallel streams: a mel cut into overlapping segments, and their waves joined into one.
+
+A stream is sequential, so one piece alone has one stream's speed. Cut into segments it has the speed of many:
+
+    cut    each segment ends at the quietest frame near where it should, which is before an onset or in a rest if there is one;
+    lead   it is rendered from some time before its part begins: its layers start at zero and fill over the receptive field;
+    join   a note that sounds across a cut has another phase in the next segment, so that one is moved, by up to SEARCH samples,
+           to where the two waves agree best, and faded in. How alike they are decides how: of two equal waves the sum of the
+           gains is one, of two unrelated ones the sum of their squares, so the level dips in neither.
+
+Each segment has its own random numbers, by its place in the piece. So the samples depend on the mel and on the length of
+segments, and not on how many of them run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2m.core.mel import MelSpec
+
+Array = NDArray[np.float32]
+
+FADE = 0.016  # seconds: some periods of a middle note, too short for two onsets
+SEARCH = 0.010  # seconds to either side: half a period of the lowest notes
+SHORTEST = 0.25  # seconds
+NEAR = 0.25  # of a segment's length: how far from its ideal place a cut may lie
+REST = 5  # frames, 40 ms: over which quietness is judged
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames first..last of the piece are this segment's part; start..stop are rendered for it."""
+
+    number: int
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+def cut(mel: Array, spec: MelSpec, seconds: float, lead: int, tail: int) -> list[Segment]:
+    """Segments of about so many seconds of a mel (frames, n_mels); a single one of all of it if `seconds` is 0.
+
+    lead, tail: frames rendered before and after each part.
+
+    >>> [(s.first, s.last, s.start, s.stop) for s in cut(np.zeros((300, 80)), MelSpec(), 1.0, 16, 3)]
+    [(0, 150, 0, 153), (150, 300, 134, 300)]
+    """
+    frames, length = len(mel), seconds * spec.frame_rate
+    count = max(1, round(frames / length)) if seconds else 1
+    reach = int(NEAR * frames / count)
+    loudness = np.exp(mel.astype(np.float64)).sum(axis=1) if count > 1 else np.zeros(0)
+    edges = [0]
+    for ideal in (round(frames * i / count) for i in range(1, count)):
+        near = np.arange(ideal - reach, ideal + reach + 1)
+        heard = [loudness[frame - REST // 2 : frame + REST // 2 + 1].sum() for frame in near]
+        quiet = near[np.array(heard) <= min(heard) * 1.001]  # of equals, the one nearest to where it should be
+        edges.append(int(quiet[np.abs(quiet - ideal).argmin()]))
+    edges.append(frames)
+    return [
+        Segment(i, first, last, max(0, first - lead), min(frames, last + tail))
+        for i, (first, last) in enumerate(zip(edges, edges[1:], strict=False))
+    ]
+
+
+def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int) -> Iterator[Array]:
+    """The wave of a piece of so many frames, part by part, from its segments in order, each with all that was rendered for it."""
+    hop, fade, search = spec.hop_length, int(FADE * spec.sample_rate), int(SEARCH * spec.sample_rate)
+    old = np.zeros(0, np.float32)  # what the segment before has to say about the fade
+    for segment, wave in waves:
+        # In samples of this segment's wave: where its fade begins, where it hands over, and by how much both may move.
+        begin = (segment.first - segment.start) * hop - fade // 2 if segment.first else 0
+        last = segment.last == frames
+        end = (segment.last - segment.start) * hop + (0 if last else fade - fade // 2)
+        if segment.first:
+            least, most = -min(search, begin), min(search, len(wave) - end)
+            alike = likeness(old, wave[begin + least : begin + most + fade])
+            best = int(alike.argmax())
+            begin, end = begin + least + best, end + least + best
+            wave = wave.copy()
+            wave[begin : begin + fade] = crossfade(old, wave[begin : begin + fade], float(alike[best]))
+        if not last:
+            end -= fade
+            old = wave[end : end + fade]
+        yield wave[begin:end]
+
+
+def likeness(old: Array, new: Array) -> NDArray[np.float64]:
+    """Normalised cross-correlation of a wave with each stretch of its length in a longer one, 0 where either is silent."""
+    old, new = old.astype(np.float64), new.astype(np.float64)
+    energy = np.convolve(new * new, np.ones(len(old)), "valid") * (old @ old)
+    return np.correlate(new, old, "valid") / np.sqrt(np.maximum(energy, 1e-12))
+
+
+def crossfade(old: Array, new: Array, alike: float) -> Array:
+    """From one wave to another of the same length, at the level of both if their correlation is `alike`.
+
+    >>> crossfade(np.ones(4), np.ones(4), 1.0).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    rise = (np.arange(len(old)) + 0.5) / len(old)
+    fall = 1 - rise
+    level = np.sqrt(rise**2 + fall**2 + 2 * max(0.0, alike) * rise * fall)
+    faded: Array = ((fall * old + rise * new) / level).astype(np.float32)
+    return faded
