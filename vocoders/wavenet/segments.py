@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def cut(mel: Array, spec: MelSpec, seconds: float, lead: int, tail: int) -> list
     edges.append(frames)
     return [
         Segment(i, first, last, max(0, first - lead), min(frames, last + tail))
-        for i, (first, last) in enumerate(zip(edges, edges[1:], strict=False))
+        for i, (first, last) in enumerate(pairwise(edges))
     ]
 
 
