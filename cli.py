@@ -450,8 +450,8 @@ def _train(run_type: Any, train: Callable[..., Any], name: str, chosen: dict[str
     fields = {**chosen, "loop.steps": given["steps"], "loop.device": given["device"]}
     fields = {field: value for field, value in fields.items() if value is not None}
     run = load_run(run_type, config, fields | given["values"])
-    figures = train(run, given["data"], folder, given["resume"])
-    _print_json({"run": str(folder), "validation": figures})
+    if figures := train(run, given["data"], folder, given["resume"]):  # of several processes, one has them
+        _print_json({"run": str(folder), "validation": figures})
 
 
 @train.command("mel2mel")

@@ -35,6 +35,7 @@ from m2m.core.checkpoint import save_tensors
 from m2m.core.errors import M2MError
 from m2m.core.files import atomic_path, make_folder
 from m2m.training.average import Average
+from m2m.training.distributed import Group, join
 
 STATE, RUN = "training.safetensors", "run.json"
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
@@ -141,9 +142,20 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
         raise M2MError(f"{out} holds no run to resume: there is no {STATE}; start one without --resume.")
     if config.threads:
         torch.set_num_threads(config.threads)
-    make_folder(out)
+    with join(config.device, config.batch_size) as group:
+        return _fit(task, config, out, about, resume, group)
+
+
+def _fit(
+    task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool, group: Group
+) -> dict[str, float]:
+    state_path = out / STATE
+    if group.leads:
+        make_folder(out)
+    else:
+        progress.quiet = True
     try:
-        task.model.to(config.device)
+        task.model.to(group.device)
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
         reason = str(error).splitlines()[0]
         raise M2MError(f"loop.device {config.device!r} cannot be used: {reason}; give 'cpu' or 'cuda'.") from error
@@ -154,28 +166,30 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
         raise M2MError(
             f"the run in {out} is at step {first} already, beyond loop.steps {config.steps}; give more --steps."
         )
-    with atomic_path(out / RUN) as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n")
+    if group.leads:
+        with atomic_path(out / RUN) as temporary:
+            temporary.write_text(json.dumps(about, indent=2) + "\n")
     if config.compile:
         task.model.compile()
-    writer = _writer(out / "logs", first)
+    writer = _writer(out / "logs", first) if group.leads else None
     batches = _batches(task, config, first)
     figures: dict[str, float] = {}
     began = time.monotonic()
     with closing(writer) if writer else nullcontext():  # the curves of a run that fails are wanted most
         for step in progress.track(range(first, config.steps), "training", total=config.steps - first):
             rate = learning_rate(step, config)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            for parameters in optimiser.param_groups:
+                parameters["lr"] = rate
             task.model.train()
-            torch.manual_seed((config.seed << 32) + step)
-            batch = tuple(tensor.to(config.device, non_blocking=True) for tensor in next(batches))
+            torch.manual_seed((config.seed << 32) + step + (group.rank << 24))
+            batch = group.share(next(batches))
             with torch.autocast(
                 torch.device(config.device).type, torch.bfloat16, enabled=config.precision == "bfloat16"
             ):
                 loss = task.loss(batch)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            group.average(task.model.parameters())
             norm = nn.utils.clip_grad_norm_(task.model.parameters(), config.clip)
             if not torch.isfinite(norm):
                 again = f"resume {out}" if state_path.exists() else "start again"
@@ -187,7 +201,7 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
             average.update(done)
             if done % config.log_every == 0:
                 _log(writer, done, {"train/loss": loss.item(), "train/rate": rate, "train/gradient": norm.item()})
-            if done % config.validate_every == 0 or done in (1, config.steps):
+            if group.leads and (done % config.validate_every == 0 or done in (1, config.steps)):
                 task.model.eval()
                 with average:
                     figures = task.validate()
@@ -199,9 +213,9 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
                 pace = (time.monotonic() - began) / (done - first)
                 said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
                 progress.say(f"step {done}: {said} ({pace:.2f} s a step)")
-            if done % config.checkpoint_every == 0 or done == config.steps:
+            if group.leads and (done % config.checkpoint_every == 0 or done == config.steps):
                 _checkpoint(state_path, task.model, optimiser, average, done, best)
-    if not figures:  # a run that was resumed at its end
+    if group.leads and not figures:  # a run that was resumed at its end
         task.model.eval()
         with average:
             figures = task.validate()
