@@ -87,19 +87,19 @@ def run(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")  # a forked torch may hang in its thread pool
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, progress.quiet))
     try:
         yield from pool.map(_attempt, jobs)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, quiet: bool) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; the parent says what there is to say
     torch.set_num_threads(threads)
-    progress.quiet = True
+    progress.quiet, progress.bars = quiet, False
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """A model on disk: a folder with `config.json`, `model.safetensors` and `README.md`, its card.
 
 config.json is {"format": 1, "kind": "mel2mel", "config": {...}}, where "config" is the model's own pydantic config with the
-full mel recipe in it. Weights are safetensors and nothing else: a checkpoint from a stranger is data, it cannot run code.
+full mel recipe in it; a "notice" beside it is what a user is told who renders with these weights. Weights are safetensors and
+nothing else: a checkpoint from a stranger is data, it cannot run code.
 """
 
 from __future__ import annotations
@@ -120,6 +121,11 @@ def load_weights(model: nn.Module, folder: Path) -> str:
 def weights_hash(folder: Path) -> str:
     """Twelve hexadecimal digits that name the weights in `folder`."""
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+
+
+def read_notice(folder: Path) -> str:
+    """What a user of the model in `folder` should know before trusting its sound: config.json's "notice", if it has one."""
+    return str(_read_json(folder / CONFIG).get("notice", ""))
 
 
 def save_model(

@@ -12,7 +12,7 @@ from typing import Literal
 from m2m import __version__
 from m2m.core import registry
 from m2m.core.checkpoint import CONFIG, shipped
-from m2m.core.discovery import Component
+from m2m.core.discovery import Component, one_line
 from m2m.core.errors import M2MError
 
 
@@ -51,10 +51,12 @@ def _component(component: Component) -> Finding:
     if component.status == "disabled":
         return Finding("ok", component.kind, f"{component}: {component.note}")
     try:
-        registry.load(component.kind, component.name)
+        loaded = registry.load(component.kind, component.name)
+        with registry.blame(component):
+            said = one_line(loaded.diagnose()) if component.kind == "vocoder" else ""
     except M2MError as error:
         return Finding("broken", component.kind, str(error))
-    return Finding("ok", component.kind, f"{component}: {component.summary}")
+    return Finding("ok", component.kind, f"{component}: {component.summary}{f' ({said})' if said else ''}")
 
 
 def _torch() -> Iterator[Finding]:

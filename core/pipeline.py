@@ -25,11 +25,12 @@ import m2m
 from m2m.core import config, registry
 from m2m.core.audio import ClipMode, SampleFormat, tame, wav_bytes, write_audio
 from m2m.core.checkpoint import find_model, shipped
+from m2m.core.discovery import one_line
 from m2m.core.errors import M2MError
 from m2m.core.files import atomic_path, refuse_overwrite
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
-from m2m.core.progress import advance
+from m2m.core.progress import advance, say
 from m2m.core.score import NoteArray, Omission, Score, Track, merge, read_score, stem_name
 from m2m.core.timbre import Timbre, TimbreSpace
 from m2m.core.vocoder import require_spec
@@ -127,6 +128,8 @@ class Pipeline:
         self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
         self._blamed = registry.find("vocoder", self.vocoder_name)
         require_spec(self.spec, self.vocoder.mel_spec, str(self._blamed))
+        if self.vocoder.notice:
+            say(f"{self.vocoder_name}: {one_line(self.vocoder.notice)}")
 
     def __repr__(self) -> str:
         return f"Pipeline(model={self.folder.name!r}, vocoder={self.vocoder_name!r}, device={self.device!r})"

@@ -9,6 +9,7 @@ from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 quiet = False  # set by the command line's --quiet
+bars = True  # not in worker processes, whose bars would fight over one line
 _results: TextIO | None = None
 
 
@@ -31,7 +32,7 @@ def results_only() -> Iterator[None]:
 
 def track(items: Iterable[T], what: str, total: float | None = None) -> Iterator[T]:
     """Pass `items` through and show how far along they are."""
-    if quiet or not sys.stderr.isatty():
+    if not _bar():
         yield from items
         return
     from rich.console import Console
@@ -43,7 +44,7 @@ def track(items: Iterable[T], what: str, total: float | None = None) -> Iterator
 @contextmanager
 def advance(what: str, total: float) -> Iterator[Callable[[float], None]]:
     """A bar that the block moves on by calling what it is given with how much more is done."""
-    if quiet or not sys.stderr.isatty():
+    if not _bar():
         yield lambda _: None
         return
     from rich.console import Console
@@ -52,6 +53,10 @@ def advance(what: str, total: float) -> Iterator[Callable[[float], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def _bar() -> bool:
+    return bars and not quiet and sys.stderr.isatty()
 
 
 def say(line: str) -> None:

@@ -46,17 +46,25 @@ class Vocoder(ABC):
     Options:      the pydantic model of its options.
     uses_notes:   it makes use of `Mel.notes` when they are there (it must also work without).
     mel_spec:     the recipe it was made for; None means that it computes with any (Griffin-Lim does).
+    notice:       what a user should know before trusting its sound, such as weights that are not yet good; one line, said
+                  when it is about to render.
     """
 
     API_VERSION: ClassVar[int] = 1
     Options: ClassVar[type[VocoderOptions]] = VocoderOptions
     uses_notes: ClassVar[bool] = False
     mel_spec: MelSpec | None = None
+    notice: str = ""
 
     def __init__(self, options: VocoderOptions | None = None, device: str = "cpu") -> None:
         """Load what is needed (weights, kernels) here, not in `stream`. `device` is a torch device string."""
         self.options = options if options is not None else self.Options()
         self.device = device
+
+    @classmethod
+    def diagnose(cls) -> str:
+        """What it would compute with on this machine, for `m2m doctor`: a few words, or none."""
+        return ""
 
     @abstractmethod
     def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:

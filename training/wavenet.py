@@ -7,6 +7,7 @@ the layers fill first, so its figures are those of a long rendering.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.sampling import nll
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
+MU = 255  # of the µ-law in whose steps noise is given
 # What `--preset` sets, over a config file and under single values; dotted names, as for `--set`.
 PRESETS: dict[str, dict[str, object]] = {
     # Kim et al., arXiv 1811.00223, section 3.3: days on a large GPU.
@@ -67,6 +69,12 @@ class WaveNetRun(BaseModel):
     instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
     sequence: int = Field(32, ge=1, description="frames of a training window: 0.26 s")
     lead: int = Field(0, ge=0, description="frames at a window's beginning that the loss leaves out")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        description="in steps of the µ-law: up to so much is added to what is heard, not to what is to be told, so that "
+        "the network trusts the mel and not only its own past, which in rendering has its errors",
+    )
     without_notes: float = Field(
         0.1, ge=0, le=1, description="of the windows, if the model reads notes: a mel may come without any"
     )
@@ -155,8 +163,19 @@ class WaveNetTask(Task):
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         samples, features = batch
         counted = self.run.lead * self.run.model.mel.hop_length
-        expected = self.model(samples, features)[:, counted:]
+        expected = self.model(self._disturbed(samples), features)[:, counted:]
         return nll(expected, samples[:, 2 + counted :], self.run.model.output).mean()
+
+    def _disturbed(self, samples: Tensor) -> Tensor:
+        """Samples with noise, from none to `noise`, another in each window; as in FFTNet (Jin et al., ICASSP 2018)."""
+        if not self.run.noise:
+            return samples
+        spread = self.run.noise * torch.rand(len(samples), 1, device=samples.device)
+        noise = spread * torch.randn(samples.shape, device=samples.device)
+        if self.run.model.output == "mulaw":
+            return (samples + noise.round().to(samples.dtype)).clamp(0, self.run.model.classes - 1)
+        step = (1 + MU * samples.abs()) * (math.log1p(MU) / MU) * (2 / MU)  # of the µ-law, where a sample lies
+        return samples + noise * step
 
     def validate(self) -> dict[str, float]:
         """Mean negative log-likelihood in nats a sample, of all and of each instrument."""

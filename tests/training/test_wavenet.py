@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from m2m.core.audio import mu_law_decode
+from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec, log_mel
@@ -238,3 +238,18 @@ def test_no_average_is_the_weights_themselves() -> None:
     average.update(1)
     with average:
         assert average.tensors == {}
+
+
+@pytest.mark.parametrize("output", ["mulaw", "gaussian"])
+def test_noise_disturbs_what_is_heard_and_not_what_is_told(data: Path, output: str) -> None:
+    task = WaveNetTask(small(model__output=output, model__classes=256, noise=6.0), data)
+    samples, _ = task.batch(0)
+    heard = task._disturbed(samples)
+    if output == "gaussian":
+        heard, samples = (torch.from_numpy(mu_law_encode(x.numpy())) for x in (heard, samples))
+    apart = (heard - samples).double()
+    assert heard.min() >= 0
+    assert heard.max() <= 255
+    assert 0.3 < apart.square().mean().sqrt() < 6
+    assert apart.abs().max() <= 6 * 5
+    assert torch.equal(WaveNetTask(small(), data)._disturbed(samples), samples)

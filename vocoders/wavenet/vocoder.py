@@ -12,17 +12,18 @@ from pydantic import Field, field_validator
 
 from m2m.core import progress
 from m2m.core.audio import mu_law_decode
-from m2m.core.checkpoint import find_model
+from m2m.core.checkpoint import find_model, read_notice
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.score import note_array
 from m2m.core.vocoder import Vocoder, VocoderOptions
-from m2m.vocoders.wavenet.cpu_engine import CpuEngine
+from m2m.vocoders.wavenet.cpu_engine import CpuEngine, Precision, available
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
+FASTEST: Precision = "int8"  # costs less than 0.001 nats a sample on trained weights: docs/performance.md
 
 
 class WaveNetOptions(VocoderOptions):
@@ -73,8 +74,14 @@ class WaveNetVocoder(Vocoder):
                 "--vocoder-opt model=FOLDER."
             ) from error
         self.model, self.model_hash = load_wavenet(folder)
-        self.mel_spec = self.model.config.mel
+        self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
         self.engine = make_engine(self.model, self.options, device)
+
+    @classmethod
+    def diagnose(cls) -> str:
+        """Which instruction set the CPU kernel takes."""
+        found = available()
+        return f"the CPU kernel, {found[0]}" if found else "plain PyTorch, slow: the CPU kernel was not built"
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
@@ -143,7 +150,7 @@ def make_engine(model: WaveNet, options: WaveNetOptions, device: str) -> Any:
     """
     if options.engine != "torch":
         try:
-            return CpuEngine(model) if options.precision == "auto" else CpuEngine(model, options.precision)
+            return CpuEngine(model, FASTEST if options.precision == "auto" else options.precision)
         except M2MError as error:
             if options.engine == "cpu":
                 raise
