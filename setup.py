@@ -91,6 +91,8 @@ setup(
             "models/*/model.safetensors",
             "models/*/README.md",
             "examples/*.mid",
+            "vocoders/wavenet/cuda/*.cu",
+            "vocoders/wavenet/cuda/*.h",
         ]
     },
     entry_points=entry_points(),

@@ -18,6 +18,7 @@ from m2m.core.mel import Mel
 from m2m.core.score import note_array
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine, Precision, available
+from m2m.vocoders.wavenet.cuda_engine import CudaEngine
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -30,9 +31,9 @@ class WaveNetOptions(VocoderOptions):
     """Options of `WaveNetVocoder`."""
 
     model: str | None = Field(None, description="folder of a trained WaveNet, or the name of one that ships")
-    engine: Literal["auto", "cpu", "torch"] = Field(
+    engine: Literal["auto", "cuda", "cpu", "torch"] = Field(
         "auto",
-        description="what computes: the C++ kernel, or plain PyTorch, which is slow; auto takes the best there is",
+        description="what computes: a GPU, the C++ kernel, or plain PyTorch, which is slow; auto takes the best there is for the device",
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field("auto", description="of the cpu engine's arithmetic")
     temperature: float = Field(1.0, ge=0, le=2, description="below 1: less noise, and duller; 0 takes the likeliest")
@@ -144,10 +145,21 @@ class WaveNetVocoder(Vocoder):
 
 
 def make_engine(model: WaveNet, options: WaveNetOptions, device: str) -> Any:
-    """The engine that is asked for. Where the C++ one cannot run, "auto" says so in one line and takes PyTorch.
+    """The engine that is asked for. Where one cannot run, "auto" says so in one line and takes the next: on a CUDA device the CUDA
+    engine, then the C++ one, then PyTorch.
 
-    Raises M2MError where "cpu" is asked for and cannot run.
+    Raises M2MError where an engine is asked for by name and cannot run.
     """
+    if options.engine == "cuda" or (options.engine == "auto" and device.startswith("cuda")):
+        precision: Any = "fp16" if options.precision == "auto" else options.precision
+        try:
+            return CudaEngine(
+                model, precision, device=device if device.startswith("cuda") else "cuda", streams=options.streams
+            )
+        except M2MError as error:
+            if options.engine == "cuda":
+                raise
+            progress.say(f"WaveNet renders on the CPU: {error}")
     if options.engine != "torch":
         try:
             return CpuEngine(model, FASTEST if options.precision == "auto" else options.precision)

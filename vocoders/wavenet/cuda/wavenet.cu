@@ -1,0 +1,518 @@
+// WaveNet on a GPU: one launch draws thousands of samples of many streams, all that a sample needs staying on the chip.
+//
+// The network is network.py's; sizes, precision and the shape of a launch are constants that plan.py passes to the compiler:
+//
+//   LAYERS CYCLE                          layer l looks back 2 ** (l % CYCLE) samples
+//   RESIDUAL SKIP HIDDEN ENDS BANDS       channels, filled up with zeros to multiples of 16
+//   OUTPUT OUTPUTS CLASSES                which distribution, numbers that describe it, rows of the embeddings (1: no codes)
+//   BITS BFLOAT TENSOR                    of a weight and an activation; whether tensor cores multiply them
+//   BLOCKS STREAMS THREADS LANES          blocks that share the work on STREAMS streams; threads of one; threads to a dot product
+//   RESIDENT FETCH                        weights of a block in shared memory, the rest is read through L2; see `fetch`
+//   AT_...                                where things lie in shared memory, in bytes
+//
+// Samples come one after the other and layers one after the other, so what counts is the way through one layer. Written plainly it
+// has two products in a row, W_cur x for the gate and W_res z for the next x. Here it has one, from what the layer before sent:
+//
+//     [a b]  =  ahead  +  W_cur x' + (W_cur W_res') z'          x', z': of the layer before; W_cur W_res' multiplied out beforehand
+//     x      =  x' + W_res' z'
+//     z      =  tanh(a) sigmoid(b)
+//
+// A cluster of BLOCKS thread blocks (Hopper) shares the rows of every matrix: each block holds its rows in its own shared memory,
+// computes its channels, and writes x and z of them into the shared memory of all. That is one stage; one barrier of the cluster
+// ends it. The barrier has two halves, `arrive` and `wait`, and what nobody waits for is done between them: the skip sum, what the
+// layer after next takes from the past and from the mel (`ahead` = W_prev x[t - d] + W_cond u[t] + bias), the past itself. One block
+// alone is the same with a barrier of its own, and reads what does not fit its shared memory through L2: so older GPUs draw, and
+// so many blocks with many streams each draw most in total.
+//
+// A stage sees in `ahead`, `heard` and `kept` what was written two stages ago and may overwrite what was read two stages ago, since a
+// thread that is past a `wait` knows only that all others have arrived there, not that they are done with what follows. Hence
+// three slots. A block keeps its own copy of the past, which only its own barrier then guards.
+//
+// Each sum has one order whatever the other streams do.
+
+#if defined(__CUDACC__)
+#include "device.h"
+#else
+#include "emulator.h"
+#endif
+
+namespace {
+
+enum { MULAW, GAUSSIAN, MOL };
+
+constexpr int WARPS = THREADS / 32;
+constexpr int CHUNK = 16 / sizeof(Number);  // numbers that are read at once
+constexpr int UNITS = RESIDUAL / BLOCKS;    // channels of x and z that are a block's own
+constexpr int NO_SPLIT = 1 << 30;
+
+// Vectors of activations lie a chunk further apart than they are long, so that they begin in different banks.
+constexpr int HEARD = 2 * RESIDUAL + CHUNK, PAST = RESIDUAL + CHUNK, MEL = BANDS + CHUNK;
+constexpr int SKIPPED = SKIP + CHUNK, BETWEEN = HIDDEN + CHUNK;
+
+// A block's weights, in this order: for each layer [gates, ahead, skip], then out, end, and the embeddings of the
+// current and of the previous sample in full.
+DEVICE constexpr int rows(int n) { return TENSOR ? (n + 15) / 16 * 16 : n; }
+constexpr int GATES = rows(3 * UNITS) * 2 * RESIDUAL, AHEAD = rows(2 * UNITS) * (RESIDUAL + BANDS);
+constexpr int LAYER = GATES + AHEAD + rows(SKIP / BLOCKS) * RESIDUAL;
+constexpr int OUT = LAYERS * LAYER, END = OUT + rows(HIDDEN / BLOCKS) * SKIP;
+constexpr int TABLES = END + rows(ENDS / BLOCKS) * HIDDEN, TABLE = CLASSES * RESIDUAL;
+constexpr int TOTAL = TABLES + 2 * TABLE;
+
+// Biases, of all blocks: of the gates (layer, channel, a or b), of the residual, of the skip sum, and so on.
+constexpr int RES_BIAS = 2 * LAYERS * RESIDUAL, SKIP_BIAS = RES_BIAS + LAYERS * RESIDUAL, OUT_BIAS = SKIP_BIAS + SKIP;
+constexpr int END_BIAS = OUT_BIAS + HIDDEN, EMBED_BIAS = END_BIAS + ENDS;
+
+DEVICE constexpr int dilation(int layer) { return 1 << layer % CYCLE; }
+// Samples that the layers below look back on: each layer's past is a ring of exactly as many inputs as it looks back.
+DEVICE constexpr int rings_below(int layer) { return layer / CYCLE * ((1 << CYCLE) - 1) + (1 << layer % CYCLE) - 1; }
+constexpr int RING = rings_below(LAYERS) * STREAMS * RESIDUAL;
+
+// Philox4x32-10 (Salmon et al., SC 2011): the first two of four words, as numbers in (0, 1]. As sampling.py has it.
+struct Uniforms {
+    float first, second;
+
+    DEVICE Uniforms(unsigned long long seed, unsigned stream, unsigned long long t) {
+        unsigned c[4] = {unsigned(t), unsigned(t >> 32), stream, 0}, key[2] = {unsigned(seed), unsigned(seed >> 32)};
+        for (int i = 0; i < 10; i++) {
+            unsigned long long a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
+            c[0] = unsigned(b >> 32) ^ c[1] ^ key[0], c[2] = unsigned(a >> 32) ^ c[3] ^ key[1];
+            c[1] = unsigned(b), c[3] = unsigned(a);
+            key[0] += 0x9E3779B9u, key[1] += 0xBB67AE85u;
+        }
+        first = (float(c[0] >> 8) + 0.5f) * 5.9604644775390625e-8f;  // 2 ** -24
+        second = (float(c[1] >> 8) + 0.5f) * 5.9604644775390625e-8f;
+    }
+};
+
+// tanh(a) * sigmoid(b) with one division: (1 - p) / ((1 + p) (1 + q)), p = e^-2a, q = e^-b. Beyond the bounds float32 has
+// nothing to add.
+DEVICE float gate(float a, float b) {
+    constexpr float LOG2E = 1.4426950408889634f;
+    float p = exp2_(fminf(fmaxf(a, -9.5f), 9.5f) * (-2 * LOG2E)), q = exp2_(fminf(fmaxf(b, -60.0f), 60.0f) * -LOG2E);
+    return divide(1 - p, (1 + p) * (1 + q));
+}
+
+// One vector a stream; of each, numbers from `split` on lie elsewhere.
+struct Vectors {
+    const Number* first;
+    int pitch;
+    const Number* second = nullptr;
+    int second_pitch = 0, split = NO_SPLIT;
+
+    DEVICE const Number* at(int stream, int k) const {
+        return k < split ? first + stream * pitch + k : second + stream * second_pitch + (k - split);
+    }
+#if TENSOR
+    DEVICE int pitch_at(int k) const { return k < split ? pitch : second_pitch; }
+#endif
+};
+
+// Who of those that know a result hands it on to which blocks: thread `first` to blocks first, first + step, ..
+struct Share {
+    int first, step;
+};
+
+struct Block {
+    const int thread = thread_number(), rank = block_number() % BLOCKS, cluster = block_number() / BLOCKS;
+    char* const memory = shared_memory();
+    Number* const resident = at<Number>(AT_RESIDENT);  // the first RESIDENT weights
+    Number* const heard = at<Number>(AT_HEARD);        // (3, STREAMS, [x, z]): what the blocks send each other, by layer % 3
+    float* const ahead = at<float>(AT_AHEAD);          // (3, UNITS, 2, STREAMS), by layer % 3
+    float* const kept = at<float>(AT_KEPT);            // (2, UNITS, STREAMS): x of this block's channels, in full precision
+    float* const skip = at<float>(AT_SKIP);            // (SKIP / BLOCKS, STREAMS); later the logits (STREAMS, ENDS)
+    float* const logits = skip;
+    Number* const skipped = at<Number>(AT_SKIPPED);  // (STREAMS, SKIP), past the relu
+    Number* const between = at<Number>(AT_BETWEEN);  // (STREAMS, HIDDEN)
+    Number* const past = at<Number>(AT_PAST);        // (LAYERS, STREAMS, RESIDUAL), and the mel's (STREAMS, BANDS), if FETCH
+    Number* const mel = past + LAYERS * STREAMS * PAST;
+    float* const scratch = at<float>(AT_SCRATCH);  // (rows, STREAMS), if TENSOR
+    float* const last = at<float>(AT_LAST);        // (2, STREAMS): samples t - 2 and t - 1
+
+    const Number* weights;  // of this block
+    const float* biases;
+    Number* rings;    // of this block: (layers' dilations, STREAMS, RESIDUAL)
+    const Number* u;  // of this launch: (samples, streams, BANDS), from this cluster's first stream on
+    long long u_pitch;
+
+    template <class T> DEVICE T* at(int bytes) { return reinterpret_cast<T*>(memory + bytes); }
+
+    template <class Body> DEVICE void each(int count, Body body) {
+        for (int i = thread; i < count; i += THREADS) body(i);
+    }
+
+    DEVICE const Number* weights_at(int offset, int count) {
+        return offset + count <= RESIDENT ? resident + offset : weights + offset;
+    }
+
+    // --- products --------------------------------------------------------------------------------------------------------
+
+    // sums[j] = weights of row (unit, j) times the stream's vector of K numbers, given to done(unit, stream, sums, share) for each
+    // of COUNT units of BUNDLE rows and each stream. `turn` threads are passed over, so that what is nobody's hurry is not done by
+    // the threads that everybody waits for.
+    template <int BUNDLE, int COUNT, int K, class Done>
+    DEVICE void product(int offset, const Vectors& in, int turn, Done done) {
+        const Number* w = RESIDENT >= TABLES ? resident + offset : weights_at(offset, rows(BUNDLE * COUNT) * K);
+#if TENSOR
+        constexpr int COLUMNS = STREAMS / 16;
+        for (int tile = (thread / 32 + turn / 32) % WARPS; tile < rows(BUNDLE * COUNT) / 16; tile += WARPS) {
+            SumTile sums[COLUMNS];
+            UNROLL
+            for (int c = 0; c < COLUMNS; c++) sums[c].clear();
+            UNROLL
+            for (int k = 0; k < K; k += 16) {
+                WeightTile a;
+                a.load(w + tile * 16 * K + k * 16);
+                UNROLL
+                for (int c = 0; c < COLUMNS; c++) {
+                    VectorTile b;
+                    b.load(in.at(c * 16, k), in.pitch_at(k));
+                    sums[c].add(a, b);
+                }
+            }
+            UNROLL
+            for (int c = 0; c < COLUMNS; c++) sums[c].store(scratch + tile * 16 * STREAMS + c * 16, STREAMS);
+        }
+        sync();
+        each(COUNT * STREAMS, [&](int i) {
+            int unit = i / STREAMS, stream = i % STREAMS;
+            float sums[BUNDLE];
+            UNROLL
+            for (int j = 0; j < BUNDLE; j++) sums[j] = scratch[(unit * BUNDLE + j) * STREAMS + stream];
+            done(unit, stream, sums, Share{0, 1});
+        });
+        sync();
+#else
+        constexpr int TOGETHER = STREAMS < 4 ? STREAMS : 4;  // streams that read a weight together
+        const int turned = (thread + turn) % THREADS, lane = turned % LANES;
+        for (int unit = turned / LANES; unit < COUNT; unit += THREADS / LANES) {
+            for (int first = 0; first < STREAMS; first += TOGETHER) {
+                float sums[TOGETHER][BUNDLE] = {};
+                UNROLL
+                for (int k = lane * CHUNK; k < K; k += LANES * CHUNK) {
+                    float x[TOGETHER][CHUNK];
+                    UNROLL
+                    for (int n = 0; n < TOGETHER; n++) read(in.at(first + n, k), x[n]);
+                    UNROLL
+                    for (int j = 0; j < BUNDLE; j++) {
+                        float weight[CHUNK];
+                        read(w + (unit * BUNDLE + j) * K + k, weight);
+                        UNROLL
+                        for (int n = 0; n < TOGETHER; n++) {
+                            UNROLL
+                            for (int i = 0; i < CHUNK; i++) sums[n][j] += weight[i] * x[n][i];
+                        }
+                    }
+                }
+                UNROLL
+                for (int distance = 1; distance < LANES; distance *= 2) {
+                    UNROLL
+                    for (int n = 0; n < TOGETHER; n++) {
+                        UNROLL
+                        for (int j = 0; j < BUNDLE; j++) sums[n][j] += exchange<LANES>(sums[n][j], distance);
+                    }
+                }
+                UNROLL
+                for (int n = 0; n < TOGETHER; n++) done(unit, first + n, sums[n], Share{lane, LANES});
+            }
+        }
+#endif
+    }
+
+#if !TENSOR
+    static DEVICE void read(const Number* from, float* to) {
+        Words words = *reinterpret_cast<const Words*>(from);
+        UNROLL
+        for (int i = 0; i < 4; i++) unpack(words.word[i], to + i * CHUNK / 4);
+    }
+#endif
+
+    // To the same place in every block.
+    template <class T> DEVICE void send(T* to, T what, Share share) {
+        for (int r = share.first; r < BLOCKS; r += share.step) *peer(to, r) = what;
+    }
+
+    // --- a sample's stages ---------------------------------------------------------------------------------------------------
+
+    DEVICE Number* heard_of(int layer) { return heard + (layer + 3) % 3 * STREAMS * HEARD; }
+
+    // x and z of a layer, to all.
+    DEVICE void gates(int layer) {
+        const float* known = ahead + layer % 3 * UNITS * 2 * STREAMS;
+        const float *bias = biases + RES_BIAS + layer * RESIDUAL + rank * UNITS, *before = kept + (layer + 1) % 2 * UNITS * STREAMS;
+        float* now = kept + layer % 2 * UNITS * STREAMS;
+        Number* to = heard_of(layer) + rank * UNITS;
+        product<3, UNITS, 2 * RESIDUAL>(layer * LAYER, {heard_of(layer - 1), HEARD}, 0, [&](int unit, int n, const float* sums, Share share) {
+            const float* of = known + unit * 2 * STREAMS + n;
+            float x = before[unit * STREAMS + n] + sums[2] + bias[unit], z = gate(of[0] + sums[0], of[STREAMS] + sums[1]);
+            if (share.first == 0) now[unit * STREAMS + n] = x;
+            send(to + n * HEARD + unit, number(x), share);
+            send(to + n * HEARD + RESIDUAL + unit, number(z), share);
+        });
+    }
+
+    // What a layer takes from sample t - d and from the mel, for sample t, the i-th of this launch.
+    DEVICE void look_ahead(int layer, int i, long long t) {
+        if (layer >= LAYERS) return;
+        float* to = ahead + layer % 3 * UNITS * 2 * STREAMS;
+        const float* bias = biases + 2 * (layer * RESIDUAL + rank * UNITS);
+        Vectors in = FETCH ? Vectors{past + layer * STREAMS * PAST, PAST, mel, MEL, RESIDUAL}
+                           : Vectors{ring(layer, t), RESIDUAL, u + i * u_pitch, BANDS, RESIDUAL};
+        product<2, UNITS, RESIDUAL + BANDS>(layer * LAYER + GATES, in, THREADS / 2, [&](int unit, int n, const float* sums, Share share) {
+            if (share.first) return;
+            to[unit * 2 * STREAMS + n] = sums[0] + bias[2 * unit];
+            to[(unit * 2 + 1) * STREAMS + n] = sums[1] + bias[2 * unit + 1];
+        });
+    }
+
+    // The skip sum's part of a layer. The last one hands it on.
+    DEVICE void add_skip(int layer) {
+        constexpr int COUNT = SKIP / BLOCKS;
+        const bool first = layer == 0, last_one = layer == LAYERS - 1;
+        Number* to = skipped + rank * COUNT;
+        product<1, COUNT, RESIDUAL>(layer * LAYER + GATES + AHEAD, {heard_of(layer) + RESIDUAL, HEARD}, THREADS / 2,
+                                    [&](int unit, int n, const float* sums, Share share) {
+                                        float* sum = skip + unit * STREAMS + n;
+                                        float now = first ? sums[0] : *sum + sums[0];
+                                        if (last_one) {
+                                            float bias = biases[SKIP_BIAS + rank * COUNT + unit];
+                                            send(to + n * SKIPPED + unit, number(fmaxf(now + bias, 0)), share);
+                                        } else if (share.first == 0) {
+                                            *sum = now;
+                                        }
+                                    });
+    }
+
+    DEVICE void hidden_layer() {
+        constexpr int COUNT = HIDDEN / BLOCKS;
+        Number* to = between + rank * COUNT;
+        product<1, COUNT, SKIP>(OUT, {skipped, SKIPPED}, 0, [&](int unit, int n, const float* sums, Share share) {
+            float bias = biases[OUT_BIAS + rank * COUNT + unit];
+            send(to + n * BETWEEN + unit, number(fmaxf(sums[0] + bias, 0)), share);
+        });
+    }
+
+    DEVICE void end_layer() {
+        constexpr int COUNT = ENDS / BLOCKS;
+        float* to = logits + rank * COUNT;
+        product<1, COUNT, HIDDEN>(END, {between, BETWEEN}, 0, [&](int unit, int n, const float* sums, Share share) {
+            send(to + n * ENDS + unit, sums[0] + biases[END_BIAS + rank * COUNT + unit], share);
+        });
+    }
+
+    // --- the past --------------------------------------------------------------------------------------------------------
+
+    DEVICE Number* ring(int layer, long long t) {
+        return rings + (rings_below(layer) + int(t & (dilation(layer) - 1))) * STREAMS * RESIDUAL;
+    }
+
+    static DEVICE void copy(const Number* from, Number* to) {
+        *reinterpret_cast<Words*>(to) = *reinterpret_cast<const Words*>(from);
+    }
+
+    // x of a layer replaces the one from a dilation ago, which nobody needs any more.
+    DEVICE void remember(int layer, long long t) {
+        Number *from = heard_of(layer), *to = ring(layer, t);
+        each(STREAMS * RESIDUAL / CHUNK, [&](int i) {
+            int n = i * CHUNK / RESIDUAL, k = i * CHUNK % RESIDUAL;
+            copy(from + n * HEARD + k, to + n * RESIDUAL + k);
+        });
+    }
+
+    // All that sample t needs of the past and of the mel, to shared memory: one wait for L2 a sample instead of one a layer. With many
+    // streams there is no room for it, and enough else to do meanwhile.
+    DEVICE void fetch(int i, long long t) {
+        if (!FETCH) return;
+        each(LAYERS * STREAMS * RESIDUAL / CHUNK, [&](int j) {
+            int k = j * CHUNK % RESIDUAL, n = j * CHUNK / RESIDUAL % STREAMS, layer = j * CHUNK / (RESIDUAL * STREAMS);
+            copy(ring(layer, t) + n * RESIDUAL + k, past + (layer * STREAMS + n) * PAST + k);
+        });
+        each(STREAMS * BANDS / CHUNK, [&](int j) {
+            int k = j * CHUNK % BANDS, n = j * CHUNK / BANDS;
+            copy(u + i * u_pitch + n * BANDS + k, mel + n * MEL + k);
+        });
+    }
+
+    // The last two samples as layer 0 hears them, in every block.
+    DEVICE void embed() {
+        const Number *current = weights_at(TABLES, TABLE), *previous = weights_at(TABLES + TABLE, TABLE);
+        Number* to = heard_of(-1);
+        each(STREAMS * RESIDUAL, [&](int i) {
+            int n = i / RESIDUAL, k = i % RESIDUAL;
+            float p = last[n], c = last[STREAMS + n];
+            float x = OUTPUT == MULAW ? value(previous[int(p) * RESIDUAL + k]) + value(current[int(c) * RESIDUAL + k])
+                                      : p * value(previous[k]) + c * value(current[k]) + biases[EMBED_BIAS + k];
+            to[n * HEARD + k] = number(x), to[n * HEARD + RESIDUAL + k] = number(0);
+            if (k / UNITS == rank) kept[(UNITS + k % UNITS) * STREAMS + n] = x;
+        });
+    }
+
+    // --- what is expected -> a sample, by one warp ---------------------------------------------------------------------------
+
+    static DEVICE float draw(const float* expected, unsigned long long seed, unsigned stream, unsigned long long t, float temperature) {
+        Uniforms u(seed, stream, t);
+        if (OUTPUT == MULAW) return float(draw_class(expected, OUTPUTS, u.first, temperature));
+        float mean, scale, noise;
+        if (OUTPUT == GAUSSIAN) {
+            mean = expected[0], scale = expf(expected[1]);
+            noise = sqrtf(-2 * logf(u.first)) * cos_of_turns(u.second);
+        } else {
+            constexpr int MIXTURES = OUTPUTS / 3;
+            int chosen = draw_class(expected, MIXTURES, u.first, temperature);
+            mean = expected[MIXTURES + chosen], scale = expf(expected[2 * MIXTURES + chosen]);
+            noise = logf(u.second) - logf(1 - u.second);
+        }
+        float wave = temperature > 0 ? mean + temperature * scale * noise : mean;
+        return fminf(fmaxf(wave, -1.0f), 1.0f);
+    }
+
+    // The first class up to which the probabilities sum to more than u. The sums are integers, so their order does not matter
+    // and lanes may share the work.
+    static DEVICE int draw_class(const float* expected, int classes, float u, float temperature) {
+        const int lane = thread_number() % 32, part = (classes + 31) / 32, first = lane * part;
+        const int end = first + part < classes ? first + part : classes;
+        float top = expected[0];
+        int loudest = 0;
+        for (int i = first; i < end; i++) {
+            if (expected[i] > top) top = expected[i], loudest = i;
+        }
+        for (int distance = 1; distance < 32; distance *= 2) {
+            float other = exchange<32>(top, distance);
+            int place = exchange<32>(loudest, distance);
+            if (other > top || (other == top && place < loudest)) top = other, loudest = place;
+        }
+        if (temperature == 0) return loudest;
+        auto probability = [&](int i) {  // in units of 2 ** -40 of the likeliest one's
+            return (unsigned long long)(expf((expected[i] - top) / temperature) * 1099511627776.0f);
+        };
+        unsigned long long own = 0;
+        for (int i = first; i < end; i++) own += probability(i);
+        unsigned long long sum = own;  // up to this lane's last class
+        for (int distance = 1; distance < 32; distance *= 2) {
+            unsigned long long below = shuffle<32>(sum, (lane - distance) & 31);
+            if (lane >= distance) sum += below;
+        }
+        const unsigned long long total = shuffle<32>(sum, 31), target = (unsigned long long)(u * float(total));
+        sum -= own;
+        int chosen = 0, possible = 0;
+        for (int i = first; i < end; i++) {
+            sum += probability(i);
+            chosen += sum <= target, possible += sum < total;
+        }
+        for (int distance = 1; distance < 32; distance *= 2)
+            chosen += exchange<32>(chosen, distance), possible += exchange<32>(possible, distance);
+        return chosen < possible ? chosen : possible;  // u may be 1: the last class that adds to the sum
+    }
+};
+
+}  // namespace
+
+// `count` samples from sample t0 on.
+//   weights (BLOCKS, TOTAL), biases; rings (clusters, BLOCKS, RING) and last (streams, 2) go from launch to launch
+//   u (count, streams, BANDS); numbers (streams,) of their random numbers
+//   samples (streams, count) are written; or read, where expected (streams, count, OUTPUTS) is there to be written
+KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const Number* u, const unsigned* numbers, float* last,
+               float* samples, float* expected, long long t0, int count, int streams, unsigned long long seed, float temperature) {
+    Block b;
+    const int thread = b.thread, first = b.cluster * STREAMS;
+    b.weights = weights + (long long)(b.rank) * TOTAL, b.biases = biases;
+    b.rings = rings + (long long)(b.cluster * BLOCKS + b.rank) * RING;
+    b.u = u + (long long)(first) * BANDS, b.u_pitch = (long long)(streams) * BANDS;
+
+    b.each((RESIDENT < TOTAL ? RESIDENT : TOTAL) / CHUNK, [&](int i) { Block::copy(b.weights + i * CHUNK, b.resident + i * CHUNK); });
+    b.each(2 * STREAMS, [&](int i) { b.last[i] = last[(first + i % STREAMS) * 2 + i / STREAMS]; });
+    b.fetch(0, t0);
+    sync();
+    b.look_ahead(0, 0, t0);
+    b.look_ahead(1, 0, t0);
+    b.embed();
+    arrive(), wait();  // before this a neighbour may not have begun
+
+    for (int i = 0; i < count; i++) {
+        const long long t = t0 + i;
+        const bool more = i + 1 < count;
+        for (int layer = 0; layer < LAYERS; layer++) {
+            b.gates(layer);
+            arrive();
+            if (layer > 0) b.add_skip(layer - 1), b.remember(layer - 1, t);
+            b.look_ahead(layer + 2, i, t);
+            wait();
+        }
+        sync();  // the skip sum is whole
+        b.remember(LAYERS - 1, t);
+        b.add_skip(LAYERS - 1);
+        arrive(), wait();
+        b.hidden_layer();
+        arrive();
+        if (more) b.fetch(i + 1, t + 1);
+        wait();
+        b.end_layer();
+        arrive();
+        if (more) {
+            sync();  // what was fetched is there
+            b.look_ahead(0, i + 1, t + 1);
+            b.look_ahead(1, i + 1, t + 1);
+        }
+        wait();
+        for (int n = thread / 32; n < STREAMS; n += WARPS) {  // every block draws the same
+            const float* of = b.logits + n * ENDS;
+            long long place = (long long)(first + n) * count + i;
+            float drawn = expected ? samples[place] : Block::draw(of, seed, numbers[first + n], t, temperature);
+            if (b.rank == 0) {
+                if (expected) {
+                    for (int k = thread % 32; k < OUTPUTS; k += 32) expected[place * OUTPUTS + k] = of[k];
+                } else if (thread % 32 == 0) {
+                    samples[place] = drawn;
+                }
+            }
+            if (thread % 32 == 0) b.last[n] = b.last[STREAMS + n], b.last[STREAMS + n] = drawn;
+        }
+        sync();
+        b.embed();
+        sync();
+    }
+    if (b.rank == 0) b.each(2 * STREAMS, [&](int i) { last[(first + i % STREAMS) * 2 + i / STREAMS] = b.last[i]; });
+}
+
+// One transposed convolution of the mel's way to the rate of samples, a thread a number:
+//   in (streams, in_count, inputs), from step in_first of each stream on; weight (window, inputs, bands)
+//   out (streams, out_count, bands) from step out_first on, at `rate` steps a frame; zero before a stream's beginning and after its
+//   end, of `ends` frames
+template <class Store>
+DEVICE void convolve(const float* in, const float* weight, const float* bias, const long long* ends, int streams, int inputs, int bands,
+                     int window, int stride, int rate, long long in_first, int in_count, long long out_first, int out_count, Store store) {
+    const long long i = (long long)(block_number()) * block_size() + thread_number();
+    if (i >= (long long)(streams) * out_count * bands) return;
+    const int band = int(i % bands), step = int(i / bands % out_count), stream = int(i / bands / out_count);
+    const long long place = out_first + step, from = place + (window - stride) / 2;
+    float sum = 0;
+    if (place >= 0 && place < ends[stream] * rate) {
+        sum = bias[band];
+        for (long long q = (from - window + stride + (long long)(stride) * window) / stride - window; q * stride <= from; q++) {
+            if (q < in_first || q >= in_first + in_count) continue;
+            const float* x = in + (stream * (long long)(in_count) + (q - in_first)) * inputs;
+            const float* w = weight + (from - q * stride) * inputs * bands + band;
+            for (int k = 0; k < inputs; k++) sum += x[k] * w[(long long)(k) * bands];
+        }
+    }
+    store(stream, step, band, sum);
+}
+
+PLAIN_KERNEL upsample(const float* in, const float* weight, const float* bias, const long long* ends, float* out, int streams,
+                      int inputs, int bands, int window, int stride, int rate, long long in_first, int in_count, long long out_first,
+                      int out_count) {
+    convolve(in, weight, bias, ends, streams, inputs, bands, window, stride, rate, in_first, in_count, out_first, out_count,
+             [&](int stream, int step, int band, float x) {
+                 out[((long long)(stream) * out_count + step) * bands + band] = x;
+             });
+}
+
+// The last one, to what `wavenet` reads: (out_count, streams, BANDS).
+PLAIN_KERNEL upsample_last(const float* in, const float* weight, const float* bias, const long long* ends, Number* out, int streams,
+                           int inputs, int bands, int window, int stride, int rate, long long in_first, int in_count, long long out_first,
+                           int out_count) {
+    convolve(in, weight, bias, ends, streams, inputs, bands, window, stride, rate, in_first, in_count, out_first, out_count,
+             [&](int stream, int step, int band, float x) {
+                 Number* to = out + ((long long)(step) * streams + stream) * BANDS;
+                 to[band] = number(x);
+             });
+}
