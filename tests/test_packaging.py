@@ -71,7 +71,18 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     sources = {f"m2m/{file.relative_to(ROOT)}" for stage in STAGES for file in (ROOT / stage).rglob("*.py")}
     found = names(wheel)
     assert {name for name in found if name.endswith((".py", ".toml", ".typed"))} == wanted | sources
-    allowed = (".py", ".toml", ".typed", ".json", ".safetensors", ".mid", ".so", ".cu", "cuda/device.h", "models/README.md")
+    allowed = (
+        ".py",
+        ".toml",
+        ".typed",
+        ".json",
+        ".safetensors",
+        ".mid",
+        ".so",
+        ".cu",
+        "cuda/device.h",
+        "models/README.md",
+    )
     assert {n for n in found if not n.endswith(allowed) and not n.startswith("m2m/models/")} == set()
 
 

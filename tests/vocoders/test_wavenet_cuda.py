@@ -159,7 +159,7 @@ def test_half_precision_is_near(emulated, precision, regime):
     mel = mels(model, 6)[0]
     samples = np.random.default_rng(2).integers(0, 24, 36)
     truth = in_parallel(model, samples, mel)
-    engine = CudaEngine(model, precision, regime, emulated(cluster(4), lanes=4))
+    engine = CudaEngine(model, precision, regime, emulated(cluster(4), threads=64, lanes=4))
     assert engine.plan.tensor == (regime == "throughput")
     error = engine.expected(samples, mel) - truth
     plain = in_parallel(model, samples, mel, torch.float16 if precision == "fp16" else torch.bfloat16) - truth
@@ -168,7 +168,7 @@ def test_half_precision_is_near(emulated, precision, regime):
     assert float((log_p.exp() * (log_p - log_q)).sum(-1).mean()) < 1e-3
 
 
-@pytest.mark.parametrize(("precision", "regime"), [("fp32", "latency"), ("fp16", "throughput"), ("fp32", "throughput")])
+@pytest.mark.parametrize(("precision", "regime"), [("fp32", "latency"), ("fp16", "throughput")])
 def test_a_stream_is_the_same_alone_among_others_and_in_blocks(emulated, monkeypatch, precision, regime):
     model = network(**SMALL | {"layers": 4})
     engine = CudaEngine(model, precision, regime, emulated(cluster(2), lanes=4))
@@ -189,14 +189,12 @@ def test_a_stream_is_the_same_alone_among_others_and_in_blocks(emulated, monkeyp
     assert not np.array_equal(engine.generate([given[2]], 6, 4)[0], alone)
 
 
-@pytest.mark.parametrize("output", ["mulaw", "mol"])
-def test_weights_that_do_not_fit_are_read_where_they_lie(emulated, output):
+def test_weights_that_do_not_fit_are_read_where_they_lie(emulated):
     """What is in shared memory and what is not makes no difference."""
-    model = network(**SMALL | {"output": output, "mixtures": 4})
+    model = network(**SMALL | {"output": "mol", "mixtures": 4})
     engine = CudaEngine(model, "fp16", "latency", emulated(Limits((8, 0), 10 << 10)))
     whole = CudaEngine(model, "fp16", "latency", emulated(AMPERE))
     assert 0 < engine.plan.resident < engine.plan.total == whole.plan.resident
-    assert not engine.plan.fetch or not whole.plan.fetch or engine.plan.shared < whole.plan.shared
     for temperature in (0.0, 0.7):
         np.testing.assert_array_equal(
             *(e.generate(mels(model, 3), 1, temperature=temperature)[0] for e in (engine, whole))
@@ -220,29 +218,24 @@ def test_nothing_comes_of_nothing(emulated):
 
 
 @pytest.mark.parametrize(
-    "barrier",
+    ("text", "instead"),
     [
-        "sync();  // the skip sum is whole",
-        "sync();\n        b.embed();\n        sync();",
-        "arrive(), wait();\n        b.hidden_layer();",
+        ("sync();  // what was fetched is there", ""),
+        ("sync();\n        b.embed();", "b.embed();"),
+        ("arrive(), wait();\n        b.hidden_layer();", "b.hidden_layer();"),
+        ("(layer + 3) % 3", "(layer + 2) % 2"),  # two slots where there must be three
     ],
 )
-def test_the_emulation_sees_a_missing_barrier(emulated, tmp_path, barrier):
-    """Else the tests above could not fail for want of one."""
-    text = (SOURCES / "wavenet.cu").read_text()
-    assert text.count(barrier) == 1
-    for name in ("wavenet.cu", "device.h"):
-        shutil.copy(SOURCES / name, tmp_path)
-    without = barrier.replace("sync();", "").replace("arrive(), wait();", "")
-    (tmp_path / "wavenet.cu").write_text(text.replace(barrier, without))
+def test_the_emulation_sees_a_race(emulated, tmp_path, text, instead):
+    """Else the tests above could not fail for one."""
+    source = (SOURCES / "wavenet.cu").read_text()
+    assert source.count(text) == 1
+    (tmp_path / "wavenet.cu").write_text(source.replace(text, instead))
     model = network(**SMALL)
-    (mel,) = mels(model, 4)
+    (mel,) = mels(model, 2)
     wanted = TorchEngine(model).generate([mel], 0)[0]
-    drawn = []
-    for order in (0, 1, 2):
-        engine = CudaEngine(model, "fp32", "latency", emulated(cluster(4), order=order, sources=tmp_path))
-        drawn.append(engine.generate([mel], 0)[0])
-    assert any(not np.array_equal(wave, wanted) for wave in drawn)
+    device = emulated(cluster(4), order=2, sources=tmp_path)
+    assert not np.array_equal(CudaEngine(model, "fp32", "latency", device).generate([mel], 0)[0], wanted)
 
 
 # --- compiled for GPUs that are not here ------------------------------------------------------------------------------
@@ -313,7 +306,11 @@ def test_the_reference_network_fits():
     hopper = make_plan(config, "fp16", "latency", HOPPER)
     assert hopper.blocks == 16
     assert hopper.total - hopper.resident < hopper.table_rows * config.residual  # but a part of one embedding
-    assert [make_plan(config, "fp16", "throughput", limits).streams for limits in (VOLTA, AMPERE, HOPPER)] == [16, 16, 32]
+    assert [make_plan(config, "fp16", "throughput", limits).streams for limits in (VOLTA, AMPERE, HOPPER)] == [
+        16,
+        16,
+        32,
+    ]
 
 
 def test_the_plan_and_the_weights_agree():
@@ -336,7 +333,7 @@ def test_bfloat16_is_rounded_as_pytorch_rounds():
         ({}, "int8", HOPPER, "precision 'int8' came, the CUDA engine has fp32, fp16, bf16"),
         ({}, "fp32", Limits((6, 1), 48 << 10), "compute capability 6.1.*wants compute capability 7.0"),
         ({}, "bf16", VOLTA, "bf16 wants compute capability 8.0 or more"),
-        ({"skip": 16384}, "fp16", VOLTA, "16384 skip channels.*needs .* KiB of shared memory at fp16, the GPU has"),
+        ({"skip": 16384}, "fp16", VOLTA, "16384 skip channels.* needs .* KiB of shared memory at fp16, the GPU has"),
     ],
 )
 def test_what_does_not_fit_is_told(sizes, precision, limits, words):
@@ -383,11 +380,16 @@ def test_missing_packages_are_told(monkeypatch):
 
 @compiler
 def test_a_missing_driver_or_gpu_is_told(monkeypatch):
-    def no_driver():
-        raise RuntimeError("CUDA_ERROR_NO_DEVICE")
+    for error, reason in (
+        (cuda_device.CudaError("CUDA_ERROR_NO_DEVICE"), "the NVIDIA driver does not work (CUDA_ERROR_NO_DEVICE)"),
+        (OSError("libcuda.so.1"), "there is no NVIDIA driver"),
+    ):
 
-    monkeypatch.setattr(cuda_device, "_devices", no_driver)
-    assert available() == "there is no NVIDIA driver that answers (CUDA_ERROR_NO_DEVICE)"
+        def devices(error=error):
+            raise error
+
+        monkeypatch.setattr(cuda_device, "_devices", devices)
+        assert available() == reason
     monkeypatch.setattr(cuda_device, "_devices", list)
     assert available() == "there is no NVIDIA GPU"
     monkeypatch.setattr(cuda_device, "_devices", lambda: ["NVIDIA H100, compute capability 9.0"])

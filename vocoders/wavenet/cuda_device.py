@@ -27,6 +27,10 @@ LARGE_CLUSTERS = ((9, 0), (10, 0), (10, 3))  # data-centre GPUs, whose clusters 
 CACHE_BYTES = 64 << 20  # of compiled kernels; one takes about 100 kB
 
 
+class CudaError(Exception):
+    """A call that failed; the name of what came back."""
+
+
 class Memory(Protocol):
     """Memory of a device, freed when nobody holds it any more."""
 
@@ -39,7 +43,7 @@ class Kernels(Protocol):
     """cuda/wavenet.cu compiled for a plan."""
 
     def launch(self, name: str, grid: int, *arguments: Any) -> None:
-        """Run kernel `name` on `grid` clusters of the plan's blocks or, for upsample and upsample_last, `grid` blocks of PLAIN."""
+        """Run kernel `name`: wavenet on `grid` clusters of the plan's blocks, the others on `grid` blocks of PLAIN threads."""
 
 
 class Device(Protocol):
@@ -96,7 +100,9 @@ class CudaDevice:
             raise
         except Exception as error:  # the classes of CUDA's errors are private to cuda-core
             told = " ".join(str(error).split())
-            raise M2MError(f"the GPU failed ({told[:300]}): try again, with fewer streams, or use engine=cpu.") from error
+            raise M2MError(
+                f"the GPU failed ({told[:300]}): try again, with fewer streams, or use engine=cpu."
+            ) from error
 
     def memory(self, size: int) -> Memory:
         """So many bytes, zeroed."""
@@ -211,7 +217,9 @@ def architectures() -> list[int]:
     try:
         return [int(number) for number in _checked(nvrtc.nvrtcGetSupportedArchs())]
     except Exception as error:
-        raise M2MError(f"NVRTC, which compiles the CUDA kernel, cannot be loaded: {INSTALL}, or use engine=cpu.") from error
+        raise M2MError(
+            f"NVRTC, which compiles the CUDA kernel, cannot be loaded: {INSTALL}, or use engine=cpu."
+        ) from error
 
 
 def available(index: int = 0) -> str:
@@ -221,8 +229,10 @@ def available(index: int = 0) -> str:
         return f"{', '.join(missing)} not installed, {INSTALL}"
     try:
         devices = _devices()
-    except Exception as error:
-        return f"there is no NVIDIA driver that answers ({' '.join(str(error).split())[:200]})"
+    except CudaError as error:
+        return f"the NVIDIA driver does not work ({error})"
+    except Exception:  # what cuda-core's loader of libraries raises is its own
+        return "there is no NVIDIA driver"
     if not devices:
         return "there is no NVIDIA GPU"
     return "" if index < len(devices) else f"there is no GPU {index}, the last is {len(devices) - 1}"
@@ -246,12 +256,8 @@ def _devices() -> list[str]:
     for i in range(_checked(driver.cuDeviceGetCount())):
         device, kinds = _checked(driver.cuDeviceGet(i)), driver.CUdevice_attribute
         name = _checked(driver.cuDeviceGetName(128, device)).split(b"\0")[0].decode(errors="replace")
-        major = _checked(
-            driver.cuDeviceGetAttribute(kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device)
-        )
-        minor = _checked(
-            driver.cuDeviceGetAttribute(kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device)
-        )
+        major = _checked(driver.cuDeviceGetAttribute(kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device))
+        minor = _checked(driver.cuDeviceGetAttribute(kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device))
         found.append(f"{name}, compute capability {major}.{minor}")
     return found
 
@@ -265,13 +271,16 @@ def _installed(package: str) -> bool:
 
 
 def _checked(result: tuple[Any, ...]) -> Any:
-    """What a call of the driver or of NVRTC gave, less its status. Raises RuntimeError where that is no success."""
+    """What a call of the driver or of NVRTC gave, less its status. Raises CudaError where that is no success."""
     status, *values = result
     if int(status):
-        raise RuntimeError(status.name)
+        raise CudaError(status.name)
     return values[0] if len(values) == 1 else values if values else None
 
 
 def scalars(*values: Any) -> list[Any]:
     """A kernel's arguments: addresses of memory for memory, numbers as their NumPy types."""
-    return [np.uint64(value.handle if value else 0) if hasattr(value, "handle") or value is None else value for value in values]
+    return [
+        np.uint64(value.handle if value else 0) if hasattr(value, "handle") or value is None else value
+        for value in values
+    ]

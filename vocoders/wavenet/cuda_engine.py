@@ -24,7 +24,7 @@ from m2m.vocoders.wavenet.network import WaveNet
 __all__ = ["CudaEngine", "available", "describe"]
 
 FEW = 8  # streams up to which each has blocks of its own
-MEMORY = 256 << 20  # bytes for the mel at the rate of samples; more streams make shorter blocks
+MEMORY = 1 << 30  # bytes for the mel at the rate of samples; more streams make shorter blocks
 
 
 class CudaEngine(Engine):
@@ -63,7 +63,9 @@ class CudaEngine(Engine):
         self.stages = []  # of upsampling: window, stride, inputs, weight (window, inputs, bands), bias
         for (window, stride), convolution in zip(model.config.upsample, model.upsample, strict=True):
             weight = np.ascontiguousarray(_array(convolution.weight).transpose(2, 0, 1))
-            self.stages.append((window, stride, weight.shape[1], self._upload(weight), self._upload(_array(convolution.bias))))
+            self.stages.append(
+                (window, stride, weight.shape[1], self._upload(weight), self._upload(_array(convolution.bias)))
+            )
 
     def _upload(self, array: NDArray[Any]) -> Memory:
         memory = self.device.memory(array.nbytes)
@@ -114,7 +116,12 @@ class _Session:
     """Streams on their way, the longest first, so that those still running are the first ones."""
 
     def __init__(
-        self, engine: CudaEngine, mels: Sequence[Array], seed: int, first_stream: int | Sequence[int], temperature: float
+        self,
+        engine: CudaEngine,
+        mels: Sequence[Array],
+        seed: int,
+        first_stream: int | Sequence[int],
+        temperature: float,
     ) -> None:
         config, plan, device = engine.config, engine.plan, engine.device
         for mel in mels:
@@ -123,7 +130,9 @@ class _Session:
         self.engine, self.seed, self.temperature = engine, seed & (2**64 - 1), temperature
         self.order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
         self.mels = [mels[i] for i in self.order]
-        self.lengths = np.zeros(-(-len(mels) // plan.streams) * plan.streams, np.int64)  # as many as clusters run, in frames
+        self.lengths = np.zeros(
+            -(-len(mels) // plan.streams) * plan.streams, np.int64
+        )  # as many as clusters run, in frames
         self.lengths[: len(mels)] = [len(mel) for mel in self.mels]
         streams = range(first_stream, first_stream + len(mels)) if isinstance(first_stream, int) else first_stream
         numbers = np.zeros(len(self.lengths), np.uint32)

@@ -1,8 +1,8 @@
 """How a WaveNet is laid out on a GPU: the constants with which cuda/wavenet.cu is compiled, and its weights in that order.
 
-Two regimes. *latency*: one stream as fast as can be, shared by the blocks of a cluster where the GPU has clusters, each block with
-its part of the weights in shared memory. *throughput*: one block a multiprocessor, each with tens of streams, which the tensor
-cores multiply together; weights pass through L2 once a sample for all of them.
+Two regimes. *latency*: one stream as fast as can be, shared by the blocks of a cluster where the GPU has clusters, each block
+with its part of the weights in shared memory. *throughput*: one block a multiprocessor, each with tens of streams, which the
+tensor cores multiply together; weights pass through L2 once a sample for all of them.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def make_plan(config: WaveNetConfig, precision: Precision, regime: Regime, limit
             room = (limits.shared - plan.shared) // LINE * LINE // plan.size
             return replace(plan, resident=min(room, plan.total))
     raise M2MError(
-        f"this WaveNet ({config.layers} layers, {config.residual} residual, {config.skip} skip channels, {config.classes} classes) "
+        f"this WaveNet ({config.layers} layers, {config.residual} residual, {config.skip} skip channels) "
         f"needs {plan.shared >> 10} KiB of shared memory at {precision}, the GPU has {limits}: use engine=cpu."
     )
 
@@ -175,7 +175,7 @@ def _candidates(config: WaveNetConfig, precision: Precision, regime: Regime, lim
 
 
 def pack(model: WaveNet, plan: Plan) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Weights (blocks, total) as the plan's precision has them (bf16 as its bits), and biases float32, as wavenet.cu wants them."""
+    """Weights (blocks, total) in the plan's precision (bf16 as its bits), and biases float32, in wavenet.cu's order."""
     c, w = model.config, {name: x.detach().cpu().double().numpy() for name, x in model.state_dict().items()}
     residual, skip, hidden = filled(c.residual), filled(c.skip), filled(c.classes)
     ends, bands = filled(c.outputs), filled(c.mel.n_mels)
@@ -215,7 +215,14 @@ def pack(model: WaveNet, plan: Plan) -> tuple[NDArray[Any], NDArray[np.float32]]
         )
     for table in tables:
         parts.append(np.tile(_padded(table, plan.table_rows, residual).reshape(1, -1), (plan.blocks, 1)))
-    biases = [*gate_biases, *res_biases, skip_bias, _padded(w["out.bias"], hidden), _padded(w["end.bias"], ends), embed_bias]
+    biases = [
+        *gate_biases,
+        *res_biases,
+        skip_bias,
+        _padded(w["out.bias"], hidden),
+        _padded(w["end.bias"], ends),
+        embed_bias,
+    ]
     weights = to_numbers(np.concatenate(parts, axis=1).astype(np.float32), plan.precision)
     return weights, np.concatenate([bias.ravel() for bias in biases]).astype(np.float32)
 

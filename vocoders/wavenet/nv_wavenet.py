@@ -1,7 +1,7 @@
 """A WaveNet's weights in the layout of NVIDIA's nv-wavenet: for comparing with it, and for those who run it.
 
-nv-wavenet (github.com/NVIDIA/nv-wavenet) computes the same network from arrays of float32 that its `nvWavenetInfer` takes. A matrix
-of (rows, columns) is column-major: column after column.
+nv-wavenet (github.com/NVIDIA/nv-wavenet) computes the same network from arrays of float32 that its `nvWavenetInfer` takes. A
+matrix of (rows, columns) is column-major: column after column.
 
     setEmbeddings     embedPrev, embedCur   (R, A)    a column a class
     setLayerWeights   Wprev, Wcur           (2 R, R)  tanh's rows, then the sigmoid's
@@ -14,8 +14,8 @@ of (rows, columns) is column-major: column after column.
 
 What must agree beside the arrays: construct it with tanhEmbed=false, since our embedding passes no tanh, and with maxDilation =
 2 ** (dilation_cycle - 1). It begins at class 128 whatever A is, so the first samples are the same with 256 classes. Its last
-layer has a residual that nobody reads; here that is zero. Its selectors are uniform numbers: sampling.py's `uniforms`, the first of
-each two.
+layer has a residual that nobody reads; here that is zero. Its selectors are uniform numbers: sampling.py's `uniforms`, the
+first of each two.
 """
 
 from __future__ import annotations

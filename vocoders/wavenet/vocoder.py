@@ -33,7 +33,7 @@ class WaveNetOptions(VocoderOptions):
     model: str | None = Field(None, description="folder of a trained WaveNet, or the name of one that ships")
     engine: Literal["auto", "cuda", "cpu", "torch"] = Field(
         "auto",
-        description="what computes: a GPU, the C++ kernel, or plain PyTorch, which is slow; auto takes the best there is for the device",
+        description="what computes: a GPU, the C++ kernel, or plain PyTorch, which is slow; auto takes the device's best",
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field("auto", description="of the cpu engine's arithmetic")
     temperature: float = Field(1.0, ge=0, le=2, description="below 1: less noise, and duller; 0 takes the likeliest")
@@ -145,8 +145,8 @@ class WaveNetVocoder(Vocoder):
 
 
 def make_engine(model: WaveNet, options: WaveNetOptions, device: str) -> Any:
-    """The engine that is asked for. Where one cannot run, "auto" says so in one line and takes the next: on a CUDA device the CUDA
-    engine, then the C++ one, then PyTorch.
+    """The engine that is asked for. Where one cannot run, "auto" says so in one line and takes the next: on a CUDA device the
+    CUDA engine, then the C++ one, then PyTorch.
 
     Raises M2MError where an engine is asked for by name and cannot run.
     """

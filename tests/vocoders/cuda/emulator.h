@@ -1,8 +1,10 @@
 // device.h's names on the CPU, so that the kernel itself, not a copy, is tested without a GPU.
 //
-// Each thread of a cluster is a fiber that runs until it must wait for others; then the next one goes on. Whoever runs first runs as
-// far ahead as barriers let it, so a barrier that is missing gives wrong numbers every time, in one of three orders: forward,
-// backward, shuffled. Shared memory begins as NaN. If all wait, that is a deadlock, and told. Tensor cores are one lane's loop.
+// Each thread of a cluster is a fiber that runs until it must wait for others, or has arrived where others wait for it; then the next
+// one goes on. Whoever runs first runs as far ahead as barriers let it, so a barrier that is missing gives wrong numbers every
+// time, in one of three orders: forward, backward, shuffled. Shared memory begins as NaN. If all wait, that is a deadlock, and
+// told. Tensor cores are one lane's loop. (What this cannot see: threads that exchange numbers within a warp wait for each other
+// here, which on a GPU orders no memory.)
 
 #pragma once
 
@@ -178,6 +180,7 @@ inline void arrive() {
     if (BLOCKS == 1) return;
     if (std::exchange(current->arrived, true)) misused = true;
     current->of_cluster = cluster.arrive(int(fibers.size()));
+    swapcontext(&current->context, &scheduler);  // others may be past their `wait` before this one goes on
 }
 inline void wait() {
     using namespace emulator;
