@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -44,8 +44,10 @@ def talk(command: Command) -> Command:
             return command(*args, **kwargs)
 
     flag: dict[str, Any] = {"is_flag": True, "expose_value": False}
-    talking = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(guarded)
-    return click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(talking)
+    talking: Any = guarded
+    talking = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(talking)
+    talking = click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(talking)
+    return cast("Command", talking)
 
 
 def put(text: str) -> None:
@@ -391,7 +393,7 @@ def build_dataset(
     failed = build(midi_dir, soundfont, output, load_run(DatasetConfig, None, chosen), split, jobs)
     for message in failed:
         click.echo(f"m2m: error: {message}", err=True)
-    put(output)
+    put(str(output))
     if failed:
         raise SystemExit(1)
 

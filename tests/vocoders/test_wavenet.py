@@ -8,16 +8,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from m2m.core import checkpoint
 from m2m.core.audio import mu_law_decode
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import note_array
-from m2m.vocoders.wavenet import vocoder
+from m2m.vocoders.wavenet import cuda_device, vocoder
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.sampling import draw, uniforms
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
-from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
+from m2m.vocoders.wavenet.vocoder import CudaWaveNetVocoder, WaveNetOptions, WaveNetVocoder
 
 SPEC = MelSpec(n_mels=6, hop_length=8)
 TINY = WaveNetConfig(
@@ -300,11 +301,32 @@ def test_where_the_kernel_cannot_run_one_line_says_so(
         WaveNetVocoder(WaveNetOptions(model=str(folder), engine="cpu"))
 
 
-def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(M2MError, match=r"m2m train wavenet.*--vocoder-opt model=FOLDER"):
-        WaveNetVocoder()
+def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(M2MError, match="not a model folder"):
         make(tmp_path / "none")
     with pytest.raises(M2MError, match="not a wavenet model"):
         make(Path("mel2mel-film"))
     assert load_wavenet(folder)[0].config == TINY
+    monkeypatch.setattr(checkpoint, "shipped", lambda: tmp_path / "nothing")
+    with pytest.raises(M2MError, match=r"m2m train wavenet.*--vocoder-opt model=FOLDER"):
+        WaveNetVocoder()
+
+
+def test_the_weights_that_ship_say_what_they_are() -> None:
+    made = WaveNetVocoder(WaveNetOptions(engine="torch"))
+    assert made.model.config == WaveNetConfig()  # the reference's sizes
+    assert "griffin-lim" in made.notice
+
+
+def test_cuda_by_name_says_where_there_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cuda_device, "available", lambda index=0: "there is no NVIDIA GPU")
+    options = WaveNetOptions(model=str(folder))
+    waves = [made(options).synthesize(Mel(mel(4), SPEC), 1) for made in (WaveNetVocoder, CudaWaveNetVocoder)]
+    assert np.array_equal(*waves)
+    said = [line for line in capsys.readouterr().err.splitlines() if "CUDA" in line]
+    assert said == ["WaveNet renders on the CPU: CUDA cannot be used: there is no NVIDIA GPU."]
+    with pytest.raises(M2MError, match="there is no NVIDIA GPU"):
+        CudaWaveNetVocoder(WaveNetOptions(model=str(folder), engine="cuda"))
+    assert "no CUDA: there is no NVIDIA GPU" in WaveNetVocoder.diagnose()

@@ -69,7 +69,7 @@ class Emulated:
     """A GPU on the CPU. order: in which threads get their turns, 0 forward, 1 backward, else shuffled."""
 
     def __init__(self, libraries, limits, order=0, threads=32, lanes=2, sources=SOURCES):
-        self.libraries, self.limits, self.order = libraries, limits, order
+        self.libraries, self.limits, self.order, self.processors = libraries, limits, order, 4
         self.threads, self.lanes, self.sources = threads, lanes, sources
         self.launches = []
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from ctypes import c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,8 @@ from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.engine import Array, Engine
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
-Precision = Literal["fp32", "bf16", "int8"]
-
 INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "generic")  # best first
-BITS: dict[Precision, int] = {"fp32": 32, "bf16": 16, "int8": 8}
+BITS: dict[str, int] = {"fp32": 32, "bf16": 16, "int8": 8}
 GROUP = 8  # most streams that read each weight together; more gain nothing
 MULTIPLE = 16  # what the kernel's vectors divide
 MAX_STAGES = 8
@@ -81,10 +79,10 @@ class CpuEngine(Engine):
     Raises M2MError where the kernel was not built, and for sizes that it does not do.
     """
 
-    def __init__(self, model: WaveNet, precision: Precision = "fp32", instructions: str | None = None) -> None:
-        self.config, self.features, self.precision = model.config, model.features, precision
+    def __init__(self, model: WaveNet, precision: str = "fp32", instructions: str | None = None) -> None:
         if precision not in BITS:
-            raise M2MError(f"precision {precision!r} came, one of {', '.join(get_args(Precision))} was wanted.")
+            raise M2MError(f"precision {precision!r} came, the CPU kernel does {', '.join(BITS)}.")
+        self.config, self.features, self.precision = model.config, model.features, precision
         check(model.config)
         self.instructions = instructions or next(iter(available()), "")
         lib = library(self.instructions) if self.instructions else None

@@ -47,9 +47,10 @@ class Kernels(Protocol):
 
 
 class Device(Protocol):
-    """What the engine needs of a GPU; the tests have one that is none."""
+    """What the engine needs of a GPU; the tests have one that is none. processors: how many blocks it runs at once."""
 
     limits: Limits
+    processors: int
 
     def memory(self, size: int) -> Memory:
         """So many bytes, zeroed."""

@@ -58,6 +58,7 @@ class CudaEngine(Engine):
                 break
             limits = replace(limits, cluster=limits.cluster // 2)
         self.kernels: Kernels = kernels
+        self.side_by_side = max(1, self.device.processors // self.plan.blocks) * self.plan.streams
         weights, biases = pack(model, self.plan)
         self.weights, self.biases = self._upload(weights), self._upload(biases)
         self.stages = []  # of upsampling: window, stride, inputs, weight (window, inputs, bands), bias

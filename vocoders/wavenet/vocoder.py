@@ -17,14 +17,17 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.score import note_array
 from m2m.core.vocoder import Vocoder, VocoderOptions
-from m2m.vocoders.wavenet.cpu_engine import CpuEngine, Precision, available
-from m2m.vocoders.wavenet.cuda_engine import CudaEngine
+from m2m.vocoders.wavenet import cpu_engine, cuda_device
+from m2m.vocoders.wavenet.cpu_engine import CpuEngine
+from m2m.vocoders.wavenet.cuda_engine import FEW, CudaEngine
+from m2m.vocoders.wavenet.engine import Engine
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
-FASTEST: Precision = "int8"  # costs less than 0.001 nats a sample on trained weights: docs/performance.md
+MANY = FEW + 1  # streams of a piece in segments: more than a GPU has blocks of their own for
+FASTEST = "int8"  # costs less than 0.001 nats a sample on trained weights: docs/performance.md
 
 
 class WaveNetOptions(VocoderOptions):
@@ -33,9 +36,11 @@ class WaveNetOptions(VocoderOptions):
     model: str | None = Field(None, description="folder of a trained WaveNet, or the name of one that ships")
     engine: Literal["auto", "cuda", "cpu", "torch"] = Field(
         "auto",
-        description="what computes: a GPU, the C++ kernel, or plain PyTorch, which is slow; auto takes the device's best",
+        description="what computes: a GPU, the C++ kernel, or plain PyTorch, which is slow; auto takes the best there is",
     )
-    precision: Literal["auto", "fp32", "bf16", "int8"] = Field("auto", description="of the cpu engine's arithmetic")
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
+        "auto", description="of the arithmetic: int8 is the C++ kernel's alone, fp16 CUDA's"
+    )
     temperature: float = Field(1.0, ge=0, le=2, description="below 1: less noise, and duller; 0 takes the likeliest")
     segment: float = Field(
         2.0, ge=0, le=3600, description="seconds: a piece is cut into so long parts, to be rendered at once; 0: in one"
@@ -61,6 +66,7 @@ class WaveNetVocoder(Vocoder):
 
     Options = WaveNetOptions
     uses_notes = True
+    expects_cuda = False
     options: WaveNetOptions
 
     def __init__(self, options: WaveNetOptions | None = None, device: str = "cpu") -> None:
@@ -76,13 +82,16 @@ class WaveNetVocoder(Vocoder):
             ) from error
         self.model, self.model_hash = load_wavenet(folder)
         self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
-        self.engine = make_engine(self.model, self.options, device)
+        self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
 
     @classmethod
     def diagnose(cls) -> str:
-        """Which instruction set the CPU kernel takes."""
-        found = available()
-        return f"the CPU kernel, {found[0]}" if found else "plain PyTorch, slow: the CPU kernel was not built"
+        """Which engine it would take, and why no faster one."""
+        if not (reason := cuda_device.available()):
+            return cuda_device.describe()
+        found = cpu_engine.available()
+        kernel = f"the CPU kernel, {found[0]}" if found else "plain PyTorch, slow: the CPU kernel was not built"
+        return f"{kernel}; no CUDA: {reason}"
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
@@ -144,18 +153,26 @@ class WaveNetVocoder(Vocoder):
         )
 
 
-def make_engine(model: WaveNet, options: WaveNetOptions, device: str) -> Any:
-    """The engine that is asked for. Where one cannot run, "auto" says so in one line and takes the next: on a CUDA device the
-    CUDA engine, then the C++ one, then PyTorch.
+class CudaWaveNetVocoder(WaveNetVocoder):
+    """The same, asked for by the name of its fastest engine: where there is no CUDA, one line says so and the CPU renders."""
+
+    expects_cuda = True
+
+
+def make_engine(model: WaveNet, options: WaveNetOptions, device: str = "cpu", expects_cuda: bool = False) -> Engine:
+    """The engine that is asked for. "auto" takes CUDA's if it can be used, then the C++ one, then PyTorch, and says in one line
+    what it does without; that there is no CUDA, only where CUDA was expected, by name or by device.
 
     Raises M2MError where an engine is asked for by name and cannot run.
     """
-    if options.engine == "cuda" or (options.engine == "auto" and device.startswith("cuda")):
+    on_gpu = device.startswith("cuda")
+    if options.engine == "cuda" or (
+        options.engine == "auto" and (on_gpu or expects_cuda or not cuda_device.available())
+    ):
         precision: Any = "fp16" if options.precision == "auto" else options.precision
+        streams = options.streams or (MANY if options.segment else 1)
         try:
-            return CudaEngine(
-                model, precision, device=device if device.startswith("cuda") else "cuda", streams=options.streams
-            )
+            return CudaEngine(model, precision, device=device if on_gpu else "cuda", streams=streams)
         except M2MError as error:
             if options.engine == "cuda":
                 raise
