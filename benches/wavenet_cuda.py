@@ -122,7 +122,7 @@ def main(out: Path, model: str | None, device: str, seconds: float, repeats: int
     samples = TorchEngine(net).generate([given], 0)[0]
     wanted = truth(net, given, samples) if config.output == "mulaw" else None
     agreements, speeds = [], []
-    click.echo(f"{gpu.name}: {gpu.limits}, {gpu.processors} multiprocessors")
+    click.echo(f"{gpu.name}: {gpu.limits}, {gpu.limits.processors} multiprocessors")
     click.echo(f"{'engine':12} {'prec.':6} {'regime':14} {'streams':>6} {'samples/s':>14} {'x real':>10}")
     for precision in PRECISIONS:
         for regime in REGIMES:
@@ -145,15 +145,20 @@ def main(out: Path, model: str | None, device: str, seconds: float, repeats: int
                         "ready, s": ready,
                     }
                 )
-            full = gpu.processors // engine.plan.blocks * engine.plan.streams
+            full = engine.side_by_side
             frames = round(seconds * spec.frame_rate)
             for streams in dict.fromkeys((1, FEW, full) if regime == "latency" else (full, 4 * full)):
                 rate = samples_a_second(engine, mels(streams, frames), repeats)
                 speeds.append(row("m2m", precision, regime, streams, rate))
     if program:
         for mode, name in NV_MODES.items():
-            for streams, a_block in ((1, 1), (gpu.processors, 1), (4 * gpu.processors, 4), (16 * gpu.processors, 16)):
-                rate = nv_wavenet(program, config, streams, a_block, mode)
+            for streams, a_block in (
+                (1, 1),
+                (gpu.limits.processors, 1),
+                (4 * gpu.limits.processors, 4),
+                (16 * gpu.limits.processors, 16),
+            ):
+                rate = nv_wavenet(program, config, streams, max(1, a_block), mode)
                 if rate is not None:
                     speeds.append(row("nv-wavenet", "fp16", name, streams, rate))
 
@@ -161,7 +166,7 @@ def main(out: Path, model: str | None, device: str, seconds: float, repeats: int
     found = {
         "gpu": gpu.name,
         "limits": str(gpu.limits),
-        "multiprocessors": gpu.processors,
+        "multiprocessors": gpu.limits.processors,
         "agreement": agreements,
         "speed": speeds,
     }

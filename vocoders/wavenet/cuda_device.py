@@ -47,10 +47,9 @@ class Kernels(Protocol):
 
 
 class Device(Protocol):
-    """What the engine needs of a GPU; the tests have one that is none. processors: how many blocks it runs at once."""
+    """What the engine needs of a GPU; the tests have one that is none."""
 
     limits: Limits
-    processors: int
 
     def memory(self, size: int) -> Memory:
         """So many bytes, zeroed."""
@@ -84,8 +83,8 @@ class CudaDevice:
             cluster = 1
             if capability >= (9, 0) and properties.cluster_launch:
                 cluster = 16 if capability in LARGE_CLUSTERS else 8
-            self.limits = Limits(capability, int(properties.max_shared_memory_per_block_optin), cluster)
-            self.processors = int(properties.multiprocessor_count)
+            shared, processors = properties.max_shared_memory_per_block_optin, properties.multiprocessor_count
+            self.limits = Limits(capability, int(shared), cluster, int(processors))
             self.name = str(device.name)
             self.stream = device.create_stream()
 
@@ -175,9 +174,11 @@ class _CudaKernels:
 
 
 def source() -> str:
-    """The kernels in one piece."""
-    parts = [(SOURCES / name).read_text(encoding="utf-8") for name in ("device.h", "wavenet.cu")]
-    return "\n".join(parts).replace("#pragma once\n", "").replace('#include "device.h"\n', "")
+    """The kernels in one piece: what is included stands where it is, since the cache on disk looks at one text only."""
+    text = (SOURCES / "wavenet.cu").read_text(encoding="utf-8")
+    for name in ("device.h", "sampling.h", "upsample.h"):
+        text = text.replace(f'#include "{name}"\n', (SOURCES / name).read_text(encoding="utf-8"))
+    return text.replace("#pragma once\n", "")
 
 
 def compiled(constants: dict[str, int], capability: tuple[int, int]) -> Any:

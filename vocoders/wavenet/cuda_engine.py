@@ -32,8 +32,8 @@ class CudaEngine(Engine):
 
     precision: "fp32" is exact but for the order of sums; "fp16" and "bf16" are faster, with sums in float32.
     regime:    "latency" has one stream done as early as can be, "throughput" the most samples a second over many streams; "auto"
-               decides by `streams`, how many are meant to run side by side, and by nothing else: which regime it is may
-               show in what is drawn, who else is rendered may not.
+               decides by `streams`, how many are meant to run side by side (0: as many as gain), and by nothing else:
+               which regime it is may show in what is drawn, who else is rendered may not.
     device:    "cuda" or "cuda:N".
     Raises M2MError where there is no such GPU, or where the network does not fit it.
     """
@@ -48,7 +48,7 @@ class CudaEngine(Engine):
         streams: int = 1,
     ) -> None:
         self.config, self.features, self.precision = model.config, model.features, precision
-        chosen: Regime = ("latency" if streams <= FEW else "throughput") if regime == "auto" else regime
+        chosen: Regime = ("latency" if 0 < streams <= FEW else "throughput") if regime == "auto" else regime
         self.device = CudaDevice(_index(device)) if isinstance(device, str) else device
         limits = self.device.limits
         while True:  # a cluster that the GPU has not enough multiprocessors side by side for is tried with half as many
@@ -58,7 +58,7 @@ class CudaEngine(Engine):
                 break
             limits = replace(limits, cluster=limits.cluster // 2)
         self.kernels: Kernels = kernels
-        self.side_by_side = max(1, self.device.processors // self.plan.blocks) * self.plan.streams
+        self.side_by_side = max(1, limits.processors // self.plan.blocks) * self.plan.streams
         weights, biases = pack(model, self.plan)
         self.weights, self.biases = self._upload(weights), self._upload(biases)
         self.stages = []  # of upsampling: window, stride, inputs, weight (window, inputs, bands), bias

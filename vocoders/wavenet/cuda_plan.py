@@ -28,11 +28,14 @@ OUTPUTS = ("mulaw", "gaussian", "mol")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a GPU has: compute capability, bytes of shared memory that a block may take, blocks of a cluster (1: it has none)."""
+    """What a GPU has: compute capability, bytes of shared memory that a block may take, blocks of a cluster (1: it has none),
+    multiprocessors.
+    """
 
     capability: tuple[int, int]
     shared: int
     cluster: int = 1
+    processors: int = 1
 
     def __str__(self) -> str:
         return f"compute capability {self.capability[0]}.{self.capability[1]}, {self.shared >> 10} KiB of shared memory"

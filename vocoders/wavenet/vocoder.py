@@ -19,14 +19,13 @@ from m2m.core.score import note_array
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.wavenet import cpu_engine, cuda_device
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine
-from m2m.vocoders.wavenet.cuda_engine import FEW, CudaEngine
+from m2m.vocoders.wavenet.cuda_engine import CudaEngine
 from m2m.vocoders.wavenet.engine import Engine
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
-MANY = FEW + 1  # streams of a piece in segments: more than a GPU has blocks of their own for
 FASTEST = "int8"  # costs less than 0.001 nats a sample on trained weights: docs/performance.md
 
 
@@ -39,7 +38,7 @@ class WaveNetOptions(VocoderOptions):
         description="what computes: a GPU, the C++ kernel, or plain PyTorch, which is slow; auto takes the best there is",
     )
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
-        "auto", description="of the arithmetic: int8 is the C++ kernel's alone, fp16 CUDA's"
+        "auto", description="of the arithmetic; auto is int8 on the CPU, fp16 on a GPU, which has no int8"
     )
     temperature: float = Field(1.0, ge=0, le=2, description="below 1: less noise, and duller; 0 takes the likeliest")
     segment: float = Field(
@@ -170,7 +169,7 @@ def make_engine(model: WaveNet, options: WaveNetOptions, device: str = "cpu", ex
         options.engine == "auto" and (on_gpu or expects_cuda or not cuda_device.available())
     ):
         precision: Any = "fp16" if options.precision == "auto" else options.precision
-        streams = options.streams or (MANY if options.segment else 1)
+        streams = options.streams or (0 if options.segment else 1)
         try:
             return CudaEngine(model, precision, device=device if on_gpu else "cuda", streams=streams)
         except M2MError as error:

@@ -35,10 +35,10 @@
 #else
 #include "emulator.h"
 #endif
+#include "sampling.h"
+#include "upsample.h"
 
 namespace {
-
-enum { MULAW, GAUSSIAN, MOL };
 
 constexpr int WARPS = THREADS / 32;
 constexpr int CHUNK = 16 / sizeof(Number);  // numbers that are read at once
@@ -66,23 +66,6 @@ DEVICE constexpr int dilation(int layer) { return 1 << layer % CYCLE; }
 // Samples that the layers below look back on: each layer's past is a ring of exactly as many inputs as it looks back.
 DEVICE constexpr int rings_below(int layer) { return layer / CYCLE * ((1 << CYCLE) - 1) + (1 << layer % CYCLE) - 1; }
 constexpr int RING = rings_below(LAYERS) * STREAMS * RESIDUAL;
-
-// Philox4x32-10 (Salmon et al., SC 2011): the first two of four words, as numbers in (0, 1]. As sampling.py has it.
-struct Uniforms {
-    float first, second;
-
-    DEVICE Uniforms(unsigned long long seed, unsigned stream, unsigned long long t) {
-        unsigned c[4] = {unsigned(t), unsigned(t >> 32), stream, 0}, key[2] = {unsigned(seed), unsigned(seed >> 32)};
-        for (int i = 0; i < 10; i++) {
-            unsigned long long a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
-            c[0] = unsigned(b >> 32) ^ c[1] ^ key[0], c[2] = unsigned(a >> 32) ^ c[3] ^ key[1];
-            c[1] = unsigned(b), c[3] = unsigned(a);
-            key[0] += 0x9E3779B9u, key[1] += 0xBB67AE85u;
-        }
-        first = (float(c[0] >> 8) + 0.5f) * 5.9604644775390625e-8f;  // 2 ** -24
-        second = (float(c[1] >> 8) + 0.5f) * 5.9604644775390625e-8f;
-    }
-};
 
 // tanh(a) * sigmoid(b) with one division: (1 - p) / ((1 + p) (1 + q)), p = e^-2a, q = e^-b. Beyond the bounds float32 has
 // nothing to add.
@@ -345,63 +328,6 @@ struct Block {
             if (k / UNITS == rank) kept[(UNITS + k % UNITS) * STREAMS + n] = x;
         });
     }
-
-    // --- what is expected -> a sample, by one warp ---------------------------------------------------------------------------
-
-    static DEVICE float draw(const float* expected, unsigned long long seed, unsigned stream, unsigned long long t, float temperature) {
-        Uniforms u(seed, stream, t);
-        if (OUTPUT == MULAW) return float(draw_class(expected, OUTPUTS, u.first, temperature));
-        float mean, scale, noise;
-        if (OUTPUT == GAUSSIAN) {
-            mean = expected[0], scale = expf(expected[1]);
-            noise = sqrtf(-2 * logf(u.first)) * cos_of_turns(u.second);
-        } else {
-            constexpr int MIXTURES = OUTPUTS / 3;
-            int chosen = draw_class(expected, MIXTURES, u.first, temperature);
-            mean = expected[MIXTURES + chosen], scale = expf(expected[2 * MIXTURES + chosen]);
-            noise = logf(u.second) - logf(1 - u.second);
-        }
-        float wave = temperature > 0 ? mean + temperature * scale * noise : mean;
-        return fminf(fmaxf(wave, -1.0f), 1.0f);
-    }
-
-    // The first class up to which the probabilities sum to more than u. The sums are integers, so their order does not matter
-    // and lanes may share the work.
-    static DEVICE int draw_class(const float* expected, int classes, float u, float temperature) {
-        const int lane = thread_number() % 32, part = (classes + 31) / 32, first = lane * part;
-        const int end = first + part < classes ? first + part : classes;
-        float top = expected[0];
-        int loudest = 0;
-        for (int i = first; i < end; i++) {
-            if (expected[i] > top) top = expected[i], loudest = i;
-        }
-        for (int distance = 1; distance < 32; distance *= 2) {
-            float other = exchange<32>(top, distance);
-            int place = exchange<32>(loudest, distance);
-            if (other > top || (other == top && place < loudest)) top = other, loudest = place;
-        }
-        if (temperature == 0) return loudest;
-        auto probability = [&](int i) {  // in units of 2 ** -40 of the likeliest one's
-            return (unsigned long long)(expf((expected[i] - top) / temperature) * 1099511627776.0f);
-        };
-        unsigned long long own = 0;
-        for (int i = first; i < end; i++) own += probability(i);
-        unsigned long long sum = own;  // up to this lane's last class
-        for (int distance = 1; distance < 32; distance *= 2) {
-            unsigned long long below = shuffle<32>(sum, (lane - distance) & 31);
-            if (lane >= distance) sum += below;
-        }
-        const unsigned long long total = shuffle<32>(sum, 31), target = (unsigned long long)(u * float(total));
-        sum -= own;
-        int chosen = 0, possible = 0;
-        for (int i = first; i < end; i++) {
-            sum += probability(i);
-            chosen += sum <= target, possible += sum < total;
-        }
-        for (int distance = 1; distance < 32; distance *= 2)
-            chosen += exchange<32>(chosen, distance), possible += exchange<32>(possible, distance);
-        return chosen < possible ? chosen : possible;  // u may be 1: the last class that adds to the sum
-    }
 };
 
 }  // namespace
@@ -456,7 +382,7 @@ KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const 
         for (int n = thread / 32; n < STREAMS; n += WARPS) {  // every block draws the same
             const float* of = b.logits + n * ENDS;
             long long place = (long long)(first + n) * count + i;
-            float drawn = expected ? samples[place] : Block::draw(of, seed, numbers[first + n], t, temperature);
+            float drawn = expected ? samples[place] : draw(of, seed, numbers[first + n], t, temperature);
             if (b.rank == 0) {
                 if (expected) {
                     for (int k = thread % 32; k < OUTPUTS; k += 32) expected[place * OUTPUTS + k] = of[k];
@@ -471,48 +397,4 @@ KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const 
         sync();
     }
     if (b.rank == 0) b.each(2 * STREAMS, [&](int i) { last[(first + i % STREAMS) * 2 + i / STREAMS] = b.last[i]; });
-}
-
-// One transposed convolution of the mel's way to the rate of samples, a thread a number:
-//   in (streams, in_count, inputs), from step in_first of each stream on; weight (window, inputs, bands)
-//   out (streams, out_count, bands) from step out_first on, at `rate` steps a frame; zero before a stream's beginning and after its
-//   end, of `ends` frames
-template <class Store>
-DEVICE void convolve(const float* in, const float* weight, const float* bias, const long long* ends, int streams, int inputs, int bands,
-                     int window, int stride, int rate, long long in_first, int in_count, long long out_first, int out_count, Store store) {
-    const long long i = (long long)(block_number()) * block_size() + thread_number();
-    if (i >= (long long)(streams) * out_count * bands) return;
-    const int band = int(i % bands), step = int(i / bands % out_count), stream = int(i / bands / out_count);
-    const long long place = out_first + step, from = place + (window - stride) / 2;
-    float sum = 0;
-    if (place >= 0 && place < ends[stream] * rate) {
-        sum = bias[band];
-        for (long long q = (from - window + stride + (long long)(stride) * window) / stride - window; q * stride <= from; q++) {
-            if (q < in_first || q >= in_first + in_count) continue;
-            const float* x = in + (stream * (long long)(in_count) + (q - in_first)) * inputs;
-            const float* w = weight + (from - q * stride) * inputs * bands + band;
-            for (int k = 0; k < inputs; k++) sum += x[k] * w[(long long)(k) * bands];
-        }
-    }
-    store(stream, step, band, sum);
-}
-
-PLAIN_KERNEL upsample(const float* in, const float* weight, const float* bias, const long long* ends, float* out, int streams,
-                      int inputs, int bands, int window, int stride, int rate, long long in_first, int in_count, long long out_first,
-                      int out_count) {
-    convolve(in, weight, bias, ends, streams, inputs, bands, window, stride, rate, in_first, in_count, out_first, out_count,
-             [&](int stream, int step, int band, float x) {
-                 out[((long long)(stream) * out_count + step) * bands + band] = x;
-             });
-}
-
-// The last one, to what `wavenet` reads: (out_count, streams, BANDS).
-PLAIN_KERNEL upsample_last(const float* in, const float* weight, const float* bias, const long long* ends, Number* out, int streams,
-                           int inputs, int bands, int window, int stride, int rate, long long in_first, int in_count, long long out_first,
-                           int out_count) {
-    convolve(in, weight, bias, ends, streams, inputs, bands, window, stride, rate, in_first, in_count, out_first, out_count,
-             [&](int stream, int step, int band, float x) {
-                 Number* to = out + ((long long)(step) * streams + stream) * BANDS;
-                 to[band] = number(x);
-             });
 }
