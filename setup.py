@@ -93,6 +93,10 @@ setup(
             "examples/*.mid",
             "vocoders/wavenet/cuda/*.cu",
             "vocoders/wavenet/cuda/*.h",
+            "web/static/*.html",
+            "web/static/*.css",
+            "web/static/*.js",
+            "web/static/*.svg",
         ]
     },
     entry_points=entry_points(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -83,13 +84,26 @@ def write_audio(
         _encode(temporary, path.suffix, wave, sample_rate, tags, sample_format)
 
 
-def wav_bytes(
-    wave: NDArray[np.float32], sample_rate: int, *, tags: dict[str, Any], sample_format: SampleFormat | None = None
+def audio_bytes(
+    suffix: str,
+    wave: NDArray[np.float32],
+    sample_rate: int,
+    *,
+    tags: dict[str, Any],
+    sample_format: SampleFormat | None = None,
 ) -> bytes:
-    """The same as `write_audio`, as a WAV file in memory."""
+    """The same as `write_audio`, as a file in memory of the type that a suffix such as ".flac" names."""
+    check_format(suffix, sample_format)
     buffer = io.BytesIO()
-    _encode(buffer, ".wav", wave, sample_rate, tags, sample_format)
+    _encode(buffer, suffix, wave, sample_rate, tags, sample_format)
     return buffer.getvalue()
+
+
+def wav_header(samples: int, sample_rate: int) -> bytes:
+    """The first 58 bytes of a mono float32 WAV of so many samples, which may then be sent as they are made."""
+    fmt = struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, 1, sample_rate, 4 * sample_rate, 4, 32, 0)
+    fact, data = struct.pack("<4sII", b"fact", 4, samples), struct.pack("<4sI", b"data", 4 * samples)
+    return struct.pack("<4sI4s", b"RIFF", 50 + 4 * samples, b"WAVE") + fmt + fact + data
 
 
 def _encode(

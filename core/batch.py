@@ -126,8 +126,8 @@ def _render(job: Job) -> Outcome:
         job.score, **arguments | {"programs": dict(arguments.get("programs", ()))}
     )
     if job.out == STDOUT:
-        wav = audio.wav_bytes(
-            rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
+        wav = audio.audio_bytes(
+            ".wav", rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
         )
         progress.results().buffer.write(wav)
     else:

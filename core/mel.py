@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -120,9 +122,71 @@ class Mel:
         """Length in seconds."""
         return self.samples / self.spec.sample_rate
 
+    def window(self, first: int, last: int) -> NDArray[np.float32]:
+        """Frames first..last: (last - first, n_mels). All that is made of a mel still in the making, unlike `values`."""
+        return self.values[first:last]
+
     def without_notes(self) -> Mel:
         """The same mel with nothing but the spectrogram to go by."""
         return replace(self, notes=None)
+
+
+class MelInTheMaking(Mel):
+    """A mel that is made as far as it is read, so that music can begin before its end is known.
+
+    spans: the stretches that are made at a time, (first, last) frames, ascending from 0 without a gap.
+    make:  (first, last) -> values of one of them. The last two are kept; an earlier one is made again if it is asked for.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int, int], NDArray[np.float32]],
+        spans: Sequence[tuple[int, int]],
+        spec: MelSpec,
+        notes: NoteArray | None = None,
+        timbre: NDArray[np.float32] | None = None,
+    ) -> None:
+        lock: threading.Lock = threading.Lock()  # a vocoder may read from several threads
+        made: dict[tuple[int, int], NDArray[np.float32]] = {}
+        fields = {"_make": make, "_spans": tuple(spans), "_made": made, "_lock": lock}
+        self.__dict__ |= fields | {"spec": spec, "notes": notes, "timbre": timbre}
+
+    @property
+    def frames(self) -> int:
+        """Length in frames."""
+        return self._spans[-1][1] if self._spans else 0
+
+    @cached_property
+    def values(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """The whole of it, (frames, n_mels)."""
+        return self.window(0, self.frames)
+
+    def window(self, first: int, last: int) -> NDArray[np.float32]:
+        """Frames first..last: (last - first, n_mels)."""
+        first, last, _ = slice(first, last).indices(self.frames)
+        with self._lock:
+            parts = [self._span(span)[max(0, first - span[0]) : last - span[0]] for span in self._spans_of(first, last)]
+        if len(parts) == 1:
+            return parts[0]
+        values = np.concatenate([np.empty((0, self.spec.n_mels), np.float32), *parts])
+        values.flags.writeable = False
+        return values
+
+    def without_notes(self) -> Mel:
+        """The same mel with nothing but the spectrogram to go by."""
+        return MelInTheMaking(self._make, self._spans, self.spec, None, self.timbre)
+
+    def _spans_of(self, first: int, last: int) -> list[tuple[int, int]]:
+        return [span for span in self._spans if span[0] < last and first < span[1]]
+
+    def _span(self, span: tuple[int, int]) -> NDArray[np.float32]:
+        if span not in self._made:
+            values = Mel(self._make(*span), self.spec).values  # which checks them
+            values.flags.writeable = False  # a vocoder is lent it, and may be a stranger's
+            self._made[span] = values
+            while len(self._made) > 2:
+                del self._made[next(iter(self._made))]
+        return self._made[span]
 
 
 def hz_to_mel(hz: NDArray[np.float64], scale: str) -> NDArray[np.float64]:

@@ -1,18 +1,15 @@
 """The stages in a row: Score -> parts -> roll -> log-mel -> audio -> mix, each one call, none looking back.
 
-A `Pipeline` loads a model and a vocoder once and renders any number of scores; a `Rendering` is what comes out, with all
-that is needed to make it again.
+A `Pipeline` loads a model and a vocoder once and renders any number of scores: to the end (`render`), or block by block
+while it is listened to (`play`).
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import html
-import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,15 +20,16 @@ from numpy.typing import NDArray
 
 import m2m
 from m2m.core import config, registry
-from m2m.core.audio import ClipMode, SampleFormat, tame, wav_bytes, write_audio
+from m2m.core.audio import ClipMode
 from m2m.core.checkpoint import find_model, shipped
 from m2m.core.discovery import one_line
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path, refuse_overwrite
-from m2m.core.mel import Mel, MelSpec
-from m2m.core.mel2mel import Mel2Mel, load_mel2mel
+from m2m.core.mel import Mel, MelInTheMaking, MelSpec, linear_mel
+from m2m.core.mel2mel import GLANCE_CONTEXT, Mel2Mel, load_mel2mel, spans
+from m2m.core.performance import Lane, Performance
 from m2m.core.progress import advance, say
-from m2m.core.score import NoteArray, Omission, Score, Track, merge, read_score, stem_name
+from m2m.core.rendering import Rendering
+from m2m.core.score import NoteArray, Score, Track, merge, read_score, stem_name
 from m2m.core.timbre import Timbre, TimbreSpace
 from m2m.core.vocoder import require_spec
 
@@ -52,55 +50,6 @@ class Part:
     def notes(self) -> NoteArray:
         """All their notes, in order of start."""
         return merge(track.notes for track in self.tracks)
-
-
-@dataclass(frozen=True, eq=False)
-class Rendering:
-    """Music, and how it came about.
-
-    audio: (samples,) float32 mono, peaks tamed. stems: one a track, if they were asked for.
-    omissions: what of the score did not sound; notice: what was done about its peaks, if anything.
-    provenance: what `m2m rerender` needs.
-    """
-
-    audio: NDArray[np.float32]
-    sample_rate: int
-    provenance: dict[str, Any]
-    omissions: tuple[Omission, ...] = ()
-    notice: str = ""
-    stems: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        """Length in seconds."""
-        return len(self.audio) / self.sample_rate
-
-    def save(self, path: str | Path, *, sample_format: SampleFormat | None = None, overwrite: bool = False) -> Path:
-        """Write the audio, its type by the extension (.wav, .flac, .ogg, .mp3), with the provenance in its tags."""
-        path = Path(path)
-        write_audio(
-            path, self.audio, self.sample_rate, tags=self.provenance, sample_format=sample_format, overwrite=overwrite
-        )
-        return path
-
-    def save_provenance(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the provenance, and what did not sound, as JSON."""
-        path = Path(path)
-        refuse_overwrite(path, overwrite)
-        about = self.provenance | {"omissions": [vars(o) for o in self.omissions], "notice": self.notice}
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(about, indent=2) + "\n")
-        return path
-
-    def __repr__(self) -> str:
-        made = f"{self.provenance['conditioner']['name']}, {self.provenance['vocoder']['name']}"
-        return f"Rendering({self.provenance['score']['name']!r}, {self.seconds:.1f} s, {made})"
-
-    def _repr_html_(self) -> str:
-        quiet, _ = tame(self.audio, "rescale")
-        wav = base64.b64encode(wav_bytes(quiet, self.sample_rate, tags=self.provenance)).decode()
-        title = html.escape(repr(self))
-        return f"<figure><audio controls src='data:audio/wav;base64,{wav}'></audio><figcaption>{title}</figcaption></figure>"
 
 
 class Pipeline:
@@ -151,13 +100,30 @@ class Pipeline:
         return [Part(tuple(tracks), self.timbres.parse(key[0]), key[0]) for key, tracks in groups.items()]
 
     def mel(self, part: Part, seconds: float) -> Mel:
-        """The log-mel of a part, from the score's beginning to `seconds`."""
+        """The log-mel of a part, from the score's beginning to `seconds`; made as far as it is read."""
         frames = int(np.ceil(seconds * self.spec.frame_rate))
         curve = part.timbre.curve(frames, self.spec.frame_rate)
-        values = self.model.predict(part.notes, curve, frames)
-        values = self.spec.silence + (values - self.spec.silence) * presence(part.notes, frames, self.spec)[:, None]
-        values.flags.writeable = False  # a vocoder is lent it, and may be a stranger's
-        return Mel(values, self.spec, part.notes, np.atleast_2d(curve))
+
+        def make(first: int, last: int) -> NDArray[np.float32]:
+            return self._faded(self.model.predict_span(part.notes, curve, first, last), part.notes, first)
+
+        return MelInTheMaking(make, spans(frames), self.spec, part.notes, np.atleast_2d(curve))
+
+    def glance(self, voices: Iterable[tuple[NoteArray, Timbre]], first: float, last: float) -> Mel:
+        """The log-mel of notes with their timbres, together, seconds first..last: quick, for a picture, not for a vocoder."""
+        begin, end = int(first * self.spec.frame_rate), int(np.ceil(last * self.spec.frame_rate))
+        window = max(1, -(-(end - begin) // 4))  # four windows at once: the LSTM takes a third of the steps
+        whole = np.zeros((end - begin, self.spec.n_mels), np.float32)
+        for notes, timbre in voices:
+            curve = timbre.curve(end, self.spec.frame_rate)
+            values = self.model.predict_span(notes, curve, begin, end, window, GLANCE_CONTEXT)
+            whole += linear_mel(self._faded(values, notes, begin), self.spec)  # sounds add up, logarithms do not
+        floored = np.maximum(whole, np.float32(self.spec.floor))
+        return Mel(np.log(floored) if self.spec.log == "natural" else np.log10(floored), self.spec)
+
+    def _faded(self, values: NDArray[np.float32], notes: NoteArray, first: int) -> NDArray[np.float32]:
+        there = presence(notes, first, first + len(values), self.spec)[:, None]
+        return self.spec.silence + (values - self.spec.silence) * there
 
     def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
         """The vocoder's audio of a mel, block by block, held to the contract of core/vocoder.py.
@@ -193,7 +159,25 @@ class Pipeline:
         clip_mode: ClipMode = "rescale",
         stems: bool = False,
     ) -> Rendering:
-        """Render a score, or a MIDI file.
+        """Render a score, or a MIDI file; `play` has the arguments."""
+        performance = self.play(score, timbre=timbre, programs=programs, seed=seed, gain=gain, stems=stems)
+        rate = self.spec.sample_rate
+        with advance("rendering", total=len(performance.mix) / rate) as heard:
+            for block in performance:
+                heard(len(block) / rate)
+        return performance.finish(clip_mode)
+
+    def play(
+        self,
+        score: Score | str | Path,
+        *,
+        timbre: str | None = None,
+        programs: Mapping[int, str] | None = None,
+        seed: int = 0,
+        gain: float = GAIN_DB,
+        stems: bool = False,
+    ) -> Performance:
+        """Begin to render a score, or a MIDI file: nothing is computed before the first block is asked for.
 
         timbre: as core/timbre.py reads it, for all tracks; programs: for tracks of a General MIDI program, before `timbre`.
         gain: dB on everything. stems: also keep every track by itself; their sum is the mix.
@@ -211,40 +195,22 @@ class Pipeline:
             raise M2MError(
                 f"{music.name or 'the score'} has no note that can sound{': ' + left_out if left_out else ''}."
             )
-        rate = self.spec.sample_rate
-        samples = int(np.ceil((music.duration + TAIL) * self.spec.frame_rate)) * self.spec.hop_length
-        mix = np.zeros(samples, np.float32)
-        tracks: dict[str, NDArray[np.float32]] = {}
-        with advance("rendering", total=music.duration * len(parts)) as heard:
-            for index, part in enumerate(parts):
-                curve = part.tracks[0].gain_curve(samples, rate) * np.float32(10 ** (gain / 20))
-                at, last = (
-                    0,
-                    min(samples, int((part.notes["end"].max() + TAIL) * rate) + 1),
-                )  # no silence after a part's end
-                target = (
-                    tracks.setdefault(stem_name(index + 1, part.tracks[0]), np.zeros(samples, np.float32))
-                    if stems
-                    else mix
-                )
-                for block in self.stream(self.mel(part, last / rate), _part_seed(seed, index)):
-                    block = block[: samples - at]
-                    target[at : at + len(block)] += block * curve[at : at + len(block)]
-                    at += len(block)
-                    heard(len(block) / rate)
-        for stem in tracks.values():
-            mix += stem
-        loudest = max(float(np.abs(wave).max()) for wave in (mix, *tracks.values()))
-        tracks = {name: tame(stem, clip_mode, loudest)[0] for name, stem in tracks.items()}
-        mix, notice = tame(mix, clip_mode, loudest)
-        return Rendering(
-            audio=mix,
-            sample_rate=rate,
-            provenance=self._provenance(music, path, timbre, programs or {}, seed, gain, clip_mode, stems, mix),
-            omissions=music.omissions,
-            notice=notice,
-            stems=tracks,
-        )
+        lanes = []
+        for index, part in enumerate(parts):
+            last = min(music.duration, float(part.notes["end"].max())) + TAIL  # no silence after a part's end
+            blocks = self.stream(self.mel(part, last), _part_seed(seed, index))
+            lanes.append(Lane(blocks, part.tracks[0], stem_name(index + 1, part.tracks[0]) if stems else ""))
+
+        def about(clip_mode: ClipMode, audio: NDArray[np.float32]) -> Rendering:
+            made = self._provenance(music, path, timbre, programs or {}, seed, gain, clip_mode, stems, audio)
+            return Rendering(audio, self.spec.sample_rate, made, music.omissions)
+
+        mix = np.zeros(self.length(music), np.float32)
+        return Performance(mix, self.spec.sample_rate, lanes, 10 ** (gain / 20), about)
+
+    def length(self, score: Score) -> int:
+        """Samples that a score is rendered to."""
+        return int(np.ceil((score.duration + TAIL) * self.spec.frame_rate)) * self.spec.hop_length
 
     def _provenance(
         self,
@@ -274,7 +240,7 @@ class Pipeline:
             "score": {
                 "name": score.name,
                 "path": str(path or ""),
-                "sha256": _sha256(path.read_bytes()) if path else "",
+                "sha256": score.sha256,
             },
             "model": {
                 "name": self.folder.name,
@@ -330,15 +296,15 @@ def choose_model(model: str | Path | None = None, encoder: str | None = None, co
     return find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
 
 
-def presence(notes: NoteArray, frames: int, spec: MelSpec) -> NDArray[np.float32]:
-    """1 where a note sounds or rings out, falling to 0 over the second after RING, 0 in a rest: (frames,).
+def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[np.float32]:
+    """1 where a note sounds or rings out, falling to 0 over the second after RING, 0 in a rest: frames first..last.
 
     The model has seen little of long rests, and where nothing can sound it leaves a faint noise.
     """
     if not len(notes):
-        return np.zeros(frames, np.float32)
+        return np.zeros(last - first, np.float32)
     reach = spec.n_fft / 2 / spec.sample_rate  # seconds by which a window hears an onset early
-    at = np.arange(frames) / spec.frame_rate
+    at = np.arange(first, last) / spec.frame_rate
     begun = np.searchsorted(notes["start"] - reach, at, side="right")  # how many notes have begun
     ends = np.maximum.accumulate(np.append(-np.inf, notes["end"]))
     return (1 - np.clip((at - ends[begun] - RING) / (TAIL - RING), 0, 1)).astype(np.float32)

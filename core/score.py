@@ -7,11 +7,13 @@ expression (CC 11) become a gain curve of the track. Nothing downstream knows ab
 
 from __future__ import annotations
 
+import hashlib
 import html
+import io
 import stat
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -66,15 +68,16 @@ class Track:
     notes: NoteArray
     gain: NDArray[np.float64]
 
-    def gain_curve(self, samples: int, sample_rate: int) -> NDArray[np.float32]:
-        """The gain for every sample: (samples,) float32, steps smoothed over 10 ms so that a jump does not click."""
-        at = np.clip((self.gain[:, 0] * sample_rate).astype(np.int64), 0, samples)
-        curve = np.repeat(self.gain[:, 1], np.diff(at, append=samples)).astype(np.float32)
+    def gain_curve(self, first: int, last: int, sample_rate: int) -> NDArray[np.float32]:
+        """The gain of samples first..last: (last - first,) float32, steps smoothed over 10 ms so that no jump clicks."""
+        if len(self.gain) < 2:
+            return np.full(last - first, self.gain[0, 1], np.float32)
         width = max(1, sample_rate // 100)
-        if len(self.gain) < 2 or samples <= width:
-            return curve
-        padded = np.concatenate([np.full(width, curve[0]), curve]).cumsum(dtype=np.float64)
-        return ((padded[width:] - padded[:-width]) / width).astype(np.float32)
+        at = (self.gain[:, 0] * sample_rate).astype(np.int64)
+        samples = np.arange(first - width, last).clip(0)
+        steps = self.gain[np.searchsorted(at, samples, side="right") - 1, 1]
+        sums = steps.cumsum()  # the mean of each sample and the `width - 1` before it
+        return ((sums[width:] - sums[:-width]) / width).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Score:
     """Music as m2m sees it.
 
     tempi: (seconds, quarter notes a minute) of each tempo change; meters: (seconds, numerator, denominator).
+    sha256: sixteen hexadecimal digits that name the file it was read from, "" if there was none.
     """
 
     tracks: tuple[Track, ...]
@@ -98,6 +102,7 @@ class Score:
     tempi: tuple[tuple[float, float], ...] = ()
     meters: tuple[tuple[float, int, int], ...] = ()
     name: str = ""
+    sha256: str = ""
 
     @property
     def duration(self) -> float:
@@ -145,27 +150,32 @@ def read_score(path: str | Path) -> Score:
             raise M2MError(f"{path} is not a regular file; give a Standard MIDI File.")
         if mode.st_size > MAX_BYTES:
             raise M2MError(f"{path} has {mode.st_size:,} bytes, {MAX_BYTES:,} are the most a MIDI file may have.")
-        with path.open("rb") as file:
-            header = file.read(14)
+        data = path.read_bytes()
     except OSError as error:
         raise M2MError(f"cannot read {path}: {error.strerror or error}.") from error
+    return replace(parse_score(data, str(path)), name=path.name)
+
+
+def parse_score(data: bytes, name: str = "") -> Score:
+    """Read a Standard MIDI File that is in memory; `name` is what errors call it. Raises M2MError as `read_score` does."""
+    header = data[:14]
     if header[:4] != b"MThd":
-        raise M2MError(f"{path} is not a MIDI file: it does not begin with 'MThd'.")
+        raise M2MError(f"{name} is not a MIDI file: it does not begin with 'MThd'.")
     if header[8:10] == b"\x00\x02":
-        raise M2MError(f"{path} is a MIDI file of type 2, unrelated patterns with no order; export it as type 0 or 1.")
+        raise M2MError(f"{name} is a MIDI file of type 2, unrelated patterns with no order; export it as type 0 or 1.")
     if len(header) == 14 and header[12] & 0x80:
-        raise M2MError(f"{path} counts time in SMPTE frames, not in beats; export it with ticks a quarter note.")
+        raise M2MError(f"{name} counts time in SMPTE frames, not in beats; export it with ticks a quarter note.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            midi = pretty_midi.PrettyMIDI(mido_object=_channel_wide(mido.MidiFile(str(path))))
+            midi = pretty_midi.PrettyMIDI(mido_object=_channel_wide(mido.MidiFile(file=io.BytesIO(data))))
     except M2MError as error:
-        raise M2MError(f"{path}: {error}") from error
+        raise M2MError(f"{name}: {error}") from error
     except Exception as error:  # mido and pretty_midi raise whatever the bytes led them into
         raise M2MError(
-            f"{path} is a damaged MIDI file ({type(error).__name__}: {error}); re-export it from its editor."
+            f"{name} is a damaged MIDI file ({type(error).__name__}: {error}); re-export it from its editor."
         ) from error
-    return from_pretty_midi(midi, path.name)
+    return replace(from_pretty_midi(midi, name), sha256=hashlib.sha256(data).hexdigest()[:16])
 
 
 def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:

@@ -6,6 +6,8 @@ How a timbre is written:
     trumpet:0.7,church-organ:0.3      a point between instruments: the weighted mean of theirs
     0:grand-piano,30:vibraphone       a path: at 0 s the one, at 30 s the other, straight in between
     @0.2,-1.3,...                     the coordinates themselves, one number a dimension
+    map@0.2,-1.3                      a place on the map of the space (`m2m timbres` tells where on it the instruments are)
+    0:map@0,1; 8:organ:3,harp:1       a path through any of these: semicolons between its points
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
 from m2m.core.instruments import nearest_instrument
+
+FARTHEST = 1e6  # of a coordinate: further out, squares leave float32
 
 
 @dataclass(frozen=True)
@@ -61,18 +66,17 @@ class TimbreSpace:
         >>> space.parse("0:organ,2:trumpet").curve(frames=3, frame_rate=1.0)[1].tolist()
         [0.5, 0.5]
         """
-        if text.startswith("@"):
-            return Timbre(np.zeros(1), self._coordinates(text)[None], text)
-        pairs = [tuple(side.strip() for side in part.split(":", 1)) for part in text.split(",")]
-        if len(pairs) == 1 and len(pairs[0]) == 1:
-            return Timbre(np.zeros(1), self.point(pairs[0][0])[None], text)
-        if any(len(pair) != 2 for pair in pairs):
-            raise M2MError(
-                f"timbre {text!r}: every part needs a number: 'name:weight,...' for a mixture, 'seconds:name,...' for a path."
-            )
-        if all(_number(first) is not None for first, _ in pairs):
-            return self._path([(_number(first) or 0.0, name) for first, name in pairs], text)
-        return Timbre(np.zeros(1), self._mixture(pairs, text)[None], text)
+        if ";" in text:
+            nodes = [tuple(side.strip() for side in part.split(":", 1)) for part in text.split(";") if part.strip()]
+            if any(len(node) != 2 or _number(node[0]) is None for node in nodes):
+                raise M2MError(
+                    f"timbre {text!r}: every point of a path is 'seconds:timbre', as in '0:piano; 8:@0.2,1'."
+                )
+            return self._path([(_number(node[0]) or 0.0, self._still(node[1], text)) for node in nodes], text)
+        pairs = _pairs(text)
+        if all(len(pair) == 2 and _number(pair[0]) is not None for pair in pairs):
+            return self._path([(_number(pair[0]) or 0.0, self.point(pair[1])) for pair in pairs], text)
+        return Timbre(np.zeros(1), self._still(text, text)[None], text)
 
     def point(self, name: str) -> NDArray[np.float32]:
         """An instrument's point: (dimensions,)."""
@@ -87,20 +91,58 @@ class TimbreSpace:
         """The instrument that speaks for a General MIDI program."""
         return nearest_instrument(program, self.instruments)
 
+    @cached_property
+    def _map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The map's origin, (dimensions,), and its two axes, (2, dimensions): the first principal components."""
+        points = self.points.astype(np.float64)
+        _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+        axes = np.pad(axes[:2], ((0, 2 - len(axes[:2])), (0, 0)))
+        strongest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+        return points.mean(axis=0), np.where(
+            strongest < 0, -axes, axes
+        )  # else the sign is the linear algebra library's
+
     def plane(self) -> NDArray[np.float64]:
         """The instruments on a plane, for a map: (instruments, 2), the first two principal components of their points."""
-        centred = self.points.astype(np.float64) - self.points.mean(axis=0)
-        _, _, axes = np.linalg.svd(centred, full_matrices=False)
-        plane = centred @ axes[:2].T
-        return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
+        origin, axes = self._map
+        return (self.points - origin) @ axes.T
 
-    def _coordinates(self, text: str) -> NDArray[np.float32]:
-        numbers = [_number(part) for part in text[1:].split(",")]
-        if None in numbers or len(numbers) != self.points.shape[1]:
+    def lift(self, places: NDArray[np.floating]) -> NDArray[np.float32]:
+        """From the map back into the space: (places, 2) -> (places, dimensions).
+
+        A plane misses most instruments of a space with more dimensions. So the map is bent: what it misses of each instrument
+        is added around its place, by the inverse fourth power of the distance (Shepard's interpolation), and at an
+        instrument's place is that instrument. In two dimensions nothing is missed and nothing bent.
+        """
+        origin, axes = self._map
+        plane = self.plane()
+        missed = self.points - (origin + plane @ axes)  # (instruments, dimensions)
+        far = ((np.asarray(places, np.float64)[:, None] - plane) ** 2).sum(axis=-1)  # squared: (places, instruments)
+        scale = max(float((plane**2).sum(axis=1).max()), 1e-12)
+        weights = (far / scale + 1e-9) ** -2  # at a distance of nought finite, and then the only one that counts
+        weights /= weights.sum(axis=1, keepdims=True)
+        return (origin + places @ axes + weights @ missed).astype(np.float32)
+
+    def _still(self, text: str, whole: str) -> NDArray[np.float32]:
+        """One point, (dimensions,), written in any way; `whole` is what an error quotes."""
+        if text.startswith("map@"):
+            return self.lift(self._coordinates(text[3:], whole, 2, "of the map")[None])[0]
+        if text.startswith("@"):
+            return self._coordinates(text, whole, self.points.shape[1], "of the space").astype(np.float32)
+        pairs = _pairs(text)
+        if len(pairs) == 1 and len(pairs[0]) == 1:
+            return self.point(pairs[0][0])
+        if any(len(pair) != 2 for pair in pairs):
             raise M2MError(
-                f"timbre {text!r}: '@' and {self.points.shape[1]} numbers are wanted, one a dimension of the space."
+                f"timbre {whole!r}: every part needs a number: 'name:weight,...' for a mixture, 'seconds:name,...' for a path."
             )
-        return np.array(numbers, np.float32)
+        return self._mixture(pairs, whole)
+
+    def _coordinates(self, text: str, whole: str, dimensions: int, of: str) -> NDArray[np.float64]:
+        numbers = [_number(part) for part in text[1:].split(",")]
+        if len(numbers) != dimensions or None in numbers or any(abs(number or 0.0) > FARTHEST for number in numbers):
+            raise M2MError(f"timbre {whole!r}: '@' and {dimensions} numbers are wanted, one a dimension {of}.")
+        return np.array(numbers, np.float64)
 
     def _mixture(self, pairs: list[tuple[str, ...]], text: str) -> NDArray[np.float32]:
         numbers = [_number(weight) for _, weight in pairs]
@@ -113,13 +155,17 @@ class TimbreSpace:
         mixed: NDArray[np.float32] = np.average(points, axis=0, weights=weights).astype(np.float32)
         return mixed
 
-    def _path(self, nodes: list[tuple[float, str]], text: str) -> Timbre:
+    def _path(self, nodes: list[tuple[float, NDArray[np.float32]]], text: str) -> Timbre:
         seconds = np.array([second for second, _ in nodes])
-        if (seconds < 0).any() or (np.diff(seconds) <= 0).any():
+        if not len(nodes) or (seconds < 0).any() or (np.diff(seconds) <= 0).any():
             raise M2MError(
                 f"timbre {text!r}: the seconds of a path start at 0 or later and rise, as in '0:grand-piano,30:vibraphone'."
             )
-        return Timbre(seconds, np.stack([self.point(name) for _, name in nodes]), text)
+        return Timbre(seconds, np.stack([point for _, point in nodes]), text)
+
+
+def _pairs(text: str) -> list[tuple[str, ...]]:
+    return [tuple(side.strip() for side in part.split(":", 1)) for part in text.split(",")]
 
 
 def _number(text: str) -> float | None:

@@ -15,6 +15,8 @@ What you promise:
   determinism  the same mel, seed, options and device give the same samples; nothing else may (no global random state);
   purity       inputs are not written to; an instance may be used from several threads at once;
   memory       `stream` needs memory that does not grow with the length of its audio;
+  promptness   a stream that works through the mel reads `mel.window(first, last)`, not `mel.values`: a mel may still be in
+               the making, and is made no further than it is read, so that the first block sounds early;
   failure      raise `M2MError` with one clear sentence for what the user can mend (missing weights, no GPU). Anything
                else that you raise is reported with your package's name and version.
 """

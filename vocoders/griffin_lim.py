@@ -95,7 +95,7 @@ class GriffinLim(Vocoder):
         held = torch.zeros(half, device=self.device)  # known first samples of a block: before the wave, zeros
         for number, begin in enumerate(range(0, mel.frames, step)):
             first, last = max(0, begin - lead), min(mel.frames, begin + step + ahead)
-            values = linear_mel(mel.values[first:last], spec) - np.float32(spec.floor)  # the floor stands for nothing
+            values = linear_mel(mel.window(first, last), spec) - np.float32(spec.floor)  # the floor stands for nothing
             target = torch.from_numpy(np.maximum(values, 0.0)).to(self.device)  # (frames, n_mels)
             start = transform.noise(len(target), seed, number) * spread(target, spec)
             iterations = options.blind_iterations

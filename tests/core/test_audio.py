@@ -6,7 +6,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2m.core.audio import mu_law_decode, mu_law_encode, read_audio, read_tags, tame, wav_bytes, write_audio
+from m2m.core.audio import audio_bytes, mu_law_decode, mu_law_encode, read_audio, read_tags, tame, write_audio
 from m2m.core.errors import M2MError
 
 TAGS = {"m2m": "0.1.0", "seed": 3, "score": {"name": "Für Elise"}}
@@ -39,7 +39,7 @@ def test_sample_formats(tmp_path: Path, suffix: str, sample_format: str | None, 
 
 def test_wav_in_memory_is_the_same_file(tmp_path: Path) -> None:
     write_audio(tmp_path / "a.wav", TONE, 16_000, tags=TAGS)
-    assert (tmp_path / "a.wav").read_bytes() == wav_bytes(TONE, 16_000, tags=TAGS)
+    assert (tmp_path / "a.wav").read_bytes() == audio_bytes(".wav", TONE, 16_000, tags=TAGS)
 
 
 @pytest.mark.parametrize(

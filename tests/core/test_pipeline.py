@@ -186,11 +186,11 @@ def test_a_rest_is_silent(pipeline: Pipeline) -> None:
 
 def test_presence_falls_after_the_last_release_and_is_back_before_the_next_onset() -> None:
     notes = note_array([(1.0, 9.0, 60, 90), (2.0, 3.0, 64, 90), (20.0, 21.0, 60, 90)])
-    curve = presence(notes, 24 * 125, MelSpec())
+    curve = presence(notes, 0, 24 * 125, MelSpec())
     assert [float(curve[int(s * 125)]) for s in (0.9, 0.98, 5.0, 9.9, 10.5, 11.1, 19.9, 19.98, 20.5)] == pytest.approx(
         [0, 1, 1, 1, 0.5, 0, 0, 1, 1], abs=0.01
     )
-    assert not presence(note_array([]), 10, MelSpec()).any()
+    assert not presence(note_array([]), 0, 10, MelSpec()).any()
 
 
 @pytest.mark.parametrize(("wrong", "words"), [({"gain": float("nan")}, "gain nan"), ({"seed": -1}, "seed -1")])

@@ -126,14 +126,14 @@ def test_volume_and_expression_are_a_gain_curve() -> None:
         pretty_midi.ControlChange(11, 127, 0.0),
         pretty_midi.ControlChange(7, 100, 1.0),
     ]
-    curve = from_pretty_midi(midi).tracks[0].gain_curve(2000, 1000)
+    curve = from_pretty_midi(midi).tracks[0].gain_curve(0, 2000, 1000)
     assert curve[500] == pytest.approx(0.25)  # half the volume: 12 dB down, the 40 log10 law
     assert curve[1500] == pytest.approx(1.0)
     assert np.abs(np.diff(curve)).max() < 0.1  # a step is a short ramp, not a click
 
 
 def test_an_untouched_channel_has_gain_one() -> None:
-    assert (from_pretty_midi(midi_of((0, 1, 60))).tracks[0].gain_curve(100, 1000) == 1).all()
+    assert (from_pretty_midi(midi_of((0, 1, 60))).tracks[0].gain_curve(0, 100, 1000) == 1).all()
 
 
 @pytest.mark.parametrize(

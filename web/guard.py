@@ -1,0 +1,153 @@
+"""What every request must pass before the application sees it: who asks, from which page, and how much is sent.
+
+A page of another site can send requests to a server on this machine, and with a name of its own that it lets point here (DNS
+rebinding) it can read the answers too. So the Host must be an address, `localhost`, or a name that the owner has given; a
+request that another page caused is refused; and no answer allows another origin (CORS) to read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import secrets
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from m2m.web.limits import RefusedError
+
+COOKIE = "m2m-token"
+UPLOAD_SECONDS = 30.0  # for the whole body of a request
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>m2m is locked</title><link rel="stylesheet" href="/style.css"><main class="locked"><h1>This instrument is locked.</h1>
+<p>Open it with the whole address that <code>m2m serve</code> has printed; it ends in <code>?token=…</code></p></main></html>"""
+
+
+class Guard:
+    """ASGI middleware. hosts: names beside addresses and localhost; token: "" asks for none; body_bytes: the most a body has."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), token: str = "", body_bytes: int) -> None:
+        self.app, self.token, self.body_bytes = app, token, body_bytes
+        self.hosts = {name.lower() for name in hosts} | {"localhost"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                names = {name.lower() for name, _ in message["headers"]}
+                extra = [
+                    (k.lower().encode(), v.encode()) for k, v in HEADERS.items() if k.lower().encode() not in names
+                ]
+                message = message | {"headers": [*message["headers"], *extra]}
+            await send(message)
+
+        request = Request(scope, receive)
+        try:
+            self._check_host(request)
+            self._check_origin(request)
+            answer = self._check_token(request)
+            if answer is None:
+                body = await self._body(request)
+                await self.app(scope, _replay(body, receive), send_guarded)
+                return
+        except RefusedError as refusal:
+            answer = problem(refusal)
+        await answer(scope, receive, send_guarded)
+
+    def _check_host(self, request: Request) -> None:
+        host = request.headers.get("host", "")
+        name = (re.fullmatch(r"\[?(.*?)\]?(?::\d{1,5})?", host) or [host, host])[1].lower()
+        if name not in self.hosts and not _is_address(name):
+            raise RefusedError(
+                421, "host", "this server does not go by that name; its owner can allow it with --allow-host."
+            )
+
+    def _check_origin(self, request: Request) -> None:
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        site = request.headers.get("sec-fetch-site", "none")
+        visit = request.headers.get("sec-fetch-mode") == "navigate" and request.method == "GET"
+        foreign = origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}")
+        if foreign or (site not in ("same-origin", "none") and not visit):
+            raise RefusedError(
+                403, "origin", "a page of another origin caused this request, which this server does not answer."
+            )
+
+    def _check_token(self, request: Request) -> Response | None:
+        """None where the request may pass, else the answer."""
+        if not self.token or request.url.path in ("/style.css", "/favicon.svg"):
+            return None
+        page = request.method == "GET" and not request.url.path.startswith("/api/")
+        if page and self._fits(request.query_params.get("token", "")):
+            answer = RedirectResponse(request.url.path, 303)
+            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="lax")
+            return answer
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if self._fits(request.cookies.get(COOKIE, "")) or (scheme.lower() == "bearer" and self._fits(given.strip())):
+            return None
+        if page:
+            return HTMLResponse(LOCKED, 401)
+        raise RefusedError(401, "token", "this server wants a token: 'Authorization: Bearer ...'.")
+
+    def _fits(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(), self.token.encode())
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, read to its end before anybody works on it. Raises RefusedError where it is too large or too slow."""
+        refusal = RefusedError(
+            413, "too-large", f"more than {self.body_bytes >> 10:,} kB came; that is the most this server takes."
+        )
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self.body_bytes:
+            raise refusal
+        body = bytearray()
+        try:
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self.body_bytes:
+                        raise refusal
+        except TimeoutError as error:
+            raise RefusedError(408, "too-slow", f"the request did not arrive within {UPLOAD_SECONDS:g} s.") from error
+        return bytes(body)
+
+
+def problem(refusal: RefusedError) -> JSONResponse:
+    """A refusal as every client gets it."""
+    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    about = {"kind": refusal.kind, "message": refusal.message, "retry_after": refusal.retry_after}
+    return JSONResponse(about, refusal.status, headers)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that hands out a body that was read already, then whatever comes (the client's going away)."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True

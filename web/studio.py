@@ -1,0 +1,301 @@
+"""What the server plays with: the models and vocoders by name, the pairs that are loaded, the scores that were sent.
+
+A client names what is here and never a path; what a vocoder's options are is the owner's matter (his plugins.toml), since an
+option may be one.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from m2m.core import registry
+from m2m.core.checkpoint import CONFIG, find_model, read_config, shipped
+from m2m.core.discovery import Component
+from m2m.core.errors import M2MError
+from m2m.core.mel import Mel
+from m2m.core.mel2mel import Mel2MelConfig, load_mel2mel
+from m2m.core.performance import Performance
+from m2m.core.pipeline import GAIN_DB, Pipeline
+from m2m.core.score import NoteArray, Score, merge, parse_score, read_score
+from m2m.core.timbre import Timbre
+from m2m.web.atlas import draw_map, shade
+from m2m.web.limits import Limits, RefusedError
+from m2m.web.messages import (
+    Components,
+    Example,
+    JobRequest,
+    Map,
+    MelRequest,
+    Model,
+    Part,
+    ScoreInfo,
+    Shade,
+    TrackInfo,
+)
+
+PAIRS = 8  # of a model and a vocoder that stay loaded
+
+
+class Studio:
+    """Everything but the jobs. Its methods may take seconds and are called from any thread.
+
+    models: folders of the owner's own, beside those that ship; the first of them is the default.
+    """
+
+    def __init__(self, limits: Limits, models: Sequence[str | Path] = ()) -> None:
+        self.limits = limits
+        self._lock = threading.Lock()  # of the dictionaries, never held over work
+        self._loading = threading.Lock()  # one pair at a time
+        self._shading = threading.Lock()
+        self._pairs: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()
+        self._failed: dict[tuple[str, str], str] = {}
+        self._scores: OrderedDict[str, Score] = OrderedDict()
+        self._examples: dict[str, Score] = {}
+        self._shades: dict[str, dict[str, Shade]] = {}
+        self.folders: dict[str, Path] = {}
+        for own in models:
+            folder = find_model("mel2mel", own, {})
+            if folder.resolve().name in self.folders:
+                raise M2MError(
+                    f"two models are called {folder.resolve().name!r}; give their folders names of their own."
+                )
+            self.folders[folder.resolve().name] = folder
+        self.own = {name: Path(given) for name, given in zip(self.folders, models, strict=True)}
+        for config in sorted(shipped().glob(f"*/{CONFIG}")):
+            self.folders.setdefault(config.parent.name, config.parent)
+        read = ((name, _config(folder)) for name, folder in self.folders.items())
+        self.configs = {name: config for name, config in read if config is not None}
+        self.default_model = (
+            next(iter(self.own), "")
+            or find_model("mel2mel", None, {"conditioner": registry.default("conditioner")}).name
+        )
+        for path in sorted(shipped().parent.joinpath("examples").glob("*.mid")):
+            score = read_score(path)
+            self._examples[score.sha256] = score
+
+    def components(self) -> Components:
+        """What is installed, from metadata; what has failed to load says why."""
+        taken = {
+            kind: {getattr(config, kind) for config in self.configs.values()} for kind in ("conditioner", "encoder")
+        }
+        models = []
+        for name, config in self.configs.items():
+            note = self._failed.get((name, ""), "")
+            timbres = list(config.instruments)
+            models.append(
+                Model(
+                    name=name,
+                    conditioner=config.conditioner,
+                    encoder=config.encoder,
+                    timbres=timbres,
+                    usable=not note,
+                    note=note,
+                    default=name == self.default_model,
+                )
+            )
+        parts = {}
+        for kind in registry.KINDS:
+            parts[kind] = [self._part(component, taken.get(kind)) for component in registry.components(kind)]
+        return Components(
+            models=models, vocoders=parts["vocoder"], conditioners=parts["conditioner"], encoders=parts["encoder"]
+        )
+
+    def _part(self, component: Component, trained: set[str] | None) -> Part:
+        note = component.note
+        if component.kind == "vocoder" and not note:
+            failures = [text for (_, vocoder), text in self._failed.items() if vocoder == component.name]
+            note = failures[0] if failures else ""
+        elif trained is not None and not note and component.name not in trained:
+            note = f"no model here has it; train one: m2m train mel2mel --{component.kind} {component.name}"
+        default = component.name == registry.default(component.kind)
+        package = f"{component.distribution} {component.version}".strip()
+        return Part(
+            name=component.name,
+            summary=component.summary,
+            package=package,
+            usable=not note,
+            note=note,
+            default=default,
+        )
+
+    def pipeline(self, model: str | None, vocoder: str | None) -> Pipeline:
+        """A pair, loaded. Raises RefusedError for names that there are not, and for what cannot be loaded, with the reason."""
+        name, voice = model or self.default_model, vocoder or registry.default("vocoder")
+        self.folder(name)
+        with self._loading:
+            if (name, voice) in self._pairs:
+                self._pairs.move_to_end((name, voice))
+                return self._pairs[name, voice]
+            try:
+                made = Pipeline(model=self.folders[name], vocoder=voice)
+            except M2MError as error:
+                self._failed[name, "" if self._model_is_broken(name) else voice] = str(error)
+                raise RefusedError(409, "not-usable", str(error)) from error
+            self._failed.pop((name, voice), None)
+            self._pairs[name, voice] = made
+            while len(self._pairs) > PAIRS:
+                self._pairs.popitem(last=False)
+            return made
+
+    def _model_is_broken(self, name: str) -> bool:
+        try:
+            load_mel2mel(self.folders[name])
+        except M2MError:
+            return True
+        return False
+
+    def folder(self, model: str) -> Path:
+        """A model's folder. Raises RefusedError where the server has none of that name."""
+        if model not in self.configs:
+            raise RefusedError(404, "no-model", f"there is no model {model!r}; there are {', '.join(self.configs)}.")
+        return self.folders[model]
+
+    def any_pipeline(self, model: str | None) -> Pipeline:
+        """A pair with that model, whatever the vocoder, for what needs none."""
+        name = model or self.default_model
+        with self._lock:
+            loaded = [pair for (owner, _), pair in list(self._pairs.items()) if owner == name]
+        return loaded[-1] if loaded else self.pipeline(name, None)
+
+    def map(self, model: str) -> Map:
+        """A model's map."""
+        self.folder(model)
+        return draw_map(model, self.any_pipeline(model).timbres)
+
+    def shade(self, model: str, by: str) -> Shade:
+        """The map's shade; computed for the first who asks, who may wait for some seconds, and kept."""
+        drawn = self.map(model)
+        with self._shading:
+            if model not in self._shades:
+                pipeline = self.any_pipeline(model)
+                self._shades[model] = shade(pipeline.model, pipeline.timbres, drawn)
+        return self._shades[model][by]
+
+    def examples(self) -> list[Example]:
+        """The scores that ship."""
+        return [Example(id=key, name=s.name, seconds=s.duration) for key, s in self._examples.items()]
+
+    def upload(self, data: bytes, name: str) -> ScoreInfo:
+        """Read a score and remember it. Raises RefusedError for what is no MIDI file, is too long, or has nothing to play."""
+        name = "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip() or "score.mid"
+        try:
+            score = parse_score(data, name)
+        except M2MError as error:
+            raise RefusedError(422, "not-midi", str(error)) from error
+        limits, notes = self.limits, sum(len(track.notes) for track in score.tracks)
+        if score.duration > limits.score_seconds:
+            most = f"{score.duration / 60:.1f} minutes, {limits.score_seconds / 60:g} are the most this server renders"
+            raise RefusedError(413, "too-long", f"{name} lasts {most}.")
+        if notes > limits.score_notes:
+            raise RefusedError(413, "too-long", f"{name} has {notes:,} notes, {limits.score_notes:,} are the most here.")
+        if not score.playable:
+            left_out = "; ".join(omission.text for omission in score.omissions)
+            raise RefusedError(
+                422, "nothing-to-play", f"{name} has no note that can sound{': ' * bool(left_out)}{left_out}."
+            )
+        with self._lock:
+            self._scores[score.sha256] = score
+            self._scores.move_to_end(score.sha256)
+            while len(self._scores) > limits.scores:
+                self._scores.popitem(last=False)
+        return self.score_info(score.sha256)
+
+    def score(self, key: str) -> Score:
+        """A score by its id. Raises RefusedError when there is none, or no longer."""
+        with self._lock:
+            found = self._scores.get(key) or self._examples.get(key)
+        if found is None:
+            raise RefusedError(404, "no-score", "the server does not know this score (any more); send it again.")
+        return found
+
+    def score_info(self, key: str) -> ScoreInfo:
+        """A score as clients see it."""
+        score = self.score(key)
+        tracks = [
+            TrackInfo(
+                name=track.name,
+                program=track.program,
+                is_drum=track.is_drum,
+                starts=track.notes["start"].round(4).tolist(),
+                ends=track.notes["end"].round(4).tolist(),
+                keys=track.notes["pitch"].tolist(),
+                velocities=track.notes["velocity"].tolist(),
+            )
+            for track in score.tracks
+            if len(track.notes)
+        ]
+        return ScoreInfo(
+            id=key,
+            name=score.name,
+            seconds=score.duration,
+            notes=sum(len(track.starts) for track in tracks),
+            tracks=tracks,
+            omissions=[omission.text for omission in score.omissions],
+        )
+
+    def glance(self, request: MelRequest) -> Mel:
+        """The mel of a stretch of a score at a timbre; none beyond its end. Raises RefusedError for a stretch that is too long."""
+        score, pipeline = self.score(request.score), self.any_pipeline(request.model)
+        stop = min(request.stop, pipeline.length(score) / pipeline.spec.sample_rate)
+        if stop - request.start > self.limits.mel_seconds:
+            raise RefusedError(413, "too-long", f"a mel of at most {self.limits.mel_seconds:g} s at a time can be had.")
+        if stop <= request.start:
+            raise RefusedError(422, "span", f"from {request.start:g} s to {stop:g} s there is nothing of this score.")
+        timbre = self._checked(pipeline, request.timbre)
+        if timbre is None:
+            return pipeline.glance(((p.notes, p.timbre) for p in pipeline.parts(score, None, {})), request.start, stop)
+        return pipeline.glance([(_together(score), timbre)], request.start, stop)
+
+    def begin(self, request: JobRequest) -> Performance:
+        """Begin to play what a job asks for."""
+        try:
+            pipeline = self.pipeline(request.model, request.vocoder)
+            return pipeline.play(self.score(request.score), timbre=request.timbre, seed=request.seed, gain=request.gain)
+        except RefusedError as refusal:
+            raise M2MError(refusal.message) from refusal
+
+    def check(self, request: JobRequest) -> tuple[str, str]:
+        """The names of a request's model and vocoder. Raises RefusedError for what can be known to fail before it runs."""
+        self.score(request.score)
+        self._checked(self.pipeline(request.model, request.vocoder), request.timbre)
+        return request.model or self.default_model, request.vocoder or registry.default("vocoder")
+
+    def _checked(self, pipeline: Pipeline, timbre: str | None) -> Timbre | None:
+        try:
+            return None if timbre is None else pipeline.timbres.parse(timbre)
+        except M2MError as error:
+            raise RefusedError(422, "timbre", str(error)) from error
+
+    def command(self, request: JobRequest, model: str, vocoder: str) -> str:
+        """The command line that renders what a job renders."""
+        name = self.score(request.score).name
+        words = ["m2m", "render", f"./{name}" if name.startswith("-") else name]
+        if model in self.own:
+            words += ["--model", str(self.own[model])]
+        else:
+            words += ["--conditioner", self.configs[model].conditioner]
+            same = find_model("mel2mel", None, {"conditioner": self.configs[model].conditioner}).name == model
+            words = words if same else [*words[:-2], "--model", model]
+        words += ["--vocoder", vocoder]
+        words += ["--timbre", request.timbre] if request.timbre else []
+        words += ["--seed", str(request.seed)] if request.seed else []
+        words += ["--gain", f"{request.gain:g}"] if request.gain != GAIN_DB else []
+        return shlex.join(words)
+
+
+@lru_cache(maxsize=8)
+def _together(score: Score) -> NoteArray:
+    """All notes of a score: with one timbre for all, one prediction does."""
+    return merge(track.notes for track in score.playable)
+
+
+def _config(folder: Path) -> Mel2MelConfig | None:
+    try:
+        return read_config(folder, "mel2mel", Mel2MelConfig)
+    except M2MError:  # a vocoder's folder lies beside
+        return None
