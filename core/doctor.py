@@ -37,6 +37,7 @@ def examine() -> Iterator[Finding]:
     for extra, modules in (
         ("train", ("fluidsynth", "soxr", "joblib", "tensorboard", "matplotlib", "yaml")),
         ("eval", ("librosa", "mir_eval", "matplotlib")),
+        ("web", ("fastapi", "uvicorn")),
     ):
         missing = [name for name in modules if util.find_spec(name) is None]
         text = f"m2m[{extra}]: {'all there' if not missing else 'lacks ' + ', '.join(missing)}"

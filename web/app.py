@@ -91,7 +91,7 @@ def build_app(studio: Studio, *, token: str = "", hosts: Iterable[str] = ()) -> 
         app.state.desk.close()
         await warming
 
-    app = FastAPI(
+    app = Application(
         title="m2m",
         version=__version__,
         summary="A neural music synthesiser: send a score, take a point in a timbre space, hear it while it is rendered.",
@@ -108,6 +108,21 @@ def build_app(studio: Studio, *, token: str = "", hosts: Iterable[str] = ()) -> 
     app.mount("/", Page(directory=STATIC, html=True))
     app.add_middleware(Guard, hosts=tuple(hosts), token=token, body_bytes=limits.upload_kb << 10)
     return app
+
+
+class Application(FastAPI):
+    """FastAPI, which would describe a refusal as being of the type that the route's success has."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI description."""
+        described = super().openapi()
+        problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for methods in described["paths"].values():
+            for operation in methods.values():
+                for status, answer in operation["responses"].items():
+                    if int(status) >= 400:
+                        answer["content"] = problem
+        return described
 
 
 class Page(StaticFiles):

@@ -19,9 +19,9 @@ MARGIN = 0.18  # of the instruments' extent, around it
 PLACES_AT_ONCE = 16
 # What is played at every place: a chord, broken and then held.
 PHRASE = note_array(
-    [(0.2 * i, 1.7, key, 80) for i, key in enumerate((48, 60, 64, 67))] + [(0.9, 1.7, key, 96) for key in (72, 76)]
+    [(0.1 * i, 1.0, key, 80) for i, key in enumerate((48, 60, 64, 67))] + [(0.5, 1.0, key, 96) for key in (72, 76)]
 )
-SECONDS = 2.0
+SECONDS = 1.2
 
 
 def draw_map(name: str, space: TimbreSpace) -> Map:

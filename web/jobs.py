@@ -125,7 +125,9 @@ class Jobs:
         active = [job for job in self._all.values() if job.active]
         if sum(job.client == client for job in active) >= self.limits.jobs_per_client:
             most = self.limits.jobs_per_client
-            raise RefusedError(429, "too-many", f"{most} of your renderings wait or run; that is the most at a time.", 2)
+            raise RefusedError(
+                429, "too-many", f"{most} of your renderings wait or run; that is the most at a time.", 2
+            )
         if len(active) >= self.limits.jobs:
             raise RefusedError(503, "queue-full", f"the queue is full: {len(active)} renderings wait or run.", 3)
         job = Job(client, begin, about, Bell(asyncio.get_running_loop()))

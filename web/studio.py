@@ -192,7 +192,9 @@ class Studio:
             most = f"{score.duration / 60:.1f} minutes, {limits.score_seconds / 60:g} are the most this server renders"
             raise RefusedError(413, "too-long", f"{name} lasts {most}.")
         if notes > limits.score_notes:
-            raise RefusedError(413, "too-long", f"{name} has {notes:,} notes, {limits.score_notes:,} are the most here.")
+            raise RefusedError(
+                413, "too-long", f"{name} has {notes:,} notes, {limits.score_notes:,} are the most here."
+            )
         if not score.playable:
             left_out = "; ".join(omission.text for omission in score.omissions)
             raise RefusedError(
@@ -239,7 +241,7 @@ class Studio:
         )
 
     def glance(self, request: MelRequest) -> Mel:
-        """The mel of a stretch of a score at a timbre; none beyond its end. Raises RefusedError for a stretch that is too long."""
+        """The mel of a stretch of a score at a timbre; cut off at its end. Raises RefusedError for too long a stretch."""
         score, pipeline = self.score(request.score), self.any_pipeline(request.model)
         stop = min(request.stop, pipeline.length(score) / pipeline.spec.sample_rate)
         if stop - request.start > self.limits.mel_seconds:

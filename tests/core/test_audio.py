@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,16 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2m.core.audio import audio_bytes, mu_law_decode, mu_law_encode, read_audio, read_tags, tame, write_audio
+from m2m.core.audio import (
+    audio_bytes,
+    mu_law_decode,
+    mu_law_encode,
+    read_audio,
+    read_tags,
+    tame,
+    wav_header,
+    write_audio,
+)
 from m2m.core.errors import M2MError
 
 TAGS = {"m2m": "0.1.0", "seed": 3, "score": {"name": "Für Elise"}}
@@ -112,3 +122,11 @@ def test_mu_law_agrees_with_librosa() -> None:
     companded = librosa.mu_compress(x, mu=255, quantize=False)
     assert np.abs(mu_law_decode(mu_law_encode(x)) - x).max() < 0.03
     assert np.array_equal(mu_law_encode(x), np.floor((companded + 1) / 2 * 255 + 0.5).astype(int))
+
+
+def test_a_wav_that_is_sent_as_it_is_made_is_a_wav() -> None:
+    header = wav_header(len(TONE), 16_000)
+    wave, rate = soundfile.read(io.BytesIO(header + TONE.tobytes()), dtype="float32")
+    assert rate == 16_000
+    assert np.array_equal(wave, TONE)
+    assert soundfile.info(io.BytesIO(header + TONE.tobytes())).subtype == "FLOAT"

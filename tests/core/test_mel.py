@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from m2m.core.errors import M2MError
-from m2m.core.mel import Mel, MelSpec, filter_bank, hz_to_mel, linear_mel, log_mel, mel_to_hz
+from m2m.core.mel import Mel, MelInTheMaking, MelSpec, filter_bank, hz_to_mel, linear_mel, log_mel, mel_to_hz
 
 SPEC = MelSpec()
 
@@ -97,3 +98,45 @@ def test_a_mel_is_checked_at_the_door() -> None:
     with pytest.raises(M2MError, match="NaN"):
         Mel(np.full((3, 80), np.nan, np.float32), SPEC)
     assert Mel(np.zeros((10, 80), np.float32), SPEC).samples == 1280
+
+
+def in_the_making(frames: int, span: int) -> tuple[MelInTheMaking, np.ndarray, list[tuple[int, int]]]:
+    """A mel made in spans, what it will be, and the record of what has been made."""
+    values = np.random.default_rng(0).standard_normal((frames, 80)).astype(np.float32)
+    edges = [*range(0, frames, span), frames]
+    made: list[tuple[int, int]] = []
+
+    def make(first: int, last: int) -> np.ndarray:
+        made.append((first, last))
+        return values[first:last].copy()
+
+    return MelInTheMaking(make, list(pairwise(edges)), SPEC), values, made
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=6))
+def test_a_mel_in_the_making_is_the_mel_wherever_it_is_read(
+    frames: int, span: int, reads: list[tuple[int, int]]
+) -> None:
+    mel, values, _ = in_the_making(frames, span)
+    assert (mel.frames, mel.samples) == (frames, frames * 128)
+    for first, last in reads:
+        assert np.array_equal(mel.window(first, last), values[first:last])
+    assert np.array_equal(mel.values, values)
+
+
+def test_it_is_made_no_further_than_it_is_read_and_not_twice() -> None:
+    mel, _, made = in_the_making(100, 10)
+    for first in range(0, 40, 5):
+        assert not mel.window(first, first + 8).flags.writeable
+    assert made == [(0, 10), (10, 20), (20, 30), (30, 40), (40, 50)]
+    mel.window(0, 5)
+    assert made[-1] == (0, 10)  # long forgotten, and made again
+    assert mel.without_notes().notes is None
+    empty, _, _ = in_the_making(0, 10)
+    assert empty.values.shape == (0, 80)
+
+
+def test_what_is_made_is_checked_as_any_mel() -> None:
+    bad = MelInTheMaking(lambda first, last: np.full((last - first, 80), np.nan, np.float32), [(0, 5)], SPEC)
+    with pytest.raises(M2MError, match="NaN"):
+        bad.window(0, 1)

@@ -221,3 +221,44 @@ def test_the_python_api(tmp_path: Path) -> None:
 def test_an_empty_part_has_an_empty_mel(pipeline: Pipeline) -> None:
     mel = Mel(np.zeros((0, 80), np.float32), pipeline.spec, note_array([]))
     assert list(pipeline.stream(mel, 0)) == []
+
+
+@pytest.mark.parametrize("stems", [False, True])
+def test_what_is_heard_while_it_is_rendered_is_what_is_rendered(pipeline: Pipeline, stems: bool) -> None:
+    score = from_pretty_midi(score_of((0, list(range(60, 76))), (56, [67, 69]), volume=90))  # the second ends early
+    played = pipeline.play(score, seed=2, gain=0.0, stems=stems)
+    blocks = [block.copy() for block in played]
+    whole = pipeline.render(score, seed=2, gain=0.0, stems=stems)
+    assert len(blocks) > 1
+    assert len(whole.audio) == pipeline.length(score) == sum(map(len, blocks))
+    assert np.array_equal(np.concatenate(blocks), whole.audio)
+    assert played.finish().provenance == whole.provenance
+
+
+def test_the_first_block_does_not_wait_for_the_end_of_the_score(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = []
+    predict = pipeline.model.predict_span
+
+    def counted(notes: object, timbre: object, first: int, last: int, *more: int) -> np.ndarray:
+        predicted.append((first, last))
+        return predict(notes, timbre, first, last, *more)
+
+    monkeypatch.setattr(pipeline.model, "predict_span", counted)
+    played = iter(pipeline.play(from_pretty_midi(score_of((0, [60] * 240)))))  # two minutes
+    assert not predicted
+    assert len(next(played)) == 8 * 16_000
+    assert predicted == [(0, 1024)]
+    played.close()
+
+
+def test_a_glance_adds_up_what_sounds_together(pipeline: Pipeline) -> None:
+    score = from_pretty_midi(score_of((0, [60, 64, 67, 72])))
+    (part,) = pipeline.parts(score, "trumpet", {})
+    alone = pipeline.glance([(part.notes, part.timbre)], 0.5, 1.5)
+    assert alone.values.shape == (125 + 1, 80)
+    whole = pipeline.mel(part, score.duration + 2.0).values[62:188]
+    assert np.abs(alone.values - whole).max() < 0.01
+    twice = pipeline.glance([(part.notes, part.timbre)] * 2, 0.5, 1.5)
+    assert np.allclose(twice.values, alone.values + np.log(2), atol=1e-4)

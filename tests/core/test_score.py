@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2m.core.errors import M2MError
-from m2m.core.score import NOTE, as_rows, excerpt, from_pretty_midi, from_rows, hold, merge, note_array, read_score
+from m2m.core.score import (
+    NOTE,
+    as_rows,
+    excerpt,
+    from_pretty_midi,
+    from_rows,
+    hold,
+    merge,
+    note_array,
+    parse_score,
+    read_score,
+)
 
 
 def midi_of(*notes: tuple[float, float, int], program: int = 0, drum: bool = False) -> pretty_midi.PrettyMIDI:
@@ -217,3 +228,24 @@ def test_kinds_of_midi_file_that_have_no_beats(tmp_path: Path, at: int, value: i
     (tmp_path / "a.mid").write_bytes(data)
     with pytest.raises(M2MError, match=words):
         read_score(tmp_path / "a.mid")
+
+
+def test_a_gain_curve_is_the_same_in_pieces() -> None:
+    midi = midi_of((0, 2, 60))
+    midi.instruments[0].control_changes = [pretty_midi.ControlChange(7, 20 * i, 0.3 * i) for i in range(6)]
+    track = from_pretty_midi(midi).tracks[0]
+    whole = track.gain_curve(0, 2000, 1000)
+    pieces = [track.gain_curve(first, min(first + 77, 2000), 1000) for first in range(0, 2000, 77)]
+    assert np.allclose(np.concatenate(pieces), whole, atol=1e-6)
+    assert whole[0] == pytest.approx(0.0, abs=1e-6)  # from its first sample on
+
+
+def test_a_score_in_memory_is_the_one_in_the_file(tmp_path: Path) -> None:
+    midi_of((0, 1, 60)).write(str(tmp_path / "a.mid"))
+    data = (tmp_path / "a.mid").read_bytes()
+    read, parsed = read_score(tmp_path / "a.mid"), parse_score(data, "an upload")
+    assert (read.name, parsed.name) == ("a.mid", "an upload")
+    assert read.sha256 == parsed.sha256 != ""
+    assert np.array_equal(read.tracks[0].notes, parsed.tracks[0].notes)
+    with pytest.raises(M2MError, match=r"an upload is a damaged MIDI file"):
+        parse_score(data[:30], "an upload")

@@ -44,6 +44,13 @@ def test_coordinates() -> None:
         ("-1:trumpet,5:organ", "start at 0"),
         ("@1,2", "3 numbers"),
         ("@1,2,x", "3 numbers"),
+        ("@1,2,1e30", "3 numbers"),
+        ("map@1", "2 numbers"),
+        ("map@1,2,3", "2 numbers"),
+        ("0:piano; 0:organ", "rise"),
+        ("0:piano; organ", "seconds:timbre"),
+        ("0:piano; 4:zither", "there are piano"),
+        (";", "start at 0"),
         ("", "no timbre"),
     ],
 )
@@ -75,3 +82,47 @@ def test_every_program_finds_a_trained_instrument() -> None:
 
 def test_a_model_without_the_tables_instrument_takes_the_nearest_program() -> None:
     assert nearest_instrument(40, {"flute": 73, "cello": 42}) == "cello"
+
+
+@given(st.text(alphabet="@map;:,.0123456789- organtrumpeti", max_size=30))
+def test_anything_like_a_timbre_is_one_or_one_error(text: str) -> None:
+    with contextlib.suppress(M2MError):
+        assert np.isfinite(SPACE.parse(text).curve(3, 1.0)).all()
+
+
+def test_a_path_leads_through_points_written_in_any_way() -> None:
+    path = SPACE.parse("0:organ:3,trumpet:1; 2:@0,1,0; 6:map@0,0;")
+    assert path.seconds.tolist() == [0, 2, 6]
+    assert path.points[:2].tolist() == [[0, 0.75, 0.25], [0, 1, 0]]
+    assert np.array_equal(path.points[2], SPACE.parse("map@0,0").points[0])
+
+
+POINTS = st.integers(2, 6).flatmap(
+    lambda dims: st.lists(
+        st.lists(st.integers(-5, 5), min_size=dims, max_size=dims), min_size=2, max_size=8, unique_by=tuple
+    )
+)
+
+
+@given(POINTS)
+def test_the_map_holds_every_instrument_where_it_shows_it(points: list[list[int]]) -> None:
+    space = TimbreSpace({str(i): i for i in range(len(points))}, np.array(points, np.float32))
+    plane = space.plane()
+    apart = np.linalg.norm(plane[:, None] - plane, axis=-1) + 9.0 * np.eye(len(points))
+    alone = apart.min(axis=1) > 0.1  # two at one place of the map share it
+    assert np.allclose(space.lift(plane)[alone], space.points[alone], atol=0.05)
+    assert np.isfinite(space.lift(np.array([[1e5, -1e5], [0, 0]]))).all()
+
+
+def test_in_two_dimensions_the_map_is_the_space() -> None:
+    space = TimbreSpace({"a": 0, "b": 1, "c": 2}, np.array([[0, 0], [3, 4], [6, 8.1]], np.float32))
+    corners = space.lift(np.array([[0, 0], [1, 0], [0, 1]]))
+    assert np.linalg.norm(corners[1] - corners[0]) == pytest.approx(1.0, rel=1e-5)
+    assert (corners[1] - corners[0]) @ (corners[2] - corners[0]) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_maps_axes_have_a_sign_of_their_own() -> None:
+    points = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    names = {str(i): i for i in range(6)}
+    turned = TimbreSpace(names, points[::-1].copy()).plane()[::-1]
+    assert np.allclose(TimbreSpace(names, points).plane(), turned, atol=1e-5)

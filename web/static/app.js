@@ -236,7 +236,8 @@ map.addEventListener("pick", ({ detail }) => record(map.text(detail), map.words(
 map.addEventListener("path", ({ detail }) => {
   const seconds = score?.seconds ?? 0;
   const text = detail.map((at, i) => `${+((i / (detail.length - 1)) * seconds).toFixed(2)}:${map.text(at)}`).join("; ");
-  record(text, `${[detail[0], detail.at(-1)].map((at) => map.words(at).split(" / ")[0]).join(" → ")}`, detail);
+  const [from, to] = [detail[0], detail.at(-1)].map((at) => map.words(at).split(" / ")[0]);
+  record(text, from === to ? `around ${from}` : `${from} → ${to}`, detail);
 });
 
 // ---- the mel: of what the pointer is over, else of what is selected; one request at a time, the latest wish wins
@@ -408,6 +409,7 @@ async function copyCommand(take) {
 
 function transport() {
   const { take } = player;
+  if (take?.state === "failed" && player.waiting) return player.pause(); // which comes back here
   const ready = take?.state === "ready";
   document.body.dataset.playing = String(player.playing);
   $("play").disabled = !take && !score;

@@ -1,0 +1,140 @@
+"""A real server in a thread: real sockets, real HTTP, a Mel2Mel so small that it computes in no time."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pretty_midi
+import pytest
+import torch
+
+pytest.importorskip("fastapi", reason="m2m[web] is not installed")
+pytest.importorskip("uvicorn", reason="m2m[web] is not installed")
+httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+
+import uvicorn  # noqa: E402
+
+from m2m.core.checkpoint import save_model  # noqa: E402
+from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig  # noqa: E402
+from m2m.web.app import build_app  # noqa: E402
+from m2m.web.limits import Limits  # noqa: E402
+from m2m.web.serve import listen  # noqa: E402
+from m2m.web.studio import Studio  # noqa: E402
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def midi(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bytes]:
+    """MIDI files: a scale, two notes a second, once for each program; -1 is drums."""
+    file = tmp_path_factory.mktemp("midi") / "made.mid"
+
+    def make(seconds: float = 2.0, programs: tuple[int, ...] = (0,)) -> bytes:
+        midi = pretty_midi.PrettyMIDI()
+        for program in programs:
+            part = pretty_midi.Instrument(max(program, 0), is_drum=program < 0)
+            part.notes = [pretty_midi.Note(90, 60 + i % 12, i / 2, i / 2 + 0.45) for i in range(int(2 * seconds))]
+            midi.instruments.append(part)
+        midi.write(str(file))
+        return file.read_bytes()
+
+    return make
+
+
+VOCODERS = """
+import time
+import numpy as np
+from m2m.core.errors import M2MError
+from m2m.core.vocoder import Vocoder
+
+class Slow(Vocoder):
+    "A hum, a tenth of a second at a time, as long as that takes."
+    def stream(self, mel, seed):
+        for at in range(0, mel.samples, 1600):
+            time.sleep(0.1)
+            yield np.full(min(1600, mel.samples - at), 2.0, np.float32)
+
+class Bare(Vocoder):
+    "Has no weights."
+    def __init__(self, options=None, device="cpu"):
+        raise M2MError("bare has no weights yet; train some: m2m train bare.")
+    def stream(self, mel, seed):
+        yield
+
+class Broken(Vocoder):
+    "Fails in the middle."
+    def stream(self, mel, seed):
+        yield np.zeros(1600, np.float32)
+        raise OSError("the cable came loose")
+"""
+
+
+@pytest.fixture
+def vocoders(install: Callable[..., Path]) -> None:
+    """A stranger's vocoders: `slow`, `bare` and `broken`."""
+    entries = "\n".join(f"{name} = strange:{name.title()}" for name in ("slow", "bare", "broken"))
+    install("strange", VOCODERS, entries=entries, group="m2m.vocoders")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of eight units and three instruments."""
+    torch.manual_seed(0)
+    instruments = {"piano": 0, "organ": 19, "trumpet": 56}
+    config = Mel2MelConfig(hidden=8, timbre_dim=4, instruments=instruments)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, "mel2mel", config, Mel2Mel(config), "# Made up\n")
+    return folder
+
+
+@contextlib.contextmanager
+def _serving(app: Any, port: int = 0) -> Iterator[str]:
+    """Serve an app; gives its address."""
+    listening = listen("127.0.0.1", port)
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, ws="none", http="h11", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listening.close()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., contextlib.AbstractContextManager[str]]:
+    """Serve an app of one's own."""
+    return _serving
+
+
+@pytest.fixture
+def serve(tiny: Path) -> Iterator[Serve]:
+    """Start servers of the tiny model; `serve(jobs=1)` gives a client of one with that limit."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*, token: str = "", hosts: tuple[str, ...] = (), **limits: Any) -> httpx.Client:
+            app = build_app(Studio(Limits(**limits), [tiny]), token=token, hosts=hosts)
+            address = stack.enter_context(_serving(app))
+            return stack.enter_context(httpx.Client(base_url=address, timeout=30))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def client(tiny: Path) -> Iterator[httpx.Client]:
+    """A client of a server that many tests share."""
+    with (
+        _serving(build_app(Studio(Limits(), [tiny]))) as address,
+        httpx.Client(base_url=address, timeout=30) as shared,
+    ):
+        yield shared

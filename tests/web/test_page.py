@@ -1,0 +1,375 @@
+"""The page in a real Chromium, with the model that ships: seen, heard, dragged, broken and mended.
+
+M2M_SCREENSHOTS=docs/explorer python -m pytest tests/web/test_page.py    # keeps a picture of each state
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m2m.web.app import build_app
+from m2m.web.limits import Limits
+from m2m.web.studio import Studio
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+Midi = Callable[..., bytes]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LIMITS = Limits(upload_kb=64, score_seconds=60.0)
+WAIT = 30_000  # ms: a busy machine is no failure
+expect.set_options(timeout=WAIT)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = os.environ.get("M2M_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        pytest.skip("no Chromium is installed: apt-get install chromium, or name one in M2M_CHROMIUM")
+    root = ["--no-sandbox"] if os.getuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=found, args=root)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def address(serving: Any) -> Iterator[str]:
+    with serving(build_app(Studio(LIMITS))) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the page, and wait until it is ready; whatever a script complains of, or asks of another host, fails the test."""
+    contexts, complaints = [], []
+
+    def open_page(*, at: str = address, wait: bool = True, **settings: Any) -> Any:
+        settings = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark", **settings}
+        context = browser.new_context(**settings)
+        context.set_default_timeout(WAIT)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda ask: ask.url.startswith((at, "data:", "blob:")) or complaints.append(ask.url))
+        page.add_init_script(
+            "window.shift = 0; new PerformanceObserver((l) => l.getEntries().forEach((e) => (window.shift += e.value)))"
+            ".observe({ type: 'layout-shift', buffered: true })"
+        )
+        page.goto(at)
+        if wait:
+            page.wait_for_selector("body[data-ready]")
+            page.wait_for_selector("#stage[data-shade]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+def keep(page: Any, name: str) -> None:
+    if folder := os.environ.get("M2M_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.jpg", type="jpeg", quality=82)
+
+
+def at(page: Any, u: float, v: float) -> tuple[float, float]:
+    box = page.locator("#map").bounding_box()
+    return box["x"] + u * box["width"], box["y"] + v * box["height"]
+
+
+def drag(page: Any, *places: tuple[float, float]) -> None:
+    page.mouse.move(*at(page, *places[0]))
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*at(page, *place), steps=6)
+    page.mouse.up()
+
+
+def give(page: Any, data: bytes, name: str = "scale.mid") -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": "audio/midi", "buffer": data})
+
+
+def play_scale(page: Any, midi: Midi, seconds: float = 3.0, **kind: Any) -> None:
+    give(page, midi(seconds, **kind))
+    expect(page.locator("#score-title")).to_have_text("scale")
+
+
+def bright(page: Any, canvas: str) -> float:
+    """How much a canvas varies: 0 where nothing is drawn."""
+    return page.evaluate(
+        """(id) => {
+        const c = document.getElementById(id);
+        const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+        let [sum, square] = [0, 0];
+        for (let i = 0; i < d.length; i += 4) { const v = d[i] + d[i + 1] + d[i + 2]; sum += v; square += v * v; }
+        return 4 * square / d.length - (4 * sum / d.length) ** 2;
+        }""",
+        canvas,
+    )
+
+
+def come(page: Any, expression: str) -> Any:
+    """Wait until an expression is true. (Playwright's own would have the page evaluate it, which its policy forbids.)"""
+    for _ in range(WAIT // 50):
+        if value := page.evaluate(expression):
+            return value
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{expression} did not come true")
+
+
+def takes(page: Any) -> list[dict[str, Any]]:
+    return page.evaluate(
+        """() => m2m.takes().map((t) => ({ state: t.state, timbre: t.timbre, letter: t.letter, filled: t.filled,
+        total: t.samples.length, loud: Math.sqrt(t.samples.reduce((s, x) => s + x * x, 0) / (t.samples.length || 1)) }))"""
+    )
+
+
+def hear(page: Any) -> float:
+    """Wait for sound: the loudness that goes to the loudspeaker."""
+    return come(page, "m2m.player.level > 0.002 && m2m.player.level")
+
+
+def finished(page: Any, count: int = 1) -> None:
+    come(page, f"m2m.takes().length === {count} && m2m.takes().every((t) => t.state === 'ready')")
+
+
+def test_it_loads_hovers_and_plays(visit: Any, midi: Midi) -> None:
+    page = visit()
+    assert page.evaluate("shift") < 0.1  # nothing jumped about while it loaded
+    expect(page.locator("#score-title")).to_have_text("prelude")
+    assert bright(page, "map") > 100
+    assert bright(page, "roll") > 100
+    play_scale(page, midi)
+
+    page.mouse.move(*at(page, 0.3, 0.4))
+    page.mouse.move(*at(page, 0.6, 0.5))
+    come(page, "document.querySelector('#sheet').dataset.mel?.startsWith('map@')")
+    first = page.locator("#sheet").get_attribute("data-mel")
+    assert bright(page, "mel") > 100
+    page.mouse.move(*at(page, 0.1, 0.2))
+    come(page, f"document.querySelector('#sheet').dataset.mel !== {json.dumps(first)}")
+
+    page.mouse.click(*at(page, 0.5, 0.3))
+    assert hear(page) > 0.002
+    come(page, "m2m.player.position > 0.3")
+    finished(page)
+    (take,) = takes(page)
+    assert take["timbre"].startswith("map@")
+    assert take["filled"] == take["total"] > 16_000 * 3
+    assert take["loud"] > 0.005
+    assert page.locator("#download").get_attribute("href").startswith("api/jobs/")
+    with page.expect_download() as download:
+        page.click("#download")
+    assert Path(download.value.path()).stat().st_size > 60_000
+    keep(page, "dark")
+
+
+def test_a_drag_is_a_morph_and_recordings_are_compared_at_one_moment(visit: Any, midi: Midi) -> None:
+    page = visit(color_scheme="light")
+    play_scale(page, midi, 6.0)
+    page.mouse.click(*at(page, 0.35, 0.8))
+    hear(page)
+    drag(page, (0.1, 0.3), (0.3, 0.7), (0.6, 0.4), (0.9, 0.2))
+    finished(page, 2)
+    morph = takes(page)[1]["timbre"]
+    assert re.fullmatch(r"0:\S+(; [\d.]+:\S+){7}", morph), morph
+    assert float(morph.split("; ")[-1].split(":")[0]) == pytest.approx(5.95, abs=0.01)
+    hear(page)
+    before = page.evaluate("m2m.player.position")
+    page.click(".take:nth-child(2) .letter")  # the first recording, further down
+    assert page.evaluate("m2m.player.take.letter") == takes(page)[0]["letter"]
+    assert before - 0.1 <= page.evaluate("m2m.player.position") < before + 1.5
+    page.click(".take:nth-child(1) .letter")
+    hear(page)
+    keep(page, "light")
+
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#copy")
+    page.wait_for_selector(".notice[data-kind=copied]")
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command.startswith("m2m render scale.mid --conditioner film --vocoder griffin-lim --timbre '0:")
+    assert command.endswith(f"-o scale-{takes(page)[1]['letter']}.wav")
+
+
+def test_by_keys_alone(visit: Any, midi: Midi) -> None:
+    page = visit(reduced_motion="reduce")
+    play_scale(page, midi)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#map")).to_be_focused()
+    for key in ("ArrowRight", "ArrowRight", "Shift+ArrowUp"):
+        page.keyboard.press(key)
+    expect(page.locator("#said")).not_to_be_empty()
+    page.keyboard.press("Enter")
+    finished(page)
+    hear(page)
+    for key in ("p", "Shift+ArrowLeft", "p", "Shift+ArrowDown", "p", "Enter"):
+        page.keyboard.press(key)
+    finished(page, 2)
+    assert takes(page)[1]["timbre"].count(";") == 2
+    keep(page, "keyboard")
+    page.keyboard.press("1")
+    come(page, "m2m.player.take === m2m.takes()[0]")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Space")
+    assert not page.evaluate("m2m.player.playing")
+    page.keyboard.press("l")
+    assert page.evaluate("m2m.player.loop")
+    page.keyboard.press("Home")
+    assert page.evaluate("m2m.player.position") == 0
+    page.locator("#seek").focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("m2m.player.position") == pytest.approx(2.0, abs=0.15)
+    expect(page.locator("#seek")).to_have_attribute("aria-valuetext", re.compile(r"0:0\d of 0:04"))
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+
+
+def test_a_loop_begins_again(visit: Any, midi: Midi) -> None:
+    page = visit()
+    play_scale(page, midi, 0.5)
+    page.click("#loop")
+    page.click("#instruments button:has-text('church-organ')")
+    finished(page)
+    page.evaluate("m2m.player.seek(1.8)")
+    come(page, "m2m.player.playing && m2m.player.position < 1")
+    hear(page)
+
+
+def test_files_that_are_no_scores(visit: Any, midi: Midi) -> None:
+    page = visit()
+    veil = page.locator("#sheet-veil")
+    for data, name, title, words in (
+        (b"\x89PNG no music", "picture.png", "Not a MIDI file", "does not begin with 'MThd'"),
+        (b"MThd" + bytes(70_000), "huge.mid", "Too large", "64 kB are the most"),
+        (midi(80.0), "opera.mid", "Too long", "the most this server renders"),
+        (midi(2.0, (-1,)), "drums.mid", "Nothing to play", "drum notes left out"),
+    ):
+        give(page, data, name)
+        expect(veil.locator("h3")).to_have_text(title)
+        expect(veil).to_contain_text(words)
+        keep(page, f"state-{title.lower().replace(' ', '-')}")
+    veil.get_by_role("button", name="Back to the score").click()
+    expect(veil).to_be_hidden()
+    page.click("#clear")
+    expect(veil.locator("h3")).to_have_text("What shall it play?")
+    keep(page, "state-empty")
+    page.mouse.click(*at(page, 0.5, 0.5))
+    expect(page.locator(".notice[data-kind=empty]")).to_contain_text("no score yet")
+    veil.get_by_role("button", name="Play the example").click()
+    expect(page.locator("#score-title")).to_have_text("prelude")
+
+    drop = page.evaluate_handle(
+        """(bytes) => { const all = new DataTransfer();
+        all.items.add(new File([new Uint8Array(bytes)], "dropped.mid")); return all }""",
+        list(midi(1.0)),
+    )
+    page.dispatch_event("#score", "dragover", {"dataTransfer": drop})
+    expect(page.locator("#drop")).to_be_visible()
+    page.dispatch_event("#score", "drop", {"dataTransfer": drop})
+    expect(page.locator("#score-title")).to_have_text("dropped")
+
+
+def test_what_cannot_be_used_says_why(visit: Any, midi: Midi, vocoders: None) -> None:
+    page = visit()
+    play_scale(page, midi, 1.0)
+    page.select_option("#vocoder", "bare")
+    notice = page.locator(".notice[data-kind=component]")
+    expect(notice).to_contain_text("bare has no weights yet; train some: m2m train bare.")
+    expect(page.locator("#vocoder")).to_have_value("griffin-lim")
+    expect(page.locator("#vocoder option[value=bare]")).to_have_text("bare (not usable)")
+    keep(page, "state-no-weights")
+    notice.get_by_role("button").click()
+    expect(notice).to_be_hidden()
+    page.select_option("#model", "mel2mel-concat")
+    come(page, "m2m.map.map.model === 'mel2mel-concat'")
+    page.select_option("#vocoder", "broken")
+    come(page, "!document.querySelector('#vocoder[aria-busy]')")
+    page.mouse.click(*at(page, 0.5, 0.5))
+    expect(page.locator(".take.bad")).to_contain_text("the cable came loose")
+    come(page, "!m2m.player.playing")  # after the little that had come
+    keep(page, "state-failed")
+
+
+def test_a_full_queue_is_waited_for(visit: Any, serving: Any, midi: Midi, vocoders: None, tiny: Path) -> None:
+    with serving(build_app(Studio(Limits(jobs=1, workers=1), [tiny]))) as address:
+        page = visit(at=address)
+        play_scale(page, midi, 4.0)
+        page.select_option("#vocoder", "slow")
+        come(page, "!document.querySelector('#vocoder[aria-busy]')")
+        page.mouse.click(*at(page, 0.2, 0.5))
+        hear(page)
+        page.mouse.click(*at(page, 0.8, 0.5))
+        expect(page.locator(".take").first).to_contain_text("The queue is full. Asking again in")
+        keep(page, "state-queue-full")
+        page.click(".take:nth-child(2) [aria-label^=Remove]")
+        hear(page)
+
+
+def test_the_server_goes_and_comes_back(visit: Any, serving: Any, midi: Midi, tiny: Path) -> None:
+    with serving(build_app(Studio(LIMITS, [tiny]))) as address:
+        page = visit(at=address)
+        play_scale(page, midi, 1.0)
+    page.mouse.click(*at(page, 0.5, 0.5))
+    notice = page.locator(".notice[data-kind=server]")
+    expect(notice).to_contain_text("The server is gone.")
+    expect(page.locator(".take.bad")).to_contain_text("does not answer")
+    keep(page, "state-server-gone")
+    with serving(build_app(Studio(LIMITS, [tiny])), int(address.rsplit(":", 1)[1])):
+        expect(notice).to_contain_text("The server is back.")
+        page.click(".take [aria-label^=Render]")  # of a score that the new server has been sent again
+        finished(page)
+        page.close()
+
+
+def test_on_a_phone(visit: Any, midi: Midi) -> None:
+    page = visit(viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, is_mobile=True)
+    play_scale(page, midi, 2.0)
+    page.touchscreen.tap(*at(page, 0.4, 0.4))
+    finished(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#play").bounding_box()["y"] < 844  # the transport is at hand wherever one has scrolled to
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("button, select, .button, a.quiet")].filter((e) => e.offsetParent)
+        .map((e) => [e.textContent.trim(), e.offsetHeight]).filter(([, height]) => height < 30)"""
+    )
+    assert not small
+    keep(page, "phone")
+    page.locator("#takes").scroll_into_view_if_needed()
+    keep(page, "phone-recordings")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_axe_finds_nothing(visit: Any, midi: Midi, address: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page = visit(color_scheme=scheme)
+    play_scale(page, midi, 1.0)
+    page.mouse.click(*at(page, 0.5, 0.5))
+    finished(page)
+
+    def found() -> list[str]:
+        return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in axe.Axe().run(page).response["violations"]]
+
+    assert not found()
+    page.click("#clear")
+    assert not found()
+    page.click("#keys")
+    assert not found()
+    keep(page, f"keys-{scheme}")
+    page.goto(f"{address}/docs.html")
+    page.wait_for_selector("#api details")
+    assert not found()
+    page.click("#api details:nth-of-type(9) summary")
+    keep(page, f"api-{scheme}")
