@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _API: dict[str, str] = {
     "M2MError": "m2m.core.errors",
     "Pipeline": "m2m.core.pipeline",
-    "Rendering": "m2m.core.pipeline",
+    "Rendering": "m2m.core.rendering",
     "Score": "m2m.core.score",
     "Timbre": "m2m.core.timbre",
     "TimbreSpace": "m2m.core.timbre",

@@ -4,8 +4,8 @@
 
 First sound: from the request for a rendering of 30 s to the first sample of its stream. Mel: from the request for 10 s of score
 at a new point to its last byte. Both are medians, in seconds: by the clock, and of the server's processor time, which other
-programs on the machine disturb less. The clients each ask for 30 s of their own at once; every one must be served or refused with a
-reason. Memory is the server's peak.
+programs on the machine disturb less. The clients each ask for 30 s of their own at once; every one must be served or refused
+with a reason. Memory is the server's peak.
 """
 
 from __future__ import annotations

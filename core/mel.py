@@ -138,6 +138,11 @@ class MelInTheMaking(Mel):
     make:  (first, last) -> values of one of them. The last two are kept; an earlier one is made again if it is asked for.
     """
 
+    _make: Callable[[int, int], NDArray[np.float32]]
+    _spans: tuple[tuple[int, int], ...]
+    _made: dict[tuple[int, int], NDArray[np.float32]]
+    _lock: threading.Lock  # a vocoder may read from several threads
+
     def __init__(
         self,
         make: Callable[[int, int], NDArray[np.float32]],
@@ -146,10 +151,8 @@ class MelInTheMaking(Mel):
         notes: NoteArray | None = None,
         timbre: NDArray[np.float32] | None = None,
     ) -> None:
-        lock: threading.Lock = threading.Lock()  # a vocoder may read from several threads
-        made: dict[tuple[int, int], NDArray[np.float32]] = {}
-        fields = {"_make": make, "_spans": tuple(spans), "_made": made, "_lock": lock}
-        self.__dict__ |= fields | {"spec": spec, "notes": notes, "timbre": timbre}
+        fields = {"_make": make, "_spans": tuple(spans), "_made": {}, "_lock": threading.Lock()}
+        self.__dict__ |= fields | {"spec": spec, "notes": notes, "timbre": timbre}  # frozen to all others
 
     @property
     def frames(self) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 from m2m.core.audio import read_tags
 from m2m.core.errors import M2MError
-from m2m.core.pipeline import Pipeline, Rendering
+from m2m.core.pipeline import Pipeline
+from m2m.core.rendering import Rendering
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Guard:
                 extra = [
                     (k.lower().encode(), v.encode()) for k, v in HEADERS.items() if k.lower().encode() not in names
                 ]
-                message = message | {"headers": [*message["headers"], *extra]}
+                message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
         request = Request(scope, receive)

@@ -67,6 +67,11 @@ class Job:
         return self.state in ACTIVE
 
     @property
+    def heard_out(self) -> bool:
+        """It has come to its end."""
+        return self.state == "done"
+
+    @property
     def samples(self) -> int:
         """Its length; 0 before it runs."""
         return len(self.performance.mix) if self.performance else 0
@@ -101,7 +106,7 @@ class Job:
                 self.made += len(block)
                 self.bell.ring()
             self.end("done")
-            if self.state != "done":  # it was ended from outside, perhaps before there was a performance to drop
+            if not self.heard_out:  # it was ended from outside, perhaps before there was a performance to drop
                 self.performance = None
         except Exception as error:
             self.end("failed", explain(error))
