@@ -12,33 +12,29 @@ sample after the other and must give the same numbers; in float64 this file is t
 are the format of a model folder, and what the engines read.
 
 Where we differ from nv-wavenet: the last layer, whose residual nobody reads, has none; outputs other than µ-law classes; and
-the score's roll may stand beside the mel, whose 80 bands blur the low octaves that the notes say exactly.
+the score's roll may stand beside the mel (vocoders/conditioning.py).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2m.core import registry
 from m2m.core.checkpoint import load_weights, read_config
-from m2m.core.encoder import ScoreEncoder
-from m2m.core.mel import MelSpec
+from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, centre
 
 SMOOTH_WAVES = 16  # in which the tables over classes begin
-Size = Annotated[int, Field(ge=1)]
 
 
-class WaveNetConfig(BaseModel):
+class WaveNetConfig(ConditioningConfig):
     """What a WaveNet is made of; saved beside its weights. The defaults are the reference system's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     layers: int = Field(20, ge=1)
     dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
@@ -49,26 +45,6 @@ class WaveNetConfig(BaseModel):
         "mulaw", description="of a sample: one of the classes, a Gaussian, or a mixture of logistics"
     )
     mixtures: int = Field(10, ge=1, description="logistics of a mixture")
-    upsample: tuple[tuple[Size, Size], ...] = Field(
-        ((16, 8), (32, 16)), min_length=1, description="window and stride of each transposed convolution"
-    )
-    condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
-    encoder: str = Field("onsets-frames", description="of that roll")
-    encoder_options: dict[str, object] = {}
-    mel: MelSpec = MelSpec()
-
-    @model_validator(mode="after")
-    def _samples_a_frame(self) -> WaveNetConfig:
-        if (made := math.prod(stride for _, stride in self.upsample)) != self.mel.hop_length:
-            raise ValueError(f"upsample's strides make {made} samples a frame, mel.hop_length is {self.mel.hop_length}")
-        for window, stride in self.upsample:
-            if window < stride or (window - stride) % 2:
-                raise ValueError(
-                    f"upsample: window {window} is not stride {stride} plus an even number, to be cut off evenly"
-                )
-        if self.mel.floor >= 1:
-            raise ValueError(f"mel.floor {self.mel.floor:g} is not below 0 dB, between which the mel is scaled")
-        return self
 
     @property
     def dilations(self) -> list[int]:
@@ -85,16 +61,8 @@ class WaveNetConfig(BaseModel):
         """Numbers that describe a sample's distribution."""
         return {"mulaw": self.classes, "gaussian": 2, "mol": 3 * self.mixtures}[self.output]
 
-    @property
-    def margin(self) -> int:
-        """Frames on either side of a stretch of mel that its samples' conditioning reaches into: 1 by default."""
-        first = 0  # the earliest step, at each rate from that of samples down to that of frames, that sample 0 hears
-        for window, stride in reversed(self.upsample):
-            first = -((window - 1 - (window - stride) // 2 - first) // stride)
-        return -first
 
-
-class WaveNet(nn.Module):
+class WaveNet(Conditioned):
     """The network.
 
     >>> model = WaveNet(WaveNetConfig(layers=2, residual=4, skip=8))
@@ -104,25 +72,19 @@ class WaveNet(nn.Module):
     """
 
     def __init__(self, config: WaveNetConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.encoder: ScoreEncoder | None = None
-        if config.condition_on_notes:
-            self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
-        bands = config.mel.n_mels
-        self.features = bands + (self.encoder.n_features if self.encoder else 0)
         if config.output == "mulaw":
             self.embed_prev = nn.Embedding(config.classes, config.residual)
             self.embed_cur = nn.Embedding(config.classes, config.residual)
         else:
             self.input_prev = nn.Linear(1, config.residual, bias=False)
             self.input_cur = nn.Linear(1, config.residual)
-        self.upsample = nn.ModuleList(
-            nn.ConvTranspose1d(bands if i else self.features, bands, window, stride, (window - stride) // 2)
-            for i, (window, stride) in enumerate(config.upsample)
-        )
         last = config.layers - 1
-        self.layers = nn.ModuleList(Layer(config, dilation, i == last) for i, dilation in enumerate(config.dilations))
+        self.layers = nn.ModuleList(
+            Layer(config.residual, config.skip, config.mel.n_mels, dilation, i == last)
+            for i, dilation in enumerate(config.dilations)
+        )
         self.out = nn.Linear(config.skip, config.classes)
         self.end = nn.Linear(config.classes, config.outputs)
         if config.output == "mulaw":
@@ -137,20 +99,10 @@ class WaveNet(nn.Module):
         features: (batch, frames, features) as `conditioning` wants them, T / hop_length of them, or as many more on
                   either side as shall be heard beyond the stretch.
         """
-        u = self.conditioning(features)  # (B, frames * hop, n_mels)
         x = self.embed(samples[:, :-2], samples[:, 1:-1])  # (B, T, residual)
-        beyond = u.shape[1] - x.shape[1]
-        u = u[:, beyond // 2 : u.shape[1] - beyond // 2]
-        stack, gated = self.stack, []
-        for layer in stack:
-            x, z = layer(x, u)
-            gated.append(z)
-        # The skip sum as one product over all layers' outputs: faster, and under autocast its sum stays exact.
-        weight = torch.cat([layer.skip.weight for layer in stack], dim=1)  # (skip, layers * residual)
-        bias = torch.stack([layer.skip.bias for layer in stack]).sum(0)
-        skip = F.linear(torch.cat(gated, dim=-1), weight, bias)  # (B, T, skip)
-        expected: Tensor = self.end(F.relu(self.out(F.relu(skip))))
-        return expected
+        u = centre(self.conditioning(features), x.shape[1])  # (B, T, n_mels)
+        hidden = F.relu(self.out(F.relu(skip_sum(self.stack, x, u))))
+        return self.end(hidden) if self.config.output == "mulaw" else exactly(self.end, hidden)
 
     @property
     def stack(self) -> list[Layer]:
@@ -163,15 +115,6 @@ class WaveNet(nn.Module):
             return self.embed_prev(previous) + self.embed_cur(current)
         return self.input_prev(previous[..., None]) + self.input_cur(current[..., None])
 
-    def conditioning(self, features: Tensor) -> Tensor:
-        """(batch, frames, features) log-mel, and after it the roll if there is one -> (batch, frames * hop_length, n_mels)."""
-        bands, silence = self.config.mel.n_mels, self.config.mel.silence
-        scaled = 1 + features[..., :bands] * (2 / abs(silence))  # the floor is -1, a full-scale sine +1
-        u = torch.cat([scaled, features[..., bands:]], dim=-1).mT  # (B, features, frames)
-        for convolution in self.upsample:
-            u = convolution(u)
-        return u.mT
-
     def silence(self, *shape: int) -> Tensor:
         """Samples of what was before the first."""
         if self.config.output == "mulaw":
@@ -182,15 +125,14 @@ class WaveNet(nn.Module):
 class Layer(nn.Module):
     """One dilated, gated, residual layer."""
 
-    def __init__(self, config: WaveNetConfig, dilation: int, last: bool) -> None:
+    def __init__(self, channels: int, skip: int, bands: int, dilation: int, last: bool) -> None:
         super().__init__()
-        self.dilation = dilation
-        channels, twice = config.residual, 2 * config.residual
+        self.dilation, twice = dilation, 2 * channels
         self.prev = nn.Linear(channels, twice, bias=False)
         self.cur = nn.Linear(channels, twice, bias=False)
         self.bias = nn.Parameter(torch.zeros(twice))
-        self.cond = nn.Linear(config.mel.n_mels, twice, bias=False)
-        self.skip = nn.Linear(channels, config.skip)
+        self.cond = nn.Linear(bands, twice, bias=False)
+        self.skip = nn.Linear(channels, skip)
         self.res = None if last else nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,6 +144,24 @@ class Layer(nn.Module):
         a, b = F.linear(heard, weight, self.bias).chunk(2, dim=-1)
         z = torch.tanh(a) * torch.sigmoid(b)
         return x if self.res is None else x + self.res(z), z
+
+
+def skip_sum(layers: Sequence[Layer], x: Tensor, u: Tensor) -> Tensor:
+    """All layers in a row: x (batch, T, residual) and conditioning (batch, T, n_mels) -> the sum of their skips (batch, T, skip)."""
+    gated = []
+    for layer in layers:
+        x, z = layer(x, u)
+        gated.append(z)
+    # The sum as one product over all layers' outputs: faster, and under autocast it stays exact.
+    weight = torch.cat([layer.skip.weight for layer in layers], dim=1)  # (skip, layers * residual)
+    bias = torch.stack([layer.skip.bias for layer in layers]).sum(0)
+    return F.linear(torch.cat(gated, dim=-1), weight, bias)
+
+
+def exactly(linear: nn.Linear, x: Tensor) -> Tensor:
+    """A layer in its weights' own precision under autocast too: bfloat16 would round a mean by more than a quiet sample."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.linear(x.to(linear.weight.dtype), linear.weight, linear.bias)
 
 
 @torch.no_grad()

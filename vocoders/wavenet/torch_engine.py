@@ -54,7 +54,9 @@ class TorchEngine(Engine):
         rings, before, current = self._start(len(mels))
         for first in range(0, max(length, default=0), frames):
             last = min(first + frames, max(length))
-            u = torch.stack([self._conditioning(mel, first, last) for mel in mels], dim=1)  # (samples, streams, n_mels)
+            u = torch.stack(
+                [self.model.conditioning_between(mel, first, last) for mel in mels], dim=1
+            )  # (samples, streams, n_mels)
             numbers = uniforms(seed, streams, first * hop, len(u))
             drawn = []
             for t in range(len(u)):
@@ -69,7 +71,7 @@ class TorchEngine(Engine):
     def expected(self, samples: NDArray[Any], mel: Array) -> NDArray[np.float64]:
         """What is expected of each of the given samples (frames * hop_length,), step by step: (samples, outputs)."""
         rings, before, current = self._start(1)
-        u, out = self._conditioning(mel, 0, len(mel)), []
+        u, out = self.model.conditioning_between(mel, 0, len(mel)), []
         for t, sample in enumerate(samples):
             out.append(self._step(t, before, current, u[t, None], rings))
             before, current = current, self._samples(np.asarray(sample)[None])
@@ -98,14 +100,3 @@ class TorchEngine(Engine):
     def _samples(self, drawn: NDArray[Any]) -> Tensor:
         wanted = torch.int64 if self.config.output == "mulaw" else self.dtype
         return torch.from_numpy(drawn).to(self.device, wanted)
-
-    def _conditioning(self, mel: Array, first: int, last: int) -> Tensor:
-        """Of frames first..last: (samples, n_mels), zero after the mel's end; computed from these and their neighbours."""
-        hop, margin, end = self.config.mel.hop_length, self.config.margin, min(last, len(mel))
-        u = torch.zeros((last - first) * hop, self.config.mel.n_mels, dtype=self.dtype, device=self.device)
-        if end > first:
-            begin = max(0, first - margin)
-            part = torch.from_numpy(mel[begin : end + margin]).to(self.device, self.dtype)
-            found = self.model.conditioning(part[None])[0, (first - begin) * hop : (end - begin) * hop]
-            u[: len(found)] = found
-        return u

@@ -15,7 +15,6 @@ from m2m.core.audio import mu_law_decode
 from m2m.core.checkpoint import find_model, read_notice
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
-from m2m.core.score import note_array
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.wavenet import cpu_engine, cuda_device
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine
@@ -96,7 +95,7 @@ class WaveNetVocoder(Vocoder):
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
         segments = self._cut(mel)
         if len(segments) == 1:
-            for (block,) in self.engine.stream([self._features(mel, segments[0])], seed, **self._drawing):
+            for (block,) in self.engine.stream([self.model.hear(mel)], seed, **self._drawing):
                 yield self._wave(block)
         else:
             waves = self._render([(mel, segment) for segment in segments], seed)
@@ -128,22 +127,13 @@ class WaveNetVocoder(Vocoder):
         rounds = max(1, math.ceil(len(jobs) / streams))
         for group in np.array_split(np.arange(len(jobs)), rounds):
             chosen = [jobs[i] for i in group]
-            features = [self._features(mel, segment) for mel, segment in chosen]
+            features = [self.model.hear(mel, segment.start, segment.stop) for mel, segment in chosen]
             numbers = [segment.number for _, segment in chosen]
             yield from map(self._wave, self.engine.generate(features, seed, numbers, **self._drawing))
 
     @property
     def _drawing(self) -> dict[str, Any]:
         return {"temperature": self.options.temperature, "threads": self.options.threads}
-
-    def _features(self, mel: Mel, segment: Segment) -> Array:
-        """What the network reads of a segment: (frames, features)."""
-        values, encoder = mel.values[segment.start : segment.stop], self.model.encoder
-        if encoder is None:
-            return values
-        notes = note_array([]) if mel.notes is None else mel.notes
-        roll = encoder.encode(notes, mel.spec.frame_rate, segment.start, len(values))
-        return np.concatenate([values, roll], axis=1)
 
     def _wave(self, drawn: NDArray[Any]) -> Array:
         config = self.model.config
