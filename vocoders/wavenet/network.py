@@ -147,7 +147,7 @@ class Layer(nn.Module):
 
 
 def skip_sum(layers: Sequence[Layer], x: Tensor, u: Tensor) -> Tensor:
-    """All layers in a row: x (batch, T, residual) and conditioning (batch, T, n_mels) -> the sum of their skips (batch, T, skip)."""
+    """All layers in a row: x (batch, T, residual), conditioning (batch, T, n_mels) -> the sum of their skips (batch, T, skip)."""
     gated = []
     for layer in layers:
         x, z = layer(x, u)

@@ -72,17 +72,25 @@ def draw(outputs: NDArray[np.floating[Any]], u: Array, output: str, temperature:
     if output == "mulaw":
         return draw_class(values, u[..., 0], heat)
     if output == "gaussian":
-        mean, scale = values[..., 0], np.exp(values[..., 1])
-        noise = np.sqrt(-2 * np.log(u[..., 0])) * np.cos(np.float32(2 * np.pi) * u[..., 1])  # Box and Muller, 1958
+        mean, scale, noise = values[..., 0], np.exp(values[..., 1]), normal(u)
     else:
         logits, means, log_scales = np.split(values, 3, axis=-1)
         chosen = draw_class(logits, u[..., 0], heat)[..., None]
         mean, log_scale = (np.take_along_axis(x, chosen, -1)[..., 0] for x in (means, log_scales))
-        scale = np.exp(log_scale)
-        with np.errstate(divide="ignore"):  # u may be 1: infinite, and clipped
-            noise = np.log(u[..., 1]) - np.log(1 - u[..., 1])
+        scale, noise = np.exp(log_scale), logistic(u[..., 1])
     wave = mean + heat * scale * noise if heat else mean
     return np.clip(wave, -1, 1, dtype=np.float32)
+
+
+def normal(u: Array) -> Array:
+    """Two uniform numbers -> one of the normal distribution: (..., 2) -> (...,). Box and Muller, 1958."""
+    return np.sqrt(-2 * np.log(u[..., 0])) * np.cos(np.float32(2 * np.pi) * u[..., 1])
+
+
+def logistic(u: Array) -> Array:
+    """A uniform number -> one of the logistic distribution, (...,) -> (...,); infinite where u is 1."""
+    with np.errstate(divide="ignore"):
+        return np.log(u) - np.log(1 - u)
 
 
 def draw_class(logits: Array, u: Array, temperature: np.float32) -> NDArray[np.int16]:

@@ -1,0 +1,168 @@
+"""Windows of a data set for networks that make samples: audio, and what the network hears of it.
+
+A window begins with its layers at zero, as a rendering does, though in the middle of a piece: what it cannot have heard, it
+learns to do without. With `lead` the loss leaves the first frames out, which costs their computation. Validation always lets
+the layers fill first, so its figures are those of a long rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from m2m.core.errors import M2MError
+from m2m.core.instruments import REFERENCE
+from m2m.core.mel import MelSpec
+from m2m.core.mel2mel import load_mel2mel
+from m2m.core.score import NoteArray, from_rows, note_array
+from m2m.training.dataset import ShardReader
+from m2m.training.loop import LoopConfig, Task
+from m2m.vocoders.conditioning import Conditioned
+
+Array = NDArray[np.float32]
+
+
+class WindowRun(BaseModel):
+    """The part of a run's config that says what is heard."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loop: LoopConfig = LoopConfig()
+    instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
+    sequence: int = Field(32, ge=1, description="frames of a training window: 0.26 s")
+    lead: int = Field(0, ge=0, description="frames at a window's beginning that the loss leaves out")
+    without_notes: float = Field(
+        0.1, ge=0, le=1, description="of the windows, if the model reads notes: a mel may come without any"
+    )
+    mel_model: Path | None = Field(None, description="folder of a Mel2Mel whose predictions stand in for true mels")
+    mel_model_share: float = Field(0.5, ge=0, le=1, description="of the windows, if there is a mel_model")
+    validation_windows: int = Field(8, ge=1, description="of each instrument, spread over the files")
+    validation_seconds: float = Field(0.5, gt=0, description="of each window")
+    sound_seconds: float = Field(0.0, ge=0, description="of audio for TensorBoard at each validation")
+
+
+class WindowTask(Task):
+    """Random windows of random instruments, the same for every run of one seed."""
+
+    def __init__(self, run: WindowRun, spec: MelSpec, data: Path) -> None:
+        torch.manual_seed(run.loop.seed)
+        if run.lead >= run.sequence:
+            raise M2MError(f"lead {run.lead} leaves nothing of sequence {run.sequence} to learn from; make it shorter.")
+        self.heard, self.spec, self.names = run, spec, list(run.instruments)
+        self.train, self.validation = ShardReader(data, "train"), ShardReader(data, "validation")
+        self.train.require(spec, run.instruments)
+        self.mel_model = load_mel2mel(run.mel_model)[0] if run.mel_model else None
+        if self.mel_model:
+            if different := self.mel_model.config.mel.differences(spec):
+                raise M2MError(f"mel_model {run.mel_model} and model have different mels: {', '.join(different)}.")
+            if missing := sorted(run.instruments.keys() - self.mel_model.config.instruments.keys()):
+                raise M2MError(f"mel_model {run.mel_model} was not trained on {', '.join(missing)}.")
+
+    def windows(self, draw: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+        """The windows of a batch, drawn with `draw`: what `window` returns of each."""
+        run = self.heard
+        for _ in range(run.loop.batch_size):
+            index, name = int(draw.integers(len(self.train))), self.names[int(draw.integers(len(self.names)))]
+            start = int(draw.integers(max(1, self.train.frames(index, name) - run.sequence + 1)))
+            predicted = self.mel_model is not None and draw.random() < run.mel_model_share
+            notes = draw.random() >= run.without_notes
+            yield self.window(self.train, index, name, start, run.sequence, predicted, notes)
+
+    def window(
+        self,
+        shards: ShardReader,
+        index: int,
+        name: str,
+        start: int,
+        frames: int,
+        predicted: bool = False,
+        notes: bool = True,
+    ) -> tuple[Any, ...]:
+        """A stretch of a piece as the task's networks take it; silence lies beyond both ends of the piece.
+
+        predicted: with Mel2Mel's mel in the place of the true one. notes: with the score's roll, where a network reads it.
+        """
+        raise NotImplementedError
+
+    def wave(self, shards: ShardReader, index: int, name: str, start: int, frames: int, before: int = 0) -> Array:
+        """The samples of a stretch, and so many before it: (before + frames * hop_length,) float32."""
+        begin, end = start * self.spec.hop_length, (start + frames) * self.spec.hop_length
+        return _stretch(lambda a, b: shards.audio(index, name, a, b), begin - before, end, 0.0)
+
+    def features(
+        self,
+        network: Conditioned,
+        shards: ShardReader,
+        index: int,
+        name: str,
+        start: int,
+        frames: int,
+        predicted: bool = False,
+        notes: bool = True,
+    ) -> Array:
+        """What a network hears of a stretch: (frames + 2 margin, features)."""
+        margin = network.heard.margin
+        first, count = start - margin, frames + 2 * margin
+        if predicted:
+            mel = self._predict(_notes(shards, index, name), name, first, count)
+        else:
+            mel = _stretch(lambda a, b: shards.mel(index, name, a, b), first, first + count, self.spec.silence)
+        if network.encoder is None:
+            return mel
+        sounding = _notes(shards, index, name) if notes else note_array([])
+        return np.concatenate([mel, network.encoder.encode(sounding, self.spec.frame_rate, first, count)], axis=1)
+
+    def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
+        assert self.mel_model is not None
+        row = list(self.mel_model.config.instruments).index(name)
+        point = self.mel_model.timbre.weight[row].numpy()
+        moved = notes.copy()
+        for edge in ("start", "end"):
+            moved[edge] -= start / self.spec.frame_rate
+        return self.mel_model.predict(moved, point, frames)
+
+    def validation_windows(self, name: str, frames: int) -> Iterator[tuple[Any, ...]]:
+        """Windows of an instrument from the middle of each validation file in turn; of a second round, from a third of it."""
+        for number in range(self.heard.validation_windows):
+            round_, index = divmod(number, len(self.validation))
+            start = max(0, (self.validation.frames(index, name) - frames) // (2 + round_))
+            yield self.window(self.validation, index, name, start, frames)
+
+    def validation_frames(self, receptive_field: int) -> tuple[int, int]:
+        """(frames that fill layers which look back so many samples, frames of a validation window with these)."""
+        lead = -(-receptive_field // self.spec.hop_length)
+        return lead, lead + max(1, round(self.heard.validation_seconds * self.spec.frame_rate))
+
+    def sound_features(self, network: Conditioned) -> dict[str, Array]:
+        """What a network hears of some seconds from the middle of the first validation file.
+
+        On the first, middle and last instrument: name -> (frames, features). Empty if none are wanted.
+        """
+        frames, margin = round(self.heard.sound_seconds * self.spec.frame_rate), network.heard.margin
+        found = {}
+        for i in sorted({0, len(self.names) // 2, len(self.names) - 1}) if frames else ():
+            name = self.names[i]
+            start = max(0, (self.validation.frames(0, name) - frames) // 2)
+            found[name] = self.features(network, self.validation, 0, name, start, frames)[margin : margin + frames]
+        return found
+
+
+@lru_cache(maxsize=100_000)
+def _notes(shards: ShardReader, index: int, name: str) -> NoteArray:
+    return from_rows(shards.notes(index, name))
+
+
+def _stretch(read: Callable[[int, int], Array], start: int, stop: int, beyond: float) -> Array:
+    """Rows start..stop of what `read` reads, with `beyond` where there are none, before and after."""
+    found = read(max(0, start), max(0, stop))
+    before = min(stop, 0) - min(start, 0)
+    after = stop - start - before - len(found)
+    pad = [(before, after)] + [(0, 0)] * (found.ndim - 1)
+    return np.pad(found, pad, constant_values=np.float32(beyond))
