@@ -562,6 +562,30 @@ def train_wavenet(preset: str | None, distribution: str | None, mel_model: str |
     _train(WaveNetRun, run_training, f"wavenet-{distribution or 'mulaw'}", chosen, given)
 
 
+@train.command("parallel-wavenet")
+@_run_options("runs/parallel-wavenet")
+@click.option(
+    "--teacher", metavar="FOLDER", help="A WaveNet with a continuous output.  [default: none, learn from audio alone]"
+)
+@click.option("--noise", type=click.Choice(["gaussian", "logistic"]), help="ClariNet's flows, or Parallel WaveNet's.")
+@click.option(
+    "--losses",
+    metavar="NAMES",
+    help="Of kl,stft,frames,power,adversarial: these and no others (weights: --set losses.kl=0.1).",
+)
+@click.option("--mel-model", metavar="FOLDER", help="A Mel2Mel whose predicted mels are mixed in.")
+@talk
+def train_parallel_wavenet(
+    teacher: str | None, noise: str | None, losses: str | None, mel_model: str | None, **given: Any
+) -> None:
+    """Train Parallel WaveNet, a student of a WaveNet that renders without a sample loop."""
+    from m2m.training.parallel_wavenet import StudentRun, only
+    from m2m.training.parallel_wavenet import train as run_training
+
+    chosen = {"teacher": teacher, "model.noise": noise, "mel_model": mel_model, **(only(losses) if losses else {})}
+    _train(StudentRun, run_training, "parallel-wavenet", chosen, given)
+
+
 def _print_json(value: object) -> None:
     put(json.dumps(value, indent=2, default=str))
 

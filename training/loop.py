@@ -93,6 +93,10 @@ class Task(ABC):
     def validate(self) -> dict[str, float]:
         """Figures on the validation split."""
 
+    def details(self) -> dict[str, float]:
+        """What the last loss was the sum of, for the curves."""
+        return {}
+
     def pictures(self) -> dict[str, NDArray[Any]]:
         """Images for TensorBoard: name -> (height, width, 3) uint8."""
         return {}
@@ -200,7 +204,9 @@ def _fit(
             done = step + 1
             average.update(done)
             if done % config.log_every == 0:
-                _log(writer, done, {"train/loss": loss.item(), "train/rate": rate, "train/gradient": norm.item()})
+                parts = {f"train/{name}": value for name, value in task.details().items()}
+                known = {"train/loss": loss.item(), "train/rate": rate, "train/gradient": norm.item()}
+                _log(writer, done, known | parts)
             if group.leads and (done % config.validate_every == 0 or done in (1, config.steps)):
                 task.model.eval()
                 with average:

@@ -94,7 +94,7 @@ class Conditioned(nn.Module):
         u = weight.new_zeros((last - first) * hop, self.heard.mel.n_mels)
         if end > first:
             begin = max(0, first - margin)
-            part = torch.from_numpy(features[begin : end + margin]).to(weight)
+            part = torch.tensor(features[begin : end + margin]).to(weight)  # a copy: what is lent may be read-only
             found = self.conditioning(part[None])[0, (first - begin) * hop : (end - begin) * hop]
             u[: len(found)] = found
         return u

@@ -1,0 +1,344 @@
+"""Training the student: divergences against sampling and quadrature, spectral distances, distillation as whole runs."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from m2m.core.checkpoint import save_model
+from m2m.core.errors import M2MError
+from m2m.core.mel import MelSpec
+from m2m.training.config import load_run
+from m2m.training.discriminator import Discriminator, adversarial_losses
+from m2m.training.divergence import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
+from m2m.training.loop import STATE
+from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
+from m2m.training.spectral import DISTANCES, magnitude, stft_distance
+from m2m.vocoders.parallel_wavenet.network import load_student
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
+
+INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
+SMALL: dict[str, object] = {
+    "instruments": INSTRUMENTS,
+    "model.flows": "4,4",
+    "model.dilation_cycle": 4,
+    "model.residual": 8,
+    "model.skip": 8,
+    "sequence": 16,
+    "validation_windows": 1,
+    "validation_seconds": 0.1,
+    "sound_seconds": 0.05,
+    "adversary_layers": 2,
+    "adversary_channels": 4,
+    "loop.batch_size": 2,
+    "loop.warmup": 1,
+    "loop.threads": 1,
+}
+TEACHER = WaveNetConfig(layers=4, dilation_cycle=4, residual=8, skip=8, classes=8, output="gaussian", mixtures=3)
+
+
+def small(**values: object) -> StudentRun:
+    return load_run(StudentRun, None, SMALL | {name.replace("__", "."): value for name, value in values.items()})
+
+
+def teacher(folder: Path, **changes: Any) -> str:
+    torch.manual_seed(0)
+    config = WaveNetConfig.model_validate(TEACHER.model_dump() | changes)
+    save_model(folder, "wavenet", config, WaveNet(config), "")
+    return str(folder)
+
+
+# --- divergence -------------------------------------------------------------------------------------------------------
+
+
+def tensors(*values: float) -> list[torch.Tensor]:
+    return [torch.tensor([value], dtype=torch.float64) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("m", "s", "tm", "ts"), [(0.1, -2.0, 0.3, -1.0), (0.0, 0.5, 0.0, 0.5), (-0.2, -1.0, 0.4, -3.0)]
+)
+def test_the_gaussian_divergence_is_pytorchs(m: float, s: float, tm: float, ts: float) -> None:
+    mean, log_scale = tensors(m, s)
+    found = gaussian_kl(mean, log_scale, torch.tensor([[tm, ts]], dtype=torch.float64))
+    normal = torch.distributions.Normal
+    wanted = torch.distributions.kl_divergence(normal(m, math.exp(s)), normal(tm, math.exp(ts)))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5, abs=1e-6)
+
+
+def test_the_teachers_scale_counts_as_no_less_than_it_learned() -> None:
+    mean, log_scale = tensors(0.0, -7.0)
+    tiny = torch.tensor([[0.0, -20.0]])
+    assert gaussian_kl(mean, log_scale, tiny).item() == pytest.approx(0)
+    assert scale_penalty(log_scale, tiny).item() == pytest.approx(0)
+    assert scale_penalty(log_scale + 0.5, tiny).item() == pytest.approx(1.0)
+
+
+def logistic_density(x: torch.Tensor, mean: float, log_scale: float) -> torch.Tensor:
+    z = (x - mean) / math.exp(log_scale)
+    return torch.exp(-z - 2 * torch.nn.functional.softplus(-z)) / math.exp(log_scale)
+
+
+def test_drawing_finds_the_divergence_of_logistics() -> None:
+    """Against a sum over a fine grid; the teacher is a mixture of two."""
+    torch.manual_seed(0)
+    parts = [(0.7, 0.1, -3.0), (0.3, -0.2, -2.0)]  # weight, mean, log scale
+    outputs = torch.tensor([[[math.log(w) for w, _, _ in parts], [m for _, m, _ in parts], [s for _, _, s in parts]]])
+    mean, log_scale = torch.tensor([0.05]), torch.tensor([-2.5])
+    found = monte_carlo_kl(mean, log_scale, outputs.flatten(1), "logistic", "mol", 100_000).item()
+    x = torch.linspace(-4, 4, 800_001, dtype=torch.float64)
+    q = logistic_density(x, 0.05, -2.5)
+    p = torch.stack([w * logistic_density(x, m, s) for w, m, s in parts]).sum(0)
+    wanted = (q * (q.clamp_min(1e-300).log() - p.clamp_min(1e-300).log())).sum().item() * 1e-5
+    assert found == pytest.approx(wanted, abs=0.02)
+
+
+def test_drawing_agrees_with_the_closed_form() -> None:
+    torch.manual_seed(0)
+    mean, log_scale, outputs = torch.tensor([0.1]), torch.tensor([-1.5]), torch.tensor([[0.2, -1.0]])
+    drawn = monte_carlo_kl(mean, log_scale, outputs, "gaussian", "gaussian", 200_000)
+    assert drawn.item() == pytest.approx(gaussian_kl(mean, log_scale, outputs).item(), abs=0.01)
+
+
+@pytest.mark.parametrize(("noise", "output"), [("gaussian", "gaussian"), ("logistic", "mol"), ("gaussian", "mol")])
+def test_the_divergence_has_its_least_where_both_are_alike(noise: str, output: str) -> None:
+    """A gradient step towards the teacher makes it less: both parameters learn."""
+    torch.manual_seed(0)
+    mean, log_scale = torch.tensor([0.3], requires_grad=True), torch.tensor([-1.0], requires_grad=True)
+    outputs = torch.tensor([[0.1, -3.0]]) if output == "gaussian" else torch.tensor([[0.0, 0.1, -3.0]])
+    optimiser = torch.optim.Adam([mean, log_scale], lr=0.02)
+    for _ in range(500):
+        optimiser.zero_grad()
+        monte_carlo_kl(mean, log_scale, outputs, noise, output, 32).sum().backward()
+        optimiser.step()
+    assert mean.item() == pytest.approx(0.1, abs=0.02)
+    assert log_scale.item() == pytest.approx(-3.0 + (0.5 if noise == "gaussian" and output == "mol" else 0), abs=0.25)
+
+
+def test_noise_of_both_kinds() -> None:
+    torch.manual_seed(0)
+    like = torch.zeros(1)
+    assert noise_like(like, "gaussian", 100_000).std().item() == pytest.approx(1, rel=0.02)
+    assert noise_like(like, "logistic", 100_000).std().item() == pytest.approx(math.pi / math.sqrt(3), rel=0.02)
+
+
+# --- spectral distances -----------------------------------------------------------------------------------------------
+
+
+def tone(hertz: float, level: float = 0.3) -> torch.Tensor:
+    return level * torch.sin(2 * math.pi * hertz * torch.arange(8192) / 16_000)[None]
+
+
+def test_a_full_scale_sine_reads_one() -> None:
+    found = magnitude(tone(1000.0, level=1.0), 1024)
+    assert found.max().item() == pytest.approx(1, rel=0.01)
+    assert found[0, :, 3].argmax().item() == 64
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_distances_grow_with_what_is_wrong(name: str) -> None:
+    """0 of a wave to itself, whatever its phase; more to another level, most to another tone; silence is no trap."""
+    distance = DISTANCES[name]
+    true = tone(440.0)
+    assert distance(true, true).item() == pytest.approx(0, abs=1e-6)
+    assert distance(-true, true).item() == pytest.approx(0, abs=1e-6)
+    louder, other = distance(1.2 * true, true).item(), distance(tone(700.0), true).item()
+    assert 0.001 < louder < other
+    for wave in (torch.zeros(1, 8192), true):
+        moved = wave.clone().requires_grad_()
+        distance(moved, torch.zeros(1, 8192)).backward()
+        assert torch.isfinite(moved.grad).all()  # type: ignore[arg-type]
+
+
+def test_a_whisper_weighs_no_more_than_music() -> None:
+    """Each window is relative to itself: the same error of a quiet one and a loud one counts alike."""
+    loud, quiet = tone(440.0), tone(440.0, level=0.003)
+    assert DISTANCES["frames"](1.1 * loud, loud).item() == pytest.approx(
+        DISTANCES["frames"](1.1 * quiet, quiet).item(), rel=0.05
+    )
+    assert stft_distance(loud, quiet).item() < 20
+
+
+# --- the adversary ----------------------------------------------------------------------------------------------------
+
+
+def test_each_side_of_the_adversary_learns_its_own_weights() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(3, 4)
+    wave, true = torch.randn(2, 64, requires_grad=True), torch.randn(2, 64)
+    fooled, seen = adversarial_losses(discriminator, wave, true)
+    fooled.backward(retain_graph=True)
+    assert wave.grad is not None
+    assert wave.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
+    wave.grad = None
+    seen.backward()
+    assert wave.grad is None
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
+
+
+def test_an_adversary_learns_to_tell_noise_from_a_tone() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(4, 8)
+    optimiser = torch.optim.Adam(discriminator.parameters(), lr=0.01)
+    for _ in range(40):
+        _, seen = adversarial_losses(discriminator, 0.3 * torch.randn(2, 512), tone(440.0)[:, :512])
+        optimiser.zero_grad()
+        seen.backward()
+        optimiser.step()
+    assert seen.item() < 0.2  # 0.5 is guessing
+
+
+# --- batches and runs -------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_a_function_of_seed_and_step(data: Path, tmp_path: Path) -> None:
+    folder = teacher(tmp_path / "t")
+    task, again, other = (StudentTask(small(loop__seed=seed, teacher=folder), data) for seed in (1, 1, 2))
+    noise, wave, features, heard, joined = task.batch(5)
+    assert noise.shape == wave.shape == (2, 16 * 128)
+    assert features.shape == heard.shape == (2, 16 + 2, 80)
+    assert joined.tolist() == [1, 1]
+    again.batch(3)
+    assert all(torch.equal(a, b) for a, b in zip(task.batch(5), again.batch(5), strict=True))
+    for index in (0, 1, 2):
+        assert not torch.equal(task.batch(5)[index], task.batch(6)[index])
+        assert not torch.equal(task.batch(5)[index], other.batch(5)[index])
+
+
+def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) -> None:
+    folder = teacher(tmp_path / "t", upsample=((128, 128),))
+    task = StudentTask(small(teacher=folder, model__condition_on_notes=True), data)
+    _, _, features, heard, _ = task.batch(0)
+    assert features.shape == (2, 16 + 2, 80 + 176)
+    assert heard.shape == (2, 16, 80)
+    assert torch.isfinite(task.loss(task.batch(0)))
+
+
+def test_a_student_begins_to_hear_as_its_teacher_does(data: Path, tmp_path: Path) -> None:
+    task = StudentTask(small(teacher=teacher(tmp_path / "t")), data)
+    assert task.teacher is not None
+    for name, tensor in task.teacher.upsample.state_dict().items():
+        assert torch.equal(tensor, task.model.student.upsample.state_dict()[name])
+
+
+def test_a_teacher_must_fit(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(M2MError, match="has µ-law classes, a continuous output was wanted"):
+        StudentTask(small(teacher=teacher(tmp_path / "m", output="mulaw")), data)
+    with pytest.raises(M2MError, match="different mels: fmin"):
+        StudentTask(small(teacher=teacher(tmp_path / "f", mel=MelSpec(fmin=30.0))), data)
+    with pytest.raises(M2MError, match="not a model folder"):
+        StudentTask(small(teacher=str(tmp_path / "none")), data)
+
+
+def test_each_loss_can_be_switched_off(data: Path, tmp_path: Path) -> None:
+    folder = teacher(tmp_path / "t")
+    for names, parts in {
+        "kl": {"kl", "scale"},
+        "stft": {"stft"},
+        "frames,power": {"frames", "power"},
+        "kl,adversarial": {"kl", "scale", "adversarial", "discriminator"},
+    }.items():
+        run = load_run(StudentRun, None, SMALL | {"teacher": folder} | only(names))
+        task = StudentTask(run, data)
+        loss = task.loss(task.batch(0))
+        assert task.details().keys() == parts
+        weights = {"kl": run.losses.kl, "scale": run.losses.kl, "discriminator": 1.0, "adversarial": 1.0}
+        weights |= dict.fromkeys(DISTANCES, 1.0)
+        assert loss.item() == pytest.approx(
+            sum(weights[name] * part for name, part in task.details().items()), rel=1e-4
+        )
+    with pytest.raises(M2MError, match="there is no loss 'l1'; there are kl, stft"):
+        only("kl,l1")
+    with pytest.raises(M2MError, match="nothing is to be learned"):
+        StudentTask(load_run(StudentRun, None, SMALL | only("kl")), data)
+
+
+def test_the_adversary_joins_in_later(data: Path) -> None:
+    task = StudentTask(small(adversary_after=3), data)
+    assert [task.batch(step)[4].tolist() for step in (2, 3)] == [[0, 0], [1, 1]]
+    task.loss(task.batch(2)).backward()
+    assert all(not p.grad.any() for p in task.model.discriminator.parameters())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("noise", "output"), [("gaussian", "gaussian"), ("logistic", "mol"), ("gaussian", "mol")])
+def test_a_student_comes_nearer_to_its_teacher(data: Path, tmp_path: Path, noise: str, output: str) -> None:
+    run = small(teacher=teacher(tmp_path / "t", output=output), model__noise=noise)
+    run = load_run(StudentRun, None, json.loads(run.model_dump_json()) | only("kl"))
+    task = StudentTask(run, data)
+    before = task.validate()
+    assert before.keys() == {"stft", "mel", "kl", "stft/grand-piano", "stft/trumpet"}
+    optimiser = torch.optim.Adam(task.model.parameters(), lr=0.01)
+    for step in range(30):
+        torch.manual_seed(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = task.loss(task.batch(step))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert task.validate()["kl"] < before["kl"] - 0.3
+
+
+def test_it_learns_from_audio_alone(data: Path, tmp_path: Path) -> None:
+    untrained = StudentTask(small(), data).validate()
+    figures = train(
+        small(loop__steps=40, loop__learning_rate=0.01, loop__average=0.9, loop__validate_every=40),
+        data,
+        tmp_path / "r",
+        False,
+    )
+    assert figures["stft"] < 0.7 * untrained["stft"]
+    assert "kl" not in figures
+    model, _ = load_student(tmp_path / "r" / "best")
+    assert model.config.flows == (4, 4)
+
+
+def test_a_run_stopped_and_resumed_is_the_run_that_never_stopped(data: Path, tmp_path: Path) -> None:
+    folder = teacher(tmp_path / "t", output="mol")
+    every: dict[str, Any] = {"loop__steps": 6, "loop__average": 0.9, "loop__decay": 0, "teacher": folder}
+    every |= {"losses__adversarial": 1.0, "model__noise": "logistic", "losses__kl": 1.0}
+    train(small(**every), data, tmp_path / "whole", resume=False)
+    train(small(**every | {"loop__steps": 4}), data, tmp_path / "parts", resume=False)
+    train(small(**every), data, tmp_path / "parts", resume=True)
+    whole, parts = (load_file(tmp_path / name / STATE) for name in ("whole", "parts"))
+    assert any("discriminator" in name for name in whole)
+    assert not any("teacher" in name for name in whole)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+
+
+def test_sounds_for_tensorboard(data: Path) -> None:
+    sounds = StudentTask(small(), data).sounds()
+    assert set(sounds) == set(INSTRUMENTS)
+    for wave, rate in sounds.values():
+        assert rate == 16_000
+        assert wave.shape == (6 * 128,)
+        assert np.isfinite(wave).all()
+    assert StudentTask(small(sound_seconds=0), data).sounds() == {}
+
+
+def test_the_command(data: Path, tmp_path: Path, here: Callable[..., Any]) -> None:
+    values = {name: value for name, value in SMALL.items() if name != "instruments"}
+    single = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    config = Path(tmp_path / "run.toml")
+    config.write_text("instruments = {trumpet = 56}\n")
+    shared = ["train", "parallel-wavenet", str(data), "-o", "run", "--config", str(config), *single]
+    bad = here(*shared, "--steps", "1", "--teacher", str(tmp_path / "none"))
+    assert bad.returncode == 1
+    assert "not a model folder" in bad.stderr
+    assert len(bad.stderr.splitlines()) == 1
+    done = here(*shared, "--steps", "1", "--teacher", teacher(tmp_path / "t"), "--losses", "kl,stft")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["validation"].keys() == {"stft", "mel", "kl", "stft/trumpet"}
+    about = json.loads(Path("run/run.json").read_text())
+    assert (about["kind"], about["losses"]["frames"], about["model"]["flows"]) == ("parallel-wavenet", 0, [4, 4])
+    assert here("train", "parallel-wavenet", str(data), "-o", "run", "--steps", "2", "--resume").returncode == 0
+    assert "distilled from" in Path("run/best/README.md").read_text()
+    assert load_student(Path("run/best"))[0].config.residual == 8

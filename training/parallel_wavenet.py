@@ -1,0 +1,270 @@
+"""Train the student of Parallel WaveNet: distilled from a WaveNet, or from audio alone.
+
+Distillation: the student makes a wave of noise; the teacher says, of each sample of *that* wave, what it would have expected;
+the divergence of the two distributions is minimised (training/divergence.py). Beside it stand losses on the spectrograms of the
+student's wave and the true one (training/spectral.py), and an adversary (training/discriminator.py). Each has a weight, and 0
+switches it off. Without a teacher the others remain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2m.core import progress
+from m2m.core.checkpoint import save_model
+from m2m.core.errors import M2MError
+from m2m.core.mel import log_mel
+from m2m.evaluation.metrics import log_mel_error
+from m2m.training.dataset import ShardReader
+from m2m.training.discriminator import Discriminator, adversarial_losses
+from m2m.training.divergence import gaussian_kl, monte_carlo_kl, scale_penalty
+from m2m.training.loop import LoopConfig, fit
+from m2m.training.spectral import DISTANCES, stft_distance
+from m2m.training.windows import WindowRun, WindowTask
+from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig
+from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
+
+ALONE = 1.0  # weight of the adversary where there is no teacher and none is given
+
+
+class Losses(BaseModel):
+    """What is minimised: the weight of each loss, 0 for none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kl: float = Field(0.1, ge=0, description="divergence from the teacher, nats a sample, regularised as ClariNet's")
+    stft: float = Field(1.0, ge=0, description="spectrograms at three resolutions: convergence and log magnitude")
+    frames: float = Field(1.0, ge=0, description="magnitudes frame by frame, ClariNet's")
+    power: float = Field(0.0, ge=0, description="power over the whole window, Parallel WaveNet's")
+    adversarial: float | None = Field(
+        None, ge=0, description="an adversary, Parallel WaveGAN's  [default: none with a teacher, 1 without]"
+    )
+
+
+def only(names: str) -> dict[str, object]:
+    """The config values that switch on the losses of a list "kl,stft" and all others off.
+
+    >>> only("stft,adversarial")
+    {'losses.kl': 0.0, 'losses.stft': 1.0, 'losses.frames': 0.0, 'losses.power': 0.0, 'losses.adversarial': 1.0}
+    """
+    wanted = [name.strip() for name in names.split(",")]
+    if unknown := sorted(set(wanted) - Losses.model_fields.keys()):
+        raise M2MError(f"there is no loss {unknown[0]!r}; there are {', '.join(Losses.model_fields)}.")
+    return {
+        f"losses.{name}": (field.default or 1.0) if name in wanted else 0.0
+        for name, field in Losses.model_fields.items()
+    }
+
+
+class StudentLoop(LoopConfig):
+    """The loop's options; the defaults are for a short budget, hours on a CPU."""
+
+    steps: int = Field(40_000, ge=1)
+    batch_size: int = Field(2, ge=1, description="windows a step")
+    warmup: int = Field(50, ge=0, description="steps of linear rise to the learning rate")
+    average: float = Field(
+        0.999, ge=0, lt=1, description="decay of the moving average of weights that is validated and exported; 0: none"
+    )
+
+
+class StudentRun(WindowRun):
+    """A training run of a student, as a YAML or TOML file describes it."""
+
+    model: StudentConfig = StudentConfig()
+    loop: StudentLoop = StudentLoop()
+    teacher: Path | None = Field(None, description="folder of a WaveNet with a continuous output")
+    losses: Losses = Losses()
+    draws: int = Field(8, ge=1, description="samples drawn for a divergence that has no closed form")
+    adversary_layers: int = Field(10, ge=1)
+    adversary_channels: int = Field(64, ge=1)
+    adversary_after: int = Field(0, ge=0, description="steps before the adversary joins in")
+    sequence: int = Field(64, ge=1, description="frames of a training window: 0.51 s")
+    sound_seconds: float = Field(2.0, ge=0, description="of audio for TensorBoard at each validation")
+
+    @property
+    def adversarial(self) -> float:
+        """The adversary's weight."""
+        if self.losses.adversarial is None:
+            return 0.0 if self.teacher else ALONE
+        return self.losses.adversarial
+
+
+class Trained(nn.Module):
+    """What the optimiser moves: the student, and its adversary if it has one."""
+
+    def __init__(self, student: Student, discriminator: Discriminator | None) -> None:
+        super().__init__()
+        self.student, self.discriminator = student, discriminator
+
+    def forward(self, noise: Tensor, features: Tensor) -> Drawn:
+        drawn: Drawn = self.student(noise, features)
+        return drawn
+
+
+class StudentTask(WindowTask):
+    """The student's waves, of noise, beside the true ones of the same music."""
+
+    model: Trained
+    best = "stft"
+
+    def __init__(self, run: StudentRun, data: Path) -> None:
+        super().__init__(run, run.model.mel, data)
+        self.run = run
+        self.teacher = _load_teacher(run.teacher, run.model) if run.teacher else None
+        student = Student(run.model)
+        adversary = Discriminator(run.adversary_layers, run.adversary_channels) if run.adversarial else None
+        self.model = Trained(student, adversary)
+        self.parts: dict[str, float] = {}
+        if not (run.losses.kl and self.teacher) and not any(getattr(run.losses, name) for name in DISTANCES):
+            raise M2MError(
+                "every loss has weight 0: nothing is to be learned; give --teacher, or losses.stft a weight."
+            )
+        if self.teacher is None:
+            progress.say("no teacher: the student learns from audio alone.")
+        elif student.features == self.teacher.features and run.model.upsample == self.teacher.config.upsample:
+            student.upsample.load_state_dict(
+                self.teacher.upsample.state_dict()
+            )  # they hear alike, and it has learned to
+
+    def batch(self, step: int) -> tuple[Tensor, ...]:
+        """(noise, true wave), (batch, sequence * hop_length) each; what the student hears; the teacher; is the adversary in?
+
+        (batch, sequence + 2 margin, features); of what the teacher hears nothing if there is none.
+        """
+        windows = self.windows(np.random.default_rng((self.run.loop.seed, step)))
+        waves, features, teachers = (torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True))
+        draw = np.random.default_rng((self.run.loop.seed, step, 1))
+        joined = torch.full((len(waves),), float(step >= self.run.adversary_after))
+        return self.noise(draw, *waves.shape), waves, features, teachers, joined
+
+    def noise(self, draw: np.random.Generator, *shape: int) -> Tensor:
+        """White noise as the student takes it, float32."""
+        drawn = draw.standard_normal(shape) if self.run.model.noise == "gaussian" else draw.logistic(size=shape)
+        return torch.from_numpy(drawn.astype(np.float32))
+
+    def window(
+        self,
+        shards: ShardReader,
+        index: int,
+        name: str,
+        start: int,
+        frames: int,
+        predicted: bool = False,
+        notes: bool = True,
+    ) -> tuple[NDArray[np.float32], ...]:
+        """(frames * hop_length,) samples, what the student hears, and what the teacher hears."""
+        place = (shards, index, name, start, frames)
+        heard = self.features(self.model.student, *place, predicted, notes)
+        teacher = self.features(self.teacher, *place, predicted, notes) if self.teacher else np.zeros(0, np.float32)
+        return self.wave(*place), heard, teacher
+
+    def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        noise, true, features, teacher_features, joined = batch
+        run, counted = self.run, self.run.lead * self.spec.hop_length
+        drawn: Drawn = self.model(noise, features)
+        total, self.parts = noise.new_zeros(()), {}
+        wave, true = drawn.samples[:, counted:], true[:, counted:]
+
+        def add(name: str, weight: float | Tensor, value: Tensor) -> None:
+            nonlocal total
+            total = total + weight * value
+            self.parts[name] = value.item()
+
+        if self.teacher and run.losses.kl:
+            kl, penalty = self.divergence(drawn, teacher_features)
+            add("kl", run.losses.kl, kl[:, counted:].mean())
+            if penalty is not None:
+                add("scale", run.losses.kl, penalty[:, counted:].mean())
+        for name, distance in DISTANCES.items():
+            if weight := getattr(run.losses, name):
+                add(name, weight, distance(wave, true))
+        if self.model.discriminator:
+            fooled, seen = adversarial_losses(self.model.discriminator, wave, true)
+            add("adversarial", joined[0] * run.adversarial, fooled)
+            add("discriminator", joined[0], seen)
+        return total
+
+    def divergence(self, drawn: Drawn, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Of each sample of the student's from the teacher, (batch, T) nats, and what is added to it where both are Gaussian."""
+        assert self.teacher is not None
+        teacher = self.teacher.to(features.device)
+        expected = teacher(F.pad(drawn.samples, (2, 0)), features)
+        noise, output = self.run.model.noise, teacher.config.output
+        if noise == output == "gaussian":
+            return gaussian_kl(drawn.mean, drawn.log_scale, expected), scale_penalty(drawn.log_scale, expected)
+        return monte_carlo_kl(drawn.mean, drawn.log_scale, expected, noise, output, self.run.draws), None
+
+    def details(self) -> dict[str, float]:
+        return self.parts
+
+    def validate(self) -> dict[str, float]:
+        """Means over all windows, and the first of them of each instrument.
+
+        stft: of training/spectral.py. mel: mean absolute error of the log-mel, nepers. kl: distance from the teacher, nats a
+        sample; may be infinite in no case, since both have densities everywhere.
+        """
+        each = {name: self._measure(name) for name in self.names}
+        figures = {key: float(np.mean([found[key] for found in each.values()])) for key in next(iter(each.values()))}
+        return figures | {f"{self.best}/{name}": found[self.best] for name, found in each.items()}
+
+    @torch.inference_mode()
+    def _measure(self, name: str) -> dict[str, float]:
+        fields = max(self.run.model.receptive_field, self.teacher.config.receptive_field if self.teacher else 0)
+        lead, frames = self.validation_frames(fields)
+        first, found = lead * self.spec.hop_length, []
+        for number, window in enumerate(self.validation_windows(name, frames)):
+            draw = np.random.default_rng((self.run.loop.seed, number, 2))
+            true, features, teacher = (torch.from_numpy(part)[None].to(self._device) for part in window)
+            torch.manual_seed(number)  # of the draws of a divergence
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
+                drawn = self.model.student(self.noise(draw, *true.shape).to(self._device), features)
+                kl = self.divergence(drawn, teacher)[0][:, first:].mean().item() if self.teacher else None
+            wave, true = drawn.samples[:, first:], true[:, first:]
+            mels = [log_mel(x[0].float().cpu(), self.spec) for x in (wave, true)]
+            figures = {"stft": stft_distance(wave, true).item(), "mel": log_mel_error(*mels)}
+            found.append(figures if kl is None else figures | {"kl": kl})
+        return {key: float(np.mean([figures[key] for figures in found])) for key in found[0]}
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @torch.inference_mode()
+    def sounds(self) -> dict[str, tuple[NDArray[Any], int]]:
+        waves = {}
+        for name, features in self.sound_features(self.model.student).items():
+            noise = self.noise(np.random.default_rng(self.run.loop.seed), 1, len(features) * self.spec.hop_length)
+            drawn = self.model.student(noise.to(self._device), torch.from_numpy(features)[None].to(self._device))
+            waves[name] = drawn.samples[0].cpu().numpy(), self.spec.sample_rate
+        return waves
+
+    def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
+        taught = f"distilled from {self.run.teacher}" if self.teacher else "from audio alone"
+        lines = [f"# Parallel WaveNet, {self.run.model.noise}, {taught}, after {step} steps", "", "Validation:", ""]
+        card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
+        save_model(folder, KIND, self.run.model, self.model.student, card)
+
+
+def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
+    teacher, _ = load_wavenet(folder)
+    if teacher.config.output == "mulaw":
+        raise M2MError(
+            f"the teacher {folder} has µ-law classes, a continuous output was wanted: "
+            "train one with 'm2m train wavenet DATA --distribution gaussian'."
+        )
+    if different := teacher.config.mel.differences(student.mel):
+        raise M2MError(f"teacher {folder} and model have different mels: {', '.join(different)}.")
+    return teacher
+
+
+def train(run: StudentRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
+    """Train a student on a data set (`m2m dataset build`) and return the last validation figures."""
+    return fit(StudentTask(run, data), run.loop, out, {"kind": KIND, **run.model_dump(mode="json")}, resume)

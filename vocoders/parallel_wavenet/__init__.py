@@ -1,0 +1,1 @@
+"""Parallel WaveNet: a student of WaveNet that makes all samples at once."""

@@ -1,0 +1,182 @@
+"""The student's inference, in blocks over time: memory that does not grow, and a stream whose blocks meet exactly.
+
+A layer that looks back d samples keeps the last d of its inputs, a flow the last two of its noise; with these before it a block
+comes out as if all had been computed at once. Blocks have one length, the last is filled up: then every step is the same
+computation, which `torch.compile` and CUDA graphs want, and which gives the same bits whatever the music's length.
+
+The noise is a function of seed and sample alone (Philox, vocoders/wavenet/sampling.py), not of blocks. With it, the samples are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from m2m.core.errors import M2MError
+from m2m.core.mel import Mel
+from m2m.vocoders.parallel_wavenet.network import MAX_LOG_SCALE, MIN_LOG_SCALE, Flow, Student
+from m2m.vocoders.wavenet.network import Layer
+from m2m.vocoders.wavenet.sampling import logistic, normal, philox
+
+Array = NDArray[np.float32]
+Precision = Literal["fp32", "bf16"]
+Kept = list[Tensor]  # of a flow: its last two inputs (streams, 2), then of each layer its last d (streams, d, residual)
+
+WORDS = 4  # random words that Philox gives at once
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the processor multiplies bfloat16 itself; where it does not, PyTorch's emulation is slower than float32."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def white_noise(seed: int, first: int, count: int, kind: str) -> Array:
+    """Samples first..first + count of the noise of a seed: (count,) float32, gaussian or logistic of scale 1.
+
+    One call of Philox makes four uniform numbers, and those two Gaussian or four logistic ones.
+    """
+    each = WORDS // 2 if kind == "gaussian" else WORDS
+    begin, end = first // each, -(-(first + count) // each)
+    counter = np.zeros((end - begin, WORDS), np.uint32)
+    numbers = np.arange(begin, end, dtype=np.uint64)
+    counter[:, 0], counter[:, 1] = numbers & np.uint64(0xFFFFFFFF), numbers >> np.uint64(32)
+    words = philox(counter, (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF))
+    # 23 bits and a half, so that neither 0 nor 1 comes of it in float32, where a logistic would be infinite.
+    u = ((words >> np.uint32(9)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
+    drawn = normal(u.reshape(-1, 2)) if kind == "gaussian" else logistic(u.reshape(-1))
+    return drawn[first - begin * each :][:count]
+
+
+class Engine:
+    """A student's weights, packed for inference: mels to audio, several side by side.
+
+    precision: of the products; sums from layer to layer and flow to flow stay float32. compiled: by torch.compile.
+    """
+
+    def __init__(
+        self, student: Student, device: str = "cpu", precision: Precision = "fp32", compiled: bool = False
+    ) -> None:
+        if precision == "bf16" and not has_bf16(device):
+            raise M2MError(f"{device} has no bfloat16 arithmetic of its own: use precision=fp32, or auto.")
+        self.student = student.to(device)
+        self.config, self.device = student.config, torch.device(device)
+        self.dtype = torch.bfloat16 if precision == "bf16" else next(student.parameters()).dtype
+        self.flows = [_PackedFlow(flow, self.dtype) for flow in student.stack]
+        self.step: Callable[[Tensor, Tensor, list[Kept]], Tensor] = (
+            torch.compile(self._step) if compiled else self._step
+        )
+
+    @torch.inference_mode()
+    def stream(self, mels: Sequence[Mel], seed: int, frames: int, temperature: float = 1.0) -> Iterator[list[Array]]:
+        """Audio of each mel in blocks of so many frames: (samples,) float32 each, empty where that mel is at its end.
+
+        All mels hear the same noise, so that each comes out as it would alone. temperature: the noise's scale.
+        """
+        hop, lengths = self.config.mel.hop_length, [mel.frames for mel in mels]
+        samples = frames * hop
+        kept = [flow.silence(len(mels)) for flow in self.flows]
+        step = _Graph(self.step, kept) if self.device.type == "cuda" else self.step
+        for first in range(0, max(lengths, default=0), frames):
+            noise = torch.from_numpy(white_noise(seed, first * hop, samples, self.config.noise)).to(self.device)
+            z = (noise * temperature).to(self.student.upsample[0].weight.dtype).expand(len(mels), -1)
+            u = torch.stack([self._conditioning(mel, first, first + frames) for mel in mels])
+            waves = step(z, u.to(self.dtype), kept).float().cpu().numpy()
+            yield [wave[: max(0, min(frames, n - first)) * hop].copy() for wave, n in zip(waves, lengths, strict=True)]
+
+    def _conditioning(self, mel: Mel, first: int, last: int) -> Tensor:
+        """Of frames first..last: (samples, n_mels), zero beyond the mel's end."""
+        begin, margin = max(0, first - self.config.margin), self.config.margin
+        features = self.student.hear(mel, begin, max(begin, min(mel.frames, last + margin)))
+        return self.student.conditioning_between(features, first - begin, last - begin)
+
+    def _step(self, z: Tensor, u: Tensor, kept: list[Kept]) -> Tensor:
+        """A block through all flows: noise (streams, T), conditioning (streams, T, n_mels) -> (streams, T). Moves `kept` on."""
+        for flow, before in zip(self.flows, kept, strict=True):
+            mean, log_scale = flow(z, u, before)
+            z = z * log_scale.exp() + mean
+        return z
+
+
+class _PackedFlow:
+    """`Flow` for a block whose past is at hand: weights that are multiplied together lie together."""
+
+    def __init__(self, flow: Flow, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.input = torch.cat([flow.input_prev.weight, flow.input_cur.weight], dim=1)  # (residual, 2)
+        self.input_bias = flow.input_cur.bias
+        self.layers = [_PackedLayer(layer, dtype) for layer in flow.stack]
+        self.skip_bias = torch.stack([layer.skip.bias for layer in flow.stack]).sum(0)
+        self.out, self.end = flow.out, flow.end
+
+    def silence(self, streams: int) -> Kept:
+        """What is kept before the first block."""
+        zeros = [self.skip_bias.new_zeros(streams, 2)]
+        for layer in self.layers:
+            zeros.append(self.skip_bias.new_zeros(streams, layer.dilation, len(self.input)).to(self.dtype))
+        return zeros
+
+    def __call__(self, z: Tensor, u: Tensor, kept: Kept) -> tuple[Tensor, Tensor]:
+        heard = torch.cat([kept[0], z], dim=1)  # (B, 2 + T)
+        x = F.linear(torch.stack([heard[:, :-2], heard[:, 1:-1]], dim=-1), self.input, self.input_bias)
+        kept[0].copy_(heard[:, -2:])
+        skip = self.skip_bias
+        for layer, before in zip(self.layers, kept[1:], strict=True):
+            now = torch.cat([before, x.to(self.dtype)], dim=1)  # (B, d + T, residual)
+            given = torch.cat([now[:, : x.shape[1]], now[:, layer.dilation :], u], dim=-1)
+            before.copy_(now[:, x.shape[1] :])
+            a, b = F.linear(given, layer.gates, layer.gates_bias).chunk(2, dim=-1)
+            z_ = torch.tanh(a) * torch.sigmoid(b)
+            skip = skip + F.linear(z_, layer.skip)
+            if layer.residual is not None:
+                x = x + F.linear(z_, layer.residual, layer.residual_bias)
+        hidden = F.relu(self.out(F.relu(skip)))
+        mean, log_scale = self.end(hidden).unbind(-1)
+        return mean, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
+
+
+class _PackedLayer:
+    def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
+        self.dilation = layer.dilation
+        self.gates = torch.cat([layer.prev.weight, layer.cur.weight, layer.cond.weight], dim=1).to(dtype)
+        self.gates_bias = layer.bias.to(dtype)
+        self.skip = layer.skip.weight.to(dtype)
+        self.residual = None if layer.res is None else layer.res.weight.to(dtype)
+        self.residual_bias = None if layer.res is None else layer.res.bias.to(dtype)
+
+
+class _Graph:
+    """A step as a CUDA graph: hundreds of small kernels, launched as one. Captured at the first block, replayed after it."""
+
+    def __init__(self, step: Callable[[Tensor, Tensor, list[Kept]], Tensor], kept: list[Kept]) -> None:
+        self.run, self.kept = step, kept
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, z: Tensor, u: Tensor, kept: list[Kept]) -> Tensor:
+        if self.graph is None:
+            self.z, self.u = z.clone(), u.clone()
+            before = [[tensor.clone() for tensor in flow] for flow in kept]
+            side = torch.cuda.Stream(self.z.device)
+            side.wait_stream(torch.cuda.current_stream(self.z.device))
+            with torch.cuda.stream(side):
+                for _ in range(2):  # libraries choose their kernels now, since they may not while a graph is captured
+                    self.run(self.z, self.u, kept)
+            torch.cuda.current_stream(self.z.device).wait_stream(side)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.wave = self.run(self.z, self.u, kept)
+            for flow, saved in zip(kept, before, strict=True):
+                for tensor, old in zip(flow, saved, strict=True):
+                    tensor.copy_(old)
+        self.z.copy_(z)
+        self.u.copy_(u)
+        self.graph.replay()
+        return self.wave

@@ -1,0 +1,81 @@
+"""The vocoder: a trained student's folder, and noise through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from m2m.core.checkpoint import find_model, read_notice
+from m2m.core.errors import M2MError
+from m2m.core.mel import Mel
+from m2m.core.vocoder import Vocoder, VocoderOptions
+from m2m.vocoders.parallel_wavenet.engine import Engine
+from m2m.vocoders.parallel_wavenet.network import KIND, load_student
+
+Array = NDArray[np.float32]
+
+BLOCK = {"cpu": 0.25, "cuda": 4.0}  # seconds: what fits a core's cache, and what keeps a GPU busy
+
+
+class ParallelWaveNetOptions(VocoderOptions):
+    """Options of `ParallelWaveNet`."""
+
+    model: str | None = Field(None, description="folder of a trained student, or the name of one that ships")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16: faster where the processor has it, with a faint noise (-50 dB of the music)"
+    )
+    temperature: float = Field(1.0, ge=0, le=2, description="scale of the noise that goes in; below 1: duller")
+    block_seconds: float | None = Field(
+        None, ge=0.05, le=60, description="audio computed at once: latency, and memory  [default: 0.25, on a GPU 4]"
+    )
+    streams: int = Field(8, ge=1, le=1024, description="mels rendered side by side, where several are at hand")
+    compile: bool = Field(False, description="torch.compile: a slow start (a minute) for a faster run")
+
+
+class ParallelWaveNet(Vocoder):
+    """Mel to audio by a stack of inverse autoregressive flows, all samples of a block at once."""
+
+    Options = ParallelWaveNetOptions
+    uses_notes = True
+    options: ParallelWaveNetOptions
+
+    def __init__(self, options: ParallelWaveNetOptions | None = None, device: str = "cpu") -> None:
+        super().__init__(options, device)
+        try:
+            folder = find_model(KIND, self.options.model, {})
+        except M2MError as error:
+            if self.options.model is not None:
+                raise
+            raise M2MError(
+                "no Parallel WaveNet ships with this m2m; train one with 'm2m train parallel-wavenet', and give its folder: "
+                "--vocoder-opt model=FOLDER."
+            ) from error
+        student, self.model_hash = load_student(folder)
+        self.mel_spec, self.notice = student.config.mel, read_notice(folder)
+        self.engine = Engine(student, device, self.options.precision, self.options.compile)
+        seconds = self.options.block_seconds or BLOCK["cuda" if torch.device(device).type == "cuda" else "cpu"]
+        self.block = max(1, round(seconds * self.mel_spec.frame_rate))  # frames
+
+    def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
+        """Yield a block of audio at a time: (samples,) float32."""
+        for (block,) in self._blocks([mel], seed):
+            yield block
+
+    def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
+        """Several mels side by side, which a GPU does faster; each result equals `synthesize` of that mel alone, to rounding."""
+        waves: list[Array] = []
+        for mel in mels:
+            self.check(mel)
+        for first in range(0, len(mels), self.options.streams):
+            group = mels[first : first + self.options.streams]
+            blocks = list(self._blocks(group, seed))
+            waves += [np.concatenate([np.zeros(0, np.float32), *(b[i] for b in blocks)]) for i in range(len(group))]
+        return waves
+
+    def _blocks(self, mels: Sequence[Mel], seed: int) -> Any:
+        return self.engine.stream(mels, seed, self.block, self.options.temperature)
