@@ -29,6 +29,7 @@ from m2m.training.divergence import gaussian_kl, monte_carlo_kl, scale_penalty
 from m2m.training.loop import LoopConfig, fit
 from m2m.training.spectral import DISTANCES, stft_distance
 from m2m.training.windows import WindowRun, WindowTask
+from m2m.vocoders.conditioning import Conditioned
 from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 
@@ -129,7 +130,7 @@ class StudentTask(WindowTask):
             )
         if self.teacher is None:
             progress.say("no teacher: the student learns from audio alone.")
-        elif student.features == self.teacher.features and run.model.upsample == self.teacher.config.upsample:
+        elif _shapes(student) == _shapes(self.teacher):
             student.upsample.load_state_dict(
                 self.teacher.upsample.state_dict()
             )  # they hear alike, and it has learned to
@@ -251,6 +252,10 @@ class StudentTask(WindowTask):
         lines = [f"# Parallel WaveNet, {self.run.model.noise}, {taught}, after {step} steps", "", "Validation:", ""]
         card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
         save_model(folder, KIND, self.run.model, self.model.student, card)
+
+
+def _shapes(network: Conditioned) -> list[torch.Size]:
+    return [parameter.shape for parameter in network.upsample.parameters()]
 
 
 def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:

@@ -114,10 +114,8 @@ class WindowTask(Task):
             mel = self._predict(_notes(shards, index, name), name, first, count)
         else:
             mel = _stretch(lambda a, b: shards.mel(index, name, a, b), first, first + count, self.spec.silence)
-        if network.encoder is None:
-            return mel
         sounding = _notes(shards, index, name) if notes else note_array([])
-        return np.concatenate([mel, network.encoder.encode(sounding, self.spec.frame_rate, first, count)], axis=1)
+        return np.concatenate([mel, *network.read(sounding, first, count)], axis=1)
 
     def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
         assert self.mel_model is not None

@@ -1,13 +1,14 @@
 """A harmonic comb: a part's notes played by band-limited oscillators, in a timbre learned from a mel.
 
 It stands in for what a mel has lost, where the energy lies inside a band and with which phase, and is no synthesiser: the
-comb only starts the search of vocoders/griffin_lim.py. Its timbre comes from a small non-negative factorisation in which the
-score says which keys may sound when (after Ewert and Müller, "Score-informed source separation", 2012):
-M ~ sum over keys of spectrum(key) x loudness(key, frame).
+comb only starts the search of vocoders/griffin_lim.py, and a network may hear it bare, before any timbre. Its timbre comes
+from a small non-negative factorisation in which the score says which keys may sound when (after Ewert and Müller,
+"Score-informed source separation", 2012): M ~ sum over keys of spectrum(key) x loudness(key, frame).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,19 +67,55 @@ def play(notes: NoteArray, values: Array, first: int, spec: MelSpec, *, release:
         high = min(round((end + RING * release) * rate) - origin, frames * hop)
         if low >= high:
             continue
-        since = np.arange(low + origin - onset, high + origin - onset, dtype=np.uint32)  # samples since the onset
-        since *= np.uint32(round(pitch[j] / rate * 2**32))  # phase as a 32-bit fraction of a period: it wraps by itself
-        part = tables[j].take(since >> np.uint32(32 - TABLE_BITS))
+        part = _oscillate(tables[j], pitch[j] / rate, low + origin - onset, high + origin - onset)
         a, b = low // hop, -(-high // hop)
         level = swell[j, a:b, None] + np.diff(swell[j, a : b + 1])[:, None] * ramp
         part *= level.reshape(-1)[low - a * hop : high - a * hop]
         part *= velocity / 127
-        tail = max(round(end * rate) - origin - low, 0)
-        if tail < len(part):
-            age = np.arange(low + tail, high) / rate + (origin / rate - end)
-            part[tail:] *= np.exp(age.astype(np.float32) * np.float32(-1 / release))
+        _let_go(part, end - (low + origin) / rate, release, rate)
         out[lead + low : lead + high] += part
     return out
+
+
+def bare(notes: NoteArray, first: int, samples: int, release: float, spec: MelSpec) -> Array:
+    """The notes as the same comb for every timbre, amplitude 1 / n for harmonic n: (samples,) from sample `first` of the piece.
+
+    Nothing in it depends on where a stretch begins: any stretch is that part of the whole.
+    """
+    rate, out = spec.sample_rate, np.zeros(samples, np.float32)
+    for start, end, key, velocity in notes.tolist():
+        onset = round(start * rate)
+        low, high = max(onset, first, 0), min(round((end + RING * release) * rate), first + samples)
+        if low >= high:
+            continue
+        table, turns = _bare_table(key, spec)
+        part = _oscillate(table, turns, low - onset, high - onset) * np.float32(velocity / 127)
+        _let_go(part, end - low / rate, release, rate)
+        out[low - first : high - first] += part
+    return out
+
+
+@lru_cache(maxsize=256)
+def _bare_table(key: int, spec: MelSpec) -> tuple[Array, float]:
+    """One period of a key's bare comb, and its periods a sample."""
+    pitch, order = 440.0 * 2.0 ** ((key - 69) / 12), np.arange(1, TABLE // 2)
+    harmonics = np.where(order * pitch < 0.98 * spec.fmax, 1.0 / order, 0.0)
+    return _wavetables(harmonics[None])[0], pitch / spec.sample_rate
+
+
+def _oscillate(table: Array, turns: float, first: int, last: int) -> Array:
+    """Samples first..last since a note's onset: a wavetable read at so many periods a sample."""
+    since = np.arange(first, last, dtype=np.uint32)
+    since *= np.uint32(round(turns * 2**32))  # phase as a 32-bit fraction of a period: it wraps by itself
+    return table.take(since >> np.uint32(32 - TABLE_BITS))
+
+
+def _let_go(part: Array, seconds: float, release: float, rate: int) -> None:
+    """Fade a note's samples from the moment of its release on, `seconds` after the first of them, in place."""
+    tail = max(round(seconds * rate), 0)
+    if tail < len(part):
+        age = np.arange(tail, len(part)) / rate - seconds
+        part[tail:] *= np.exp(age.astype(np.float32) * np.float32(-1 / release))
 
 
 def fit_timbre(

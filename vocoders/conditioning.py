@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from m2m.core import registry
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.mel import Mel, MelSpec
-from m2m.core.score import note_array
+from m2m.core.score import NoteArray, note_array
 
 Array = NDArray[np.float32]
 Size = Annotated[int, Field(ge=1)]
@@ -69,6 +69,7 @@ class Conditioned(nn.Module):
         if config.condition_on_notes:
             self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.heard, bands = config, config.mel.n_mels
+        self.width = bands  # channels of the conditioning
         self.features = bands + (self.encoder.n_features if self.encoder else 0)
         self.upsample = nn.ModuleList(
             nn.ConvTranspose1d(bands if i else self.features, bands, window, stride, (window - stride) // 2)
@@ -76,7 +77,7 @@ class Conditioned(nn.Module):
         )
 
     def conditioning(self, features: Tensor) -> Tensor:
-        """(batch, frames, features) log-mel, and after it the roll if there is one -> (batch, frames * hop_length, n_mels)."""
+        """(batch, frames, features) log-mel, and after it the roll if there is one -> (batch, frames * hop_length, width)."""
         bands, silence = self.heard.mel.n_mels, self.heard.mel.silence
         scaled = 1 + features[..., :bands] * (2 / abs(silence))  # the floor is -1, a full-scale sine +1
         u = torch.cat([scaled, features[..., bands:]], dim=-1).mT  # (B, features, frames)
@@ -85,13 +86,13 @@ class Conditioned(nn.Module):
         return u.mT
 
     def conditioning_between(self, features: Array, first: int, last: int) -> Tensor:
-        """Of frames first..last of (frames, features): (samples, n_mels), zero beyond the end.
+        """Of frames first..last of (frames, features): (samples, width), zero beyond the end.
 
         Computed from these frames and their neighbours alone, and equal to that part of the whole.
         """
         hop, margin, end = self.heard.mel.hop_length, self.heard.margin, min(last, len(features))
         weight = next(self.upsample.parameters())
-        u = weight.new_zeros((last - first) * hop, self.heard.mel.n_mels)
+        u = weight.new_zeros((last - first) * hop, self.width)
         if end > first:
             begin = max(0, first - margin)
             part = torch.tensor(features[begin : end + margin]).to(weight)  # a copy: what is lent may be read-only
@@ -102,10 +103,12 @@ class Conditioned(nn.Module):
     def hear(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
         """What the network reads of a mel's frames first..last: (frames, features). Without notes the roll is empty."""
         values = mel.values[first:last]
-        if self.encoder is None:
-            return values
         notes = note_array([]) if mel.notes is None else mel.notes
-        return np.concatenate([values, self.encoder.encode(notes, mel.spec.frame_rate, first, len(values))], axis=1)
+        return np.concatenate([values, *self.read(notes, first, len(values))], axis=1)
+
+    def read(self, notes: NoteArray, first: int, frames: int) -> list[Array]:
+        """What it reads of the notes beside frames of mel, each (frames, n): the roll, if it does."""
+        return [self.encoder.encode(notes, self.heard.mel.frame_rate, first, frames)] if self.encoder else []
 
 
 def centre(u: Tensor, samples: int) -> Tensor:

@@ -15,6 +15,7 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import note_array
+from m2m.vocoders.comb import bare
 from m2m.vocoders.parallel_wavenet import engine as engine_module
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16, white_noise
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig, load_student
@@ -275,6 +276,36 @@ def test_notes_are_heard_and_may_be_missing(tmp_path: Path) -> None:
     assert not np.array_equal(wave, made.synthesize(heard.without_notes()))
     whole = ParallelWaveNet(ParallelWaveNetOptions(model=str(tmp_path / "model"), block_seconds=60)).synthesize(heard)
     assert np.allclose(wave, whole, atol=1e-5)  # the roll of a block is that part of the whole
+
+
+def test_the_comb_is_heard_the_same_in_blocks_of_any_length(tmp_path: Path) -> None:
+    config = StudentConfig.model_validate(TINY.model_dump() | {"comb": True, "condition_on_notes": True})
+    save_model(tmp_path / "model", KIND, config, student(config), "")
+    heard = Mel(mel(200), SPEC, note_array([(0.0, 0.04, 60, 127), (0.03, 0.1, 72, 99)]))
+    short, long = (make(tmp_path / "model", block_seconds=s).synthesize(heard) for s in (0.05, 60))
+    assert np.allclose(short, long, atol=1e-5)
+    assert not np.allclose(short, make(tmp_path / "model").synthesize(heard.without_notes()), atol=1e-3)
+
+
+def test_any_stretch_of_a_bare_comb_is_that_part_of_the_whole() -> None:
+    notes = note_array([(0.1, 0.3, 69, 127), (0.25, 0.6, 40, 60), (0.5, 0.55, 100, 90)])
+    spec = MelSpec()
+    whole = bare(notes, 0, 16_000, 0.1, spec)
+    assert not whole[:1600].any()
+    for first, count in ((-200, 1000), (1600, 1), (3000, 5000), (9999, 6001)):
+        wanted = np.concatenate([np.zeros(max(0, -first), np.float32), whole[max(0, first) : first + count]])
+        assert np.allclose(bare(notes, first, count, 0.1, spec), wanted, atol=1e-6)
+
+
+def test_a_bare_comb_has_its_keys_pitch_and_dies_away() -> None:
+    spec = MelSpec()
+    wave = bare(note_array([(0.0, 1.0, 69, 127)]), 0, 32_000, 0.1, spec)
+    spectrum = np.abs(np.fft.rfft(wave[:16_000] * np.hanning(16_000))) * 4 / 16_000  # a bin a Hz
+    for harmonic in (1, 2, 3, 7):
+        assert spectrum[440 * harmonic] == pytest.approx(1 / harmonic, rel=0.02)
+    assert spectrum[int(0.99 * spec.fmax) :].max() < 0.01
+    assert np.abs(wave[17_600:17_700]).max() < np.abs(wave[15_900:16_000]).max() / 2  # 0.1 s later, e times quieter
+    assert not wave[16_000 + 8_001 :].any()
 
 
 def test_memory_does_not_grow_with_length(folder: Path) -> None:

@@ -1,0 +1,230 @@
+"""Parallel WaveNet: how fast a student is, and how near its sound comes to the truth.
+
+    python benches/parallel_wavenet.py speed                                    # random weights of the default size
+    python benches/parallel_wavenet.py speed --model models/parallel-wavenet-16k
+    python benches/parallel_wavenet.py quality DATA griffin-lim wavenet=models/wavenet-mulaw-16k \
+        parallel-wavenet=models/parallel-wavenet-16k --teacher models/wavenet-gaussian-16k
+
+`speed`: samples a second of the student from mel to audio, conditioning and noise included, and of a loop over samples in plain
+PyTorch: WaveNet of the reference's size, float32. The best of `--repeats`, by the clock or, on a machine that others use, by
+processor time (`--cpu-time`; then of one thread, and what two cores would do is twice that at most).
+
+`quality`, from the true mels of a data set's files, means over files and instruments:
+
+    constant-Q   the paper's measure: Pearson's correlation over time, mean of 84 semitones (the paper's WaveNet: 0.854)
+    mel          mean absolute error of the log-mel, nepers
+    floor        dB of full scale, the median RMS of 8 ms frames that are silent in the original (below -72 dB) within a quarter
+                 of a second of music: where µ-law is heard as a hiss that comes and goes
+    NLL, KL      of --teacher: nats a sample of the true audio; and of each student from it, the distillation's divergence
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from m2m.core import registry
+from m2m.core.audio import mu_law_decode, mu_law_encode
+from m2m.core.mel import Mel, log_mel
+from m2m.core.options import validate
+from m2m.core.score import from_rows
+from m2m.core.vocoder import Vocoder
+from m2m.evaluation.metrics import constant_q_correlation, log_mel_error
+from m2m.training.dataset import ShardReader
+from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
+from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
+from m2m.vocoders.parallel_wavenet.vocoder import BLOCK, ParallelWaveNet
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
+from m2m.vocoders.wavenet.sampling import nll
+from m2m.vocoders.wavenet.torch_engine import TorchEngine
+from m2m.vocoders.wavenet.vocoder import WaveNetVocoder
+
+SILENT, NEAR = 10 ** (-72 / 20), 31  # of full scale; frames of 8 ms
+CLASSES: dict[str, type[Vocoder]] = {"parallel-wavenet": ParallelWaveNet, "wavenet": WaveNetVocoder}
+
+
+@click.group()
+def main() -> None:
+    """Measure Parallel WaveNet."""
+
+
+@main.command()
+@click.option("--model", type=click.Path(path_type=Path), help="folder of a student; random weights without")
+@click.option("--seconds", default=10.0, show_default=True, help="of audio in a run")
+@click.option("--streams", default=1, show_default=True, help="mels side by side")
+@click.option("--repeats", default=3, show_default=True)
+@click.option("--threads", default=0, help="of the CPU; 0 is PyTorch's choice")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--compiled", is_flag=True, help="also through torch.compile")
+@click.option("--cpu-time", is_flag=True, help="count processor time instead of the clock's")
+@click.option("--json", "output", type=click.Path(path_type=Path), help="write the figures there as well")
+def speed(
+    model: Path | None,
+    seconds: float,
+    streams: int,
+    repeats: int,
+    threads: int,
+    device: str,
+    compiled: bool,
+    cpu_time: bool,
+    output: Path | None,
+) -> None:
+    """The student against a loop over samples."""
+    if cpu_time:
+        threads = 1
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    student = load_student(model)[0] if model else Student(StudentConfig()).eval().requires_grad_(False)
+    spec, draw = student.config.mel, np.random.default_rng(0)
+    clock = time.process_time if cpu_time else time.perf_counter
+
+    def best(run: Callable[[], Any], times: int) -> float:
+        found = []
+        for _ in range(times):
+            began = clock()
+            run()
+            found.append(clock() - began)
+        return min(found)
+
+    frames = round(seconds * spec.frame_rate)
+    mels = [Mel(draw.uniform(spec.silence, 0, (frames, spec.n_mels)).astype(np.float32), spec) for _ in range(streams)]
+    plain = WaveNet(WaveNetConfig(mel=spec)).eval().requires_grad_(False)
+    loop = TorchEngine(plain, device, torch.float32)
+    short = [mel.values[:4] for mel in mels]
+    rate = streams * 4 * spec.hop_length / best(lambda: loop.generate(short, 0), 2)
+    rows = [("WaveNet, a loop in PyTorch, fp32", rate)]
+    block = round(BLOCK["cuda" if device.startswith("cuda") else "cpu"] * spec.frame_rate)
+    for precision in ("fp32", "bf16") if has_bf16(device) else ("fp32",):
+        for through in (False, True) if compiled else (False,):
+            engine = Engine(student, device, precision, through)  # type: ignore[arg-type]
+            list(engine.stream([Mel(mel.values[: 2 * block], spec) for mel in mels], 0, block))  # warm
+            took = best(lambda engine=engine: list(engine.stream(mels, 0, block)), repeats)  # type: ignore[misc]
+            rows.append(
+                (f"student, {precision}{', compiled' if through else ''}", streams * seconds * spec.sample_rate / took)
+            )
+    sizes = f"{student.config.flows} layers of {student.config.residual} channels"
+    click.echo(
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} threads, {sizes}, {device}"
+    )
+    click.echo(f"{'processor time' if cpu_time else 'clock'}, {streams} streams\n")
+    click.echo(f"{'':36} {'samples/s':>12} {'x real time':>11} {'x loop':>8}")
+    for name, found in rows:
+        click.echo(f"{name:36} {found:12,.0f} {found / spec.sample_rate:11.2f} {found / rate:8.1f}")
+    if output:
+        output.write_text(json.dumps(dict(rows), indent=1))
+
+
+@main.command()
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.argument("vocoders", nargs=-1, required=True, metavar="NAME[=FOLDER]...")
+@click.option("--teacher", type=click.Path(exists=True, path_type=Path), help="a WaveNet with a continuous output")
+@click.option("--split", default="test", show_default=True, type=click.Choice(["test", "validation"]))
+@click.option("--seconds", default=30.0, show_default=True, help="of each file and instrument")
+@click.option("--files", type=click.IntRange(1), help="only the first so many")
+@click.option("--json", "output", type=click.Path(path_type=Path), help="write all figures there")
+def quality(
+    data: Path,
+    vocoders: tuple[str, ...],
+    teacher: Path | None,
+    split: str,
+    seconds: float,
+    files: int | None,
+    output: Path | None,
+) -> None:
+    """One table of vocoders, from true mels."""
+    test = ShardReader(data, split)
+    test.files = test.files[:files]
+    spec, names = test.config.mel, list(test.instruments)
+    frames = int(seconds * spec.frame_rate)
+    makers: dict[str, Callable[[Mel, np.ndarray], np.ndarray]] = {
+        "µ-law alone": lambda _, wave: mu_law_decode(mu_law_encode(wave))
+    }
+    for given in vocoders:
+        name, _, folder = given.partition("=")
+        if folder:
+            kind = CLASSES[name]
+            vocoder = kind(validate(kind.Options, {"model": folder}, name))  # type: ignore[arg-type]
+        else:
+            vocoder = registry.create("vocoder", name)
+        makers[given] = lambda mel, _, vocoder=vocoder: vocoder.synthesize(mel)  # type: ignore[misc]
+    results: dict[str, dict[str, list[float]]] = {name: {} for name in makers}
+    for index, name in np.ndindex(len(test), len(names)):
+        instrument = names[name]
+        values = test.mel(index, instrument, 0, frames)
+        true = test.audio(index, instrument, 0, len(values) * spec.hop_length)
+        mel = Mel(values, spec, from_rows(test.notes(index, instrument)))
+        for maker, make in makers.items():
+            wave = make(mel, true)[: len(true)]
+            figures = {
+                "constant-Q": float(np.nanmean(constant_q_correlation(true, wave, spec.sample_rate))),
+                "mel": log_mel_error(log_mel(wave, spec), log_mel(true, spec)),
+                "floor": floor(true, wave, spec.hop_length),
+            }
+            for figure, value in figures.items():
+                results[maker].setdefault(figure, []).append(value)
+                results[maker].setdefault(f"{figure}/{instrument}", []).append(value)
+    means = {
+        maker: {figure: float(np.nanmean(values)) for figure, values in found.items()}
+        for maker, found in results.items()
+    }
+    click.echo(f"{split}, {len(test)} files x {len(names)} instruments, first {seconds:g} s\n")
+    click.echo("| vocoder | constant-Q | mel, nepers | floor, dB |\n|---|---|---|---|")
+    for maker, found in means.items():
+        click.echo(f"| {maker} | {found['constant-Q']:.3f} | {found['mel']:.3f} | {found['floor']:.1f} |")
+    if teacher:
+        students = [Path(given.partition("=")[2]) for given in vocoders if given.startswith("parallel-wavenet=")]
+        means["teacher"] = distances(data, test, names, teacher, students)
+        click.echo("\n" + "\n".join(f"{name}: {value:.3f}" for name, value in means["teacher"].items()))
+    if output:
+        output.write_text(json.dumps(means, indent=1))
+
+
+def floor(true: np.ndarray, wave: np.ndarray, hop: int) -> float:
+    """Median level of frames that are silent in the original and near music, dB; NaN where there are none."""
+    level, heard = (np.sqrt(np.square(x[: len(x) // hop * hop].reshape(-1, hop)).mean(1)) for x in (true, wave))
+    music = np.convolve(level > 10 * SILENT, np.ones(2 * NEAR + 1), "same") > 0
+    chosen = heard[(level < SILENT) & music]
+    return float(20 * np.log10(np.median(chosen) + 1e-9)) if len(chosen) else np.nan
+
+
+@torch.inference_mode()
+def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, students: list[Path]) -> dict[str, float]:
+    """The teacher's NLL of two seconds from the middle of each file, and each student's divergence from it."""
+    from m2m.training.parallel_wavenet import Losses, StudentRun, StudentTask
+
+    network, _ = load_wavenet(teacher)
+    shared: dict[str, Any] = {"teacher": teacher, "instruments": dict(test.instruments), "losses": Losses()}
+    tasks = {}
+    for folder in students:
+        student, _ = load_student(folder)
+        tasks[str(folder)] = StudentTask(StudentRun(model=student.config, **shared), data)
+        tasks[str(folder)].model.student = student
+    found: dict[str, list[float]] = {}
+    spec, frames, lead = test.config.mel, 2 * 125, 48
+    plain = next(iter(tasks.values()), None) or StudentTask(StudentRun(model=StudentConfig(mel=spec), **shared), data)
+    for index, column in np.ndindex(len(test), len(names)):
+        name = names[column]
+        start = max(0, (test.frames(index, name) - frames) // 2)
+        true = torch.from_numpy(plain.wave(test, index, name, start, frames, before=2))[None]
+        heard = torch.from_numpy(plain.features(network, test, index, name, start, frames))[None]
+        each = nll(network(true, heard), true[:, 2:], network.config.output)[:, lead * spec.hop_length :]
+        found.setdefault("teacher, NLL", []).append(each.mean().item())
+        for folder, task in tasks.items():
+            _, features, teachers = (torch.from_numpy(x)[None] for x in task.window(test, index, name, start, frames))
+            drawn = task.model.student(task.noise(np.random.default_rng(index), 1, frames * spec.hop_length), features)
+            kl = task.divergence(drawn, teachers)[0][:, lead * spec.hop_length :]
+            found.setdefault(f"{folder}, KL from the teacher", []).append(kl.mean().item())
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+if __name__ == "__main__":
+    main()
