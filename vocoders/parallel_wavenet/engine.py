@@ -115,7 +115,7 @@ class _PackedFlow:
         self.input_bias = flow.input_cur.bias
         self.layers = [_PackedLayer(layer, dtype) for layer in flow.stack]
         self.skip_bias = torch.stack([layer.skip.bias for layer in flow.stack]).sum(0)
-        self.out, self.end = flow.out, flow.end
+        self.out, self.end, self.skips = flow.out, flow.end, len(self.skip_bias)
 
     def silence(self, streams: int) -> Kept:
         """What is kept before the first block."""
@@ -128,29 +128,34 @@ class _PackedFlow:
         heard = torch.cat([kept[0], z], dim=1)  # (B, 2 + T)
         x = F.linear(torch.stack([heard[:, :-2], heard[:, 1:-1]], dim=-1), self.input, self.input_bias)
         kept[0].copy_(heard[:, -2:])
-        skip = self.skip_bias
+        channels, skip = x.shape[-1], self.skip_bias
         for layer, before in zip(self.layers, kept[1:], strict=True):
             now = torch.cat([before, x.to(self.dtype)], dim=1)  # (B, d + T, residual)
             given = torch.cat([now[:, : x.shape[1]], now[:, layer.dilation :], u], dim=-1)
             before.copy_(now[:, x.shape[1] :])
-            a, b = F.linear(given, layer.gates, layer.gates_bias).chunk(2, dim=-1)
-            z_ = torch.tanh(a) * torch.sigmoid(b)
-            skip = skip + F.linear(z_, layer.skip)
-            if layer.residual is not None:
-                x = x + F.linear(z_, layer.residual, layer.residual_bias)
+            s = torch.sigmoid(F.linear(given, layer.gates, layer.gates_bias).to(x.dtype))
+            gated = (2 * s[..., :channels] - 1) * s[..., channels:]
+            out = F.linear(gated.to(self.dtype), layer.out)
+            skip = skip + out[..., -self.skips :]
+            if layer.residual_bias is not None:
+                x = x + (out[..., :channels] + layer.residual_bias)
         hidden = F.relu(self.out(F.relu(skip)))
         mean, log_scale = self.end(hidden).unbind(-1)
         return mean, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
 
 class _PackedLayer:
+    """tanh(a) is 2 sigmoid(2 a) - 1: with the factor in the weights, one sigmoid does for both gates, in a third of the time."""
+
     def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
-        self.dilation = layer.dilation
-        self.gates = torch.cat([layer.prev.weight, layer.cur.weight, layer.cond.weight], dim=1).to(dtype)
-        self.gates_bias = layer.bias.to(dtype)
-        self.skip = layer.skip.weight.to(dtype)
-        self.residual = None if layer.res is None else layer.res.weight.to(dtype)
-        self.residual_bias = None if layer.res is None else layer.res.bias.to(dtype)
+        self.dilation, channels = layer.dilation, len(layer.bias) // 2
+        gates = torch.cat([layer.prev.weight, layer.cur.weight, layer.cond.weight], dim=1)  # (2 residual, heard)
+        twice = gates.new_ones(2 * channels)
+        twice[:channels] = 2
+        self.gates, self.gates_bias = (gates * twice[:, None]).to(dtype), (layer.bias * twice).to(dtype)
+        both = [layer.skip.weight] if layer.res is None else [layer.res.weight, layer.skip.weight]
+        self.out = torch.cat(both).to(dtype)  # (residual + skip, residual)
+        self.residual_bias = None if layer.res is None else layer.res.bias
 
 
 class _Graph:

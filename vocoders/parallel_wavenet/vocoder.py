@@ -19,7 +19,7 @@ from m2m.vocoders.parallel_wavenet.network import KIND, load_student
 
 Array = NDArray[np.float32]
 
-BLOCK = {"cpu": 0.25, "cuda": 4.0}  # seconds: what fits a core's cache, and what keeps a GPU busy
+BLOCK = {"cpu": 0.1, "cuda": 4.0}  # seconds: what fits a core's cache, and what keeps a GPU busy
 
 
 class ParallelWaveNetOptions(VocoderOptions):
@@ -31,7 +31,7 @@ class ParallelWaveNetOptions(VocoderOptions):
     )
     temperature: float = Field(1.0, ge=0, le=2, description="scale of the noise that goes in; below 1: duller")
     block_seconds: float | None = Field(
-        None, ge=0.05, le=60, description="audio computed at once: latency, and memory  [default: 0.25, on a GPU 4]"
+        None, ge=0.05, le=60, description="audio computed at once: latency, and memory  [default: 0.1, on a GPU 4]"
     )
     streams: int = Field(8, ge=1, le=1024, description="mels rendered side by side, where several are at hand")
     compile: bool = Field(False, description="torch.compile: a slow start (a minute) for a faster run")
