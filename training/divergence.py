@@ -13,7 +13,6 @@ from torch import Tensor
 from m2m.vocoders.wavenet.sampling import LEVELS, MIN_LOG_SCALE, nll
 
 ENTROPY = {"gaussian": 0.5 * math.log(2 * math.pi * math.e), "logistic": 2.0}  # of noise of scale 1
-REGULARISATION = 4.0  # ClariNet, section 3.2
 
 
 def gaussian_kl(mean: Tensor, log_scale: Tensor, teacher: Tensor) -> Tensor:
@@ -28,11 +27,11 @@ def gaussian_kl(mean: Tensor, log_scale: Tensor, teacher: Tensor) -> Tensor:
 
 
 def scale_penalty(log_scale: Tensor, teacher: Tensor) -> Tensor:
-    """ClariNet's regularisation, squared difference of log scales: (...,) and (..., 2) -> (...,).
+    """ClariNet's regularisation, squared difference of log scales: (...,) and (..., 2) -> (...,) (section 3.2).
 
     KL grows as the inverse square of the teacher's scale, and is steep where both are small.
     """
-    return REGULARISATION * (teacher.float()[..., 1].clamp_min(MIN_LOG_SCALE) - log_scale).square()
+    return (teacher.float()[..., 1].clamp_min(MIN_LOG_SCALE) - log_scale).square()
 
 
 def noise_like(tensor: Tensor, noise: str, *shape: int) -> Tensor:

@@ -41,7 +41,7 @@ class Losses(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kl: float = Field(0.1, ge=0, description="divergence from the teacher, nats a sample, regularised as ClariNet's")
+    kl: float = Field(0.1, ge=0, description="divergence from the teacher, nats a sample")
     stft: float = Field(1.0, ge=0, description="spectrograms at three resolutions: convergence and log magnitude")
     frames: float = Field(1.0, ge=0, description="magnitudes frame by frame, ClariNet's")
     power: float = Field(0.0, ge=0, description="power over the whole window, Parallel WaveNet's")
@@ -83,6 +83,9 @@ class StudentRun(WindowRun):
     loop: StudentLoop = StudentLoop()
     teacher: Path | None = Field(None, description="folder of a WaveNet with a continuous output")
     losses: Losses = Losses()
+    regularisation: float = Field(
+        4.0, ge=0, description="of the divergence of two Gaussians: weight of the squared difference of log scales"
+    )
     draws: int = Field(8, ge=1, description="samples drawn for a divergence that has no closed form")
     adversary_layers: int = Field(10, ge=1)
     adversary_channels: int = Field(64, ge=1)
@@ -183,7 +186,7 @@ class StudentTask(WindowTask):
             kl, penalty = self.divergence(drawn, teacher_features)
             add("kl", run.losses.kl, kl[:, counted:].mean())
             if penalty is not None:
-                add("scale", run.losses.kl, penalty[:, counted:].mean())
+                add("scale", run.losses.kl * run.regularisation, penalty[:, counted:].mean())
         for name, distance in DISTANCES.items():
             if weight := getattr(run.losses, name):
                 add(name, weight, distance(wave, true))

@@ -16,6 +16,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
 from m2m.training.config import load_run
 from m2m.training.discriminator import Discriminator, adversarial_losses
+from m2m.training.distributed import Group
 from m2m.training.divergence import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
 from m2m.training.loop import STATE
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
@@ -77,7 +78,7 @@ def test_the_teachers_scale_counts_as_no_less_than_it_learned() -> None:
     tiny = torch.tensor([[0.0, -20.0]])
     assert gaussian_kl(mean, log_scale, tiny).item() == pytest.approx(0)
     assert scale_penalty(log_scale, tiny).item() == pytest.approx(0)
-    assert scale_penalty(log_scale + 0.5, tiny).item() == pytest.approx(1.0)
+    assert scale_penalty(log_scale + 0.5, tiny).item() == pytest.approx(0.25)
 
 
 def logistic_density(x: torch.Tensor, mean: float, log_scale: float) -> torch.Tensor:
@@ -212,6 +213,13 @@ def test_a_batch_is_a_function_of_seed_and_step(data: Path, tmp_path: Path) -> N
         assert not torch.equal(task.batch(5)[index], other.batch(5)[index])
 
 
+def test_processes_share_a_batch(data: Path) -> None:
+    batch = StudentTask(small(), data).batch(0)
+    shares = [Group(rank, 2, "cpu").share(batch) for rank in (0, 1)]
+    for whole, *parts in zip(batch, *shares, strict=True):
+        assert torch.equal(torch.stack(parts, dim=1).flatten(0, 1), whole)
+
+
 def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) -> None:
     folder = teacher(tmp_path / "t", upsample=((128, 128),))
     task = StudentTask(small(teacher=folder, model__condition_on_notes=True), data)
@@ -259,7 +267,7 @@ def test_each_loss_can_be_switched_off(data: Path, tmp_path: Path) -> None:
         task = StudentTask(run, data)
         loss = task.loss(task.batch(0))
         assert task.details().keys() == parts
-        weights = {"kl": run.losses.kl, "scale": run.losses.kl, "discriminator": 1.0, "adversarial": 1.0}
+        weights = {"kl": run.losses.kl, "scale": 4 * run.losses.kl, "discriminator": 1.0, "adversarial": 1.0}
         weights |= dict.fromkeys(DISTANCES, 1.0)
         assert loss.item() == pytest.approx(
             sum(weights[name] * part for name, part in task.details().items()), rel=1e-4
