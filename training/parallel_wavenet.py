@@ -213,7 +213,7 @@ class StudentTask(WindowTask):
         """Means over all windows, and the first of them of each instrument.
 
         stft: of training/spectral.py. mel: mean absolute error of the log-mel, nepers. kl: distance from the teacher, nats a
-        sample; may be infinite in no case, since both have densities everywhere.
+        sample.
         """
         each = {name: self._measure(name) for name in self.names}
         figures = {key: float(np.mean([found[key] for found in each.values()])) for key in next(iter(each.values()))}

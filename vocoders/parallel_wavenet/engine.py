@@ -69,7 +69,8 @@ class Engine:
             raise M2MError(f"{device} has no bfloat16 arithmetic of its own: use precision=fp32, or auto.")
         self.student = student.to(device)
         self.config, self.device = student.config, torch.device(device)
-        self.dtype = torch.bfloat16 if precision == "bf16" else next(student.parameters()).dtype
+        self.sums = next(student.parameters()).dtype
+        self.dtype = torch.bfloat16 if precision == "bf16" else self.sums
         self.flows = [_PackedFlow(flow, self.dtype) for flow in student.stack]
         self.step: Callable[[Tensor, Tensor, list[Kept]], Tensor] = (
             torch.compile(self._step) if compiled else self._step
@@ -87,7 +88,7 @@ class Engine:
         step = _Graph(self.step, kept) if self.device.type == "cuda" else self.step
         for first in range(0, max(lengths, default=0), frames):
             noise = torch.from_numpy(white_noise(seed, first * hop, samples, self.config.noise)).to(self.device)
-            z = (noise * temperature).to(self.student.upsample[0].weight.dtype).expand(len(mels), -1)
+            z = (noise * temperature).to(self.sums).expand(len(mels), -1)
             u = torch.stack([self._conditioning(mel, first, first + frames) for mel in mels])
             waves = step(z, u.to(self.dtype), kept).float().cpu().numpy()
             yield [wave[: max(0, min(frames, n - first)) * hop].copy() for wave, n in zip(waves, lengths, strict=True)]

@@ -54,9 +54,8 @@ class TorchEngine(Engine):
         rings, before, current = self._start(len(mels))
         for first in range(0, max(length, default=0), frames):
             last = min(first + frames, max(length))
-            u = torch.stack(
-                [self.model.conditioning_between(mel, first, last) for mel in mels], dim=1
-            )  # (samples, streams, n_mels)
+            heard = [self.model.conditioning_between(mel, first, last) for mel in mels]
+            u = torch.stack(heard, dim=1)  # (samples, streams, n_mels)
             numbers = uniforms(seed, streams, first * hop, len(u))
             drawn = []
             for t in range(len(u)):
