@@ -27,7 +27,7 @@ class ParallelWaveNetOptions(VocoderOptions):
 
     model: str | None = Field(None, description="folder of a trained student, or the name of one that ships")
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16: faster where the processor has it, with a faint noise (-50 dB of the music)"
+        "fp32", description="bf16: faster where the processor has it, with a faint noise (-43 to -56 dB of the music)"
     )
     temperature: float = Field(1.0, ge=0, le=2, description="scale of the noise that goes in; below 1: duller")
     block_seconds: float | None = Field(
