@@ -141,6 +141,18 @@ def _pairs(what: str) -> Callable[[click.Context, click.Parameter, tuple[str, ..
     return split
 
 
+def _limit(command: Command) -> Command:
+    """Give a command `--limit`, see core/midi.py."""
+    return click.option(
+        "--limit",
+        "limits",
+        multiple=True,
+        callback=_pairs("NAME=NUMBER"),
+        metavar="NAME=NUMBER",
+        help="Read scores beyond the usual size: notes (100000), seconds (7200), polyphony (256), tracks (256).",
+    )(command)
+
+
 @cli.command()
 @click.argument("scores", nargs=-1, required=True, metavar="SCORE.mid...")
 @click.option(
@@ -193,6 +205,7 @@ def _pairs(what: str) -> Callable[[click.Context, click.Parameter, tuple[str, ..
     type=click.Choice(["pcm16", "pcm24", "pcm32", "float"]),
     help="Of WAV and FLAC.  [default: pcm16]",
 )
+@_limit
 @click.option("--stems", is_flag=True, help="Write every track by itself as well.")
 @click.option("--sidecar", is_flag=True, help="Write the provenance to a .json beside the audio as well.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto.")
@@ -205,7 +218,9 @@ def render(
 ) -> None:
     """Render MIDI files as audio."""
     from m2m.core import batch, config, registry
+    from m2m.core.midi import Limits
 
+    chosen["limits"] = Limits.of(chosen["limits"])
     for program in programs:
         if not (program.isascii() and program.isdecimal() and int(program) < 128):
             raise click.BadParameter(f"{program!r} is no General MIDI program, 0 to 127.", param_hint="--map")
@@ -213,7 +228,7 @@ def render(
         raise click.UsageError("--json and -o - both want standard output; write the audio to a file.")
     take = chosen.pop
     components = {name: take(name) for name in ("model", "encoder", "conditioner", "vocoder", "device")}
-    mixing = {name: take(name) for name in ("timbre", "seed", "gain", "clip_mode", "stems")}
+    mixing = {name: take(name) for name in ("timbre", "seed", "gain", "clip_mode", "stems", "limits")}
     names = {
         "timbre": mixing["timbre"] or config.settings().defaults.timbre or "own",
         "vocoder": components["vocoder"] or registry.default("vocoder"),
@@ -265,18 +280,26 @@ def render(
 @click.option("--score", type=click.Path(path_type=Path), help="The score, if it has moved.")
 @click.option("--model", metavar="FOLDER", help="The model, if it has moved.")
 @click.option("--device", help="Another device than the file was rendered on.")
+@_limit
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite an existing file.")
 @talk
 def rerender(
-    file: Path, output: Path | None, score: Path | None, model: str | None, device: str | None, overwrite: bool
+    file: Path,
+    output: Path | None,
+    score: Path | None,
+    model: str | None,
+    device: str | None,
+    limits: dict[str, str],
+    overwrite: bool,
 ) -> None:
     """Render a file of m2m's again from its tags, and say whether it is the same; the exit code is 1 if not."""
     from m2m.core.audio import check_output
+    from m2m.core.midi import Limits
     from m2m.core.rerender import rerender as again
 
     if output is not None:
-        check_output(output, None, overwrite)
-    result = again(file, score, model, device)
+        check_output(output, None, overwrite, [file])
+    result = again(file, score, model, device, Limits.of(limits))
     if output is not None:
         result.rendering.save(output, overwrite=overwrite)
     for change in result.changes:

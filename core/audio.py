@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,13 +14,14 @@ import soundfile
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path, refuse_overwrite
+from m2m.core.files import atomic_path, refuse_overwrite, require_file
 
 ClipMode = Literal["rescale", "clamp", "none"]
 SampleFormat = Literal["pcm16", "pcm24", "pcm32", "float"]
 
 _CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
 _SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
+MAX_BYTES = 8 << 30  # of a file that is read
 _BLOCK = 1 << 16  # samples handed to the encoder at once: libsndfile's Ogg encoder overflows its stack on minutes
 
 
@@ -36,29 +38,36 @@ def check_format(suffix: str, sample_format: SampleFormat | None) -> None:
         raise M2MError(f"{suffix} files cannot hold {sample_format} samples; {cure}.")
 
 
-def check_output(path: Path, sample_format: SampleFormat | None, overwrite: bool) -> None:
+def check_output(
+    path: Path, sample_format: SampleFormat | None, overwrite: bool, inputs: Iterable[Path] = ()
+) -> None:
     """Raise M2MError for what would stop `write_audio`, as far as it can be known before there is any audio."""
     check_format(path.suffix, sample_format)
-    refuse_overwrite(path, overwrite)
+    refuse_overwrite(path, overwrite, inputs)
 
 
-def tame(wave: NDArray[np.float32], mode: ClipMode, peak: float | None = None) -> tuple[NDArray[np.float32], str]:
+def peak(wave: NDArray[np.float32]) -> float:
+    """The largest absolute sample, 0 for none; makes no copy."""
+    return float(max(wave.max(initial=0.0), -wave.min(initial=0.0)))
+
+
+def tame(wave: NDArray[np.float32], mode: ClipMode, loudest: float | None = None) -> tuple[NDArray[np.float32], str]:
     """Bring peaks beyond full scale under it. Returns the wave and a sentence on what was done, empty if nothing was.
 
-    peak: the highest of several waves that must keep their balance; this one's by default.
+    loudest: the highest peak of several waves that must keep their balance; this one's by default.
     rescale: the whole wave is made softer, keeping its shape; clamp: what is beyond is cut off; none: nothing is done, which
     only float files can hold.
 
     >>> tame(np.array([0.5, -2.0], np.float32), "rescale")[0].tolist()
     [0.25, -1.0]
     """
-    peak = float(np.abs(wave).max(initial=0.0)) if peak is None else peak
-    if peak <= 1.0 or mode == "none":
+    highest = peak(wave) if loudest is None else loudest
+    if highest <= 1.0 or mode == "none":
         return wave, ""
-    decibels = 20 * np.log10(peak)
+    decibels = 20 * np.log10(highest)
     if mode == "rescale":
         return wave / np.float32(
-            peak
+            highest
         ), f"peaks were {decibels:.1f} dB over full scale: the whole was made softer by that much"
     over = int((np.abs(wave) > 1.0).sum())
     return wave.clip(-1.0, 1.0), f"peaks were {decibels:.1f} dB over full scale: {over:,} samples were clamped"
@@ -118,7 +127,7 @@ def _encode(
     subtype = _SUBTYPES[sample_format] if sample_format else soundfile.default_subtype(container)
     if not np.isfinite(wave).all():
         raise M2MError("the audio holds NaN or infinite samples and is not written.")
-    if subtype != "FLOAT" and np.abs(wave).max(initial=0.0) > 1.0:
+    if subtype != "FLOAT" and peak(wave) > 1.0:
         raise M2MError(
             "samples beyond full scale would be clipped: write float samples, or let --clip-mode rescale or clamp them."
         )
@@ -134,12 +143,13 @@ def _encode(
 
 def read_tags(path: Path) -> dict[str, Any]:
     """The provenance that `write_audio` left in a file. Raises M2MError if there is none."""
+    require_file(path, MAX_BYTES, "an audio file")
     try:
         with soundfile.SoundFile(path) as file:
             tags = json.loads(file.comment)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise M2MError(f"cannot read {path}: {error if path.exists() else 'there is no such file'}") from error
-    except ValueError as error:
+        raise M2MError(f"cannot read {path}: {error}") from error
+    except (ValueError, RecursionError) as error:
         raise M2MError(
             f"{path} carries no m2m tags: it was not rendered by m2m, or a program has stripped them."
         ) from error
@@ -150,10 +160,11 @@ def read_tags(path: Path) -> dict[str, Any]:
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     """A file's samples, channels averaged: (samples,) float32, and its sample rate in Hz."""
+    require_file(path, MAX_BYTES, "an audio file")
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise M2MError(f"cannot read {path}: {error if path.exists() else 'there is no such file'}") from error
+    except (OSError, ValueError, soundfile.LibsndfileError) as error:  # ValueError: a rate or length that cannot be
+        raise M2MError(f"cannot read {path}: {error}") from error
     return wave.mean(axis=1), int(rate)
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -97,9 +98,19 @@ def run(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
 def _start_worker(threads: int, quiet: bool) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; the parent says what there is to say
     torch.set_num_threads(threads)
     progress.quiet, progress.bars = quiet, False
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers, who would wait for the next job for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @lru_cache(maxsize=1)
@@ -121,7 +132,7 @@ def _render(job: Job) -> Outcome:
     arguments = dict(job.mixing)
     paths = _paths(job)
     for path in paths if job.out != STDOUT else ():  # before the work, not after it
-        refuse_overwrite(path, job.overwrite)  # the formats of all are known to be writable: check_outputs
+        refuse_overwrite(path, job.overwrite, [job.score])  # the formats of all are known to be writable: check_outputs
     rendering = _pipeline(job.components).render(
         job.score, **arguments | {"programs": dict(arguments.get("programs", ()))}
     )
@@ -145,7 +156,7 @@ def _paths(job: Job) -> list[Path]:
     """All files that a job will write: the mix, its stems, the sidecar."""
     paths = [job.out]
     if dict(job.mixing).get("stems"):
-        tracks = read_score(job.score).playable
+        tracks = read_score(job.score, dict(job.mixing).get("limits")).playable
         stems = (stem_name(number, track) for number, track in enumerate(tracks, start=1))
         paths += [job.out.with_name(f"{job.out.stem}-{stem}{job.out.suffix}") for stem in stems]
     if job.sidecar:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path, make_folder
+from m2m.core.files import atomic_path, make_folder, read_bytes, require_file
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -28,6 +28,7 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 2 << 30
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def shipped() -> Path:
@@ -89,23 +90,13 @@ def read_config(folder: Path, kind: str, config_type: type[ConfigT]) -> ConfigT:
 
 def load_weights(model: nn.Module, folder: Path) -> str:
     """Fill a model from `folder` and return the hash of its weights file. Raises M2MError if anything does not fit."""
+    _refuse_misfit(_shapes(folder), model, folder)
     path = folder / WEIGHTS
     try:
-        if path.stat().st_size > MAX_WEIGHT_BYTES:
-            raise M2MError(f"{path} is larger than {MAX_WEIGHT_BYTES >> 30} GB, which no m2m model is.")
         tensors = load_file(path)
         digest = weights_hash(folder)
     except (OSError, SafetensorError) as error:
         raise M2MError(f"cannot read the weights {path}: {error}; only safetensors files are loaded.") from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if wrong:
-        name = wrong[0]
-        raise M2MError(
-            f"{path} does not fit its config.json: {len(wrong)} tensors differ, the first is {name} "
-            f"(found {found.get(name)}, wanted {wanted.get(name)}); it may be another model's."
-        )
     broken = [
         name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()
     ]
@@ -116,6 +107,48 @@ def load_weights(model: nn.Module, folder: Path) -> str:
     model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
     return digest
+
+
+def load_model(make: Callable[[], Module], folder: Path) -> tuple[Module, str]:
+    """Make a model and fill it from `folder`; returns it and the hash of its weights. Raises M2MError if it does not fit.
+
+    It is first made without memory (on PyTorch's meta device): a config may ask for more than there is, and what the weights
+    file does not hold is not worth asking for.
+    """
+    found = _shapes(folder)
+    try:
+        with torch.device("meta"):
+            outline = make()
+    except M2MError:
+        raise
+    except Exception:  # a component that needs its numbers at once: then the check comes after
+        outline = None
+    if outline is not None:
+        _refuse_misfit(found, outline, folder)
+    model = make()
+    return model, load_weights(model, folder)
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every tensor in a folder's weights, from the file's header alone."""
+    path = folder / WEIGHTS
+    try:
+        require_file(path, MAX_WEIGHT_BYTES, "the weights of an m2m model")
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError, M2MError) as error:
+        raise M2MError(f"cannot read the weights {path}: {error}; only safetensors files are loaded.") from error
+
+
+def _refuse_misfit(found: dict[str, tuple[int, ...]], model: nn.Module, folder: Path) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise M2MError(
+            f"{folder / WEIGHTS} does not fit its config.json: {len(wrong)} tensors differ, the first is {name} "
+            f"(found {found.get(name)}, wanted {wanted.get(name)}); it may be another model's."
+        )
 
 
 def weights_hash(folder: Path) -> str:
@@ -154,14 +187,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise M2MError(f"{path} is larger than 1 MB, which no model's config is.")
-        about = json.loads(path.read_text())
-    except OSError as error:
-        raise M2MError(
-            f"{path.parent} is not a model folder: {path.name} cannot be read ({error.strerror or error})."
-        ) from error
-    except ValueError as error:
+        about = json.loads(read_bytes(path, MAX_CONFIG_BYTES, "a model's config"))
+    except M2MError as error:
+        raise M2MError(f"{path.parent} is not a model folder: {error}") from error
+    except (ValueError, RecursionError) as error:  # a stranger's JSON may be nested a million deep
         raise M2MError(f"{path} is not JSON ({error}); the folder is damaged.") from error
     if not isinstance(about, dict):
         raise M2MError(f"{path} is not a JSON object; the folder is damaged.")

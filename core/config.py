@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from m2m.core.errors import M2MError
+from m2m.core.files import read_bytes
 
 MAX_BYTES = 1 << 20
 CODE_KEYS = frozenset({"class", "module", "path", "target", "entry-point", "entry_point", "import", "package"})
@@ -118,11 +119,7 @@ def read(path: Path) -> Settings:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise M2MError(f"{path} has more than {MAX_BYTES:,} bytes, which no plugins.toml needs.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise M2MError(f"cannot read {path}: {error.strerror or error}.") from error
+        return tomllib.loads(read_bytes(path, MAX_BYTES, "a plugins.toml").decode())
     except (ValueError, RecursionError) as error:  # ValueError: TOML's errors, and bytes that are not UTF-8
         raise M2MError(f"{path} is not valid TOML: {error}.") from error
 

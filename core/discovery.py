@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from m2m.core.errors import one_line
+
 KINDS = ("encoder", "conditioner", "vocoder")
 _GROUPS = {f"m2m.{kind}s": kind for kind in KINDS}
 Status = Literal["ok", "disabled", "conflict", "missing"]
@@ -143,12 +145,3 @@ def table() -> dict[str, Any]:
 def _normal(name: str) -> str:
     """A distribution's name as indexes compare it: `My_Plugin` is `my-plugin`."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
-
-
-def one_line(text: object) -> str:
-    """Somebody else's text as one line of printable characters: it may hold terminal controls, or a page."""
-    try:
-        words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    except Exception:  # an exception whose __str__ raises
-        words = "(no message)"
-    return words if len(words) <= 300 else words[:297] + "..."

@@ -21,5 +21,14 @@ def explain(error: Exception) -> str:
     if os.environ.get("M2M_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, M2MError):
-        return str(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())} (this is a bug in m2m, M2M_DEBUG=1 shows where)"
+        return one_line(error, 2000)  # a file's own names may be in it, with line feeds and terminal controls
+    return f"{type(error).__name__}: {one_line(error)} (this is a bug in m2m, M2M_DEBUG=1 shows where)"
+
+
+def one_line(text: object, most: int = 300) -> str:
+    """Somebody else's text as one line of at most `most` printable characters: it may hold terminal controls, or a page."""
+    try:
+        words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    except Exception:  # an exception whose __str__ raises
+        words = "(no message)"
+    return words if len(words) <= most else words[: most - 3] + "..."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +42,31 @@ def _umask() -> int:
     return mask
 
 
+def require_file(path: Path, most: int, what: str) -> None:
+    """Raise M2MError unless `path` is a regular file of at most `most` bytes; `what` could not be larger.
+
+    A FIFO would be waited for and a device read without end.
+    """
+    try:
+        about = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise M2MError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+    if not stat.S_ISREG(about.st_mode):
+        raise M2MError(f"{path} is not a regular file.")
+    if about.st_size > most:
+        raise M2MError(f"{path} has {about.st_size:,} bytes, {most:,} are the most for {what}.")
+
+
+def read_bytes(path: Path, most: int, what: str) -> bytes:
+    """The bytes of a file, as `require_file` allows it. Raises M2MError."""
+    require_file(path, most, what)
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise M2MError(f"cannot read {path}: {error.strerror or error}.") from error
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, unless they are there. Raises M2MError where that cannot be."""
     try:
@@ -49,7 +75,17 @@ def make_folder(path: Path) -> None:
         raise M2MError(f"cannot make the folder {path}: {error.strerror}.") from error
 
 
-def refuse_overwrite(path: Path, overwrite: bool) -> None:
-    """Raise M2MError where a file would be overwritten unasked."""
-    if path.exists() and not overwrite:
+def refuse_overwrite(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Raise M2MError where a file would be overwritten unasked; one of `inputs`, or a folder, where asked as well."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # a name too long, a loop of links
+        raise M2MError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
+    if not overwrite:
         raise M2MError(f"{path} exists; overwrite it with -y, or choose another name with -o.")
+    if not stat.S_ISREG(there.st_mode):
+        raise M2MError(f"{path} is not a regular file and is not overwritten; choose another name with -o.")
+    if any(source.exists() and source.samefile(path) for source in inputs):
+        raise M2MError(f"{path} is what was to be read and is not overwritten; choose another name with -o.")

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from m2m.core.score import NoteArray
 
 
+MAX_FRAME_RATE = 1000  # frames a second
+
+
 class MelSpec(BaseModel):
     """A mel spectrogram's full recipe. The defaults are the reference system's (arXiv 1811.00223), the window ours.
 
@@ -42,10 +45,11 @@ class MelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sample_rate: int = Field(16_000, gt=0, description="Hz")
-    hop_length: int = Field(128, gt=0, description="samples a frame: 8 ms")
-    n_fft: int = Field(1024, gt=0, description="Hann window and FFT, samples: 64 ms")
-    n_mels: int = Field(80, gt=0, description="triangular filters")
+    # The upper bounds are far beyond use: a stranger's model must not ask for a computer's whole memory.
+    sample_rate: int = Field(16_000, gt=0, le=768_000, description="Hz")
+    hop_length: int = Field(128, gt=0, le=65_536, description="samples a frame: 8 ms")
+    n_fft: int = Field(1024, gt=0, le=65_536, description="Hann window and FFT, samples: 64 ms")
+    n_mels: int = Field(80, gt=0, le=4096, description="triangular filters")
     fmin: float = Field(0.0, ge=0, description="Hz, lower edge of the first filter")
     fmax: float = Field(8_000.0, gt=0, description="Hz, upper edge of the last filter")
     mel_scale: Literal["htk", "slaney"] = "htk"
@@ -53,13 +57,17 @@ class MelSpec(BaseModel):
     magnitude: Literal["sine", "raw"] = Field("sine", description="a full-scale sine reads 1 (0 dB), or the bare |FFT|")
     power: Literal[1, 2] = Field(1, description="exponent of the magnitude before the filters")
     log: Literal["natural", "log10"] = "natural"
-    floor: float = Field(1e-5, gt=0, description="smallest value before the logarithm: -100 dB")
+    floor: float = Field(1e-5, gt=0, lt=1, description="smallest value before the logarithm: -100 dB")
 
     @model_validator(mode="after")
-    def _band_below_nyquist(self) -> MelSpec:
+    def _fits_together(self) -> MelSpec:
         if not self.fmin < self.fmax <= self.sample_rate / 2:
             raise ValueError(
                 f"fmin {self.fmin:g} < fmax {self.fmax:g} <= sample_rate / 2 = {self.sample_rate / 2:g} does not hold"
+            )
+        if not 1 <= self.frame_rate <= MAX_FRAME_RATE:
+            raise ValueError(
+                f"1 <= sample_rate / hop_length = {self.frame_rate:g} <= {MAX_FRAME_RATE} frames a second does not hold"
             )
         return self
 

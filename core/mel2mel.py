@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from m2m.core import registry
-from m2m.core.checkpoint import load_weights, read_config
+from m2m.core.checkpoint import load_model, read_config
 from m2m.core.conditioner import TimbreConditioner
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.errors import M2MError
@@ -47,9 +47,9 @@ class Mel2MelConfig(BaseModel):
     conditioner: str = "film"
     conditioner_options: dict[str, object] = {}
     instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
-    timbre_dim: int = Field(10, ge=1, description="dimensions of the timbre space")
-    hidden: int = Field(256, ge=1, description="features before the LSTM, and units in each of its directions")
-    layers: int = Field(1, ge=1, description="stacked LSTM layers")
+    timbre_dim: int = Field(10, ge=1, le=4096, description="dimensions of the timbre space")
+    hidden: int = Field(256, ge=1, le=65_536, description="features before the LSTM, and units in each of its directions")
+    layers: int = Field(1, ge=1, le=64, description="stacked LSTM layers")
     mel: MelSpec = MelSpec()
 
 
@@ -150,8 +150,8 @@ def spans(frames: int) -> list[tuple[int, int]]:
 
 def load_mel2mel(folder: Path, device: str = "cpu") -> tuple[Mel2Mel, str]:
     """The model in a folder, ready for inference, and the hash of its weights. Raises M2MError as core/checkpoint.py does."""
-    model = Mel2Mel(read_config(folder, "mel2mel", Mel2MelConfig))
-    digest = load_weights(model, folder)
+    config = read_config(folder, "mel2mel", Mel2MelConfig)
+    model, digest = load_model(lambda: Mel2Mel(config), folder)
     return model.to(device), digest
 
 

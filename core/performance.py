@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.audio import ClipMode, tame
+from m2m.core.audio import ClipMode, peak, tame
 from m2m.core.rendering import Rendering
 from m2m.core.score import Track
 
@@ -73,7 +73,7 @@ class Performance:
 
     def finish(self, clip_mode: ClipMode = "rescale") -> Rendering:
         """The whole, peaks tamed, once every block has come; mix and stems come down by the same factor."""
-        loudest = max(float(np.abs(wave).max(initial=0.0)) for wave in (self.mix, *self.stems.values()))
+        loudest = max(peak(wave) for wave in (self.mix, *self.stems.values()))
         mix, notice = tame(self.mix, clip_mode, loudest)
         stems = {name: tame(stem, clip_mode, loudest)[0] for name, stem in self.stems.items()}
         return replace(self.about(clip_mode, mix), notice=notice, stems=stems)

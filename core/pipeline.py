@@ -26,6 +26,7 @@ from m2m.core.discovery import one_line
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelInTheMaking, MelSpec, linear_mel
 from m2m.core.mel2mel import GLANCE_CONTEXT, Mel2Mel, load_mel2mel, spans
+from m2m.core.midi import Limits
 from m2m.core.performance import Lane, Performance
 from m2m.core.progress import advance, say
 from m2m.core.rendering import Rendering
@@ -158,9 +159,12 @@ class Pipeline:
         gain: float = GAIN_DB,
         clip_mode: ClipMode = "rescale",
         stems: bool = False,
+        limits: Limits | None = None,
     ) -> Rendering:
         """Render a score, or a MIDI file; `play` has the arguments."""
-        performance = self.play(score, timbre=timbre, programs=programs, seed=seed, gain=gain, stems=stems)
+        performance = self.play(
+            score, timbre=timbre, programs=programs, seed=seed, gain=gain, stems=stems, limits=limits
+        )
         rate = self.spec.sample_rate
         with advance("rendering", total=len(performance.mix) / rate) as heard:
             for block in performance:
@@ -176,18 +180,20 @@ class Pipeline:
         seed: int = 0,
         gain: float = GAIN_DB,
         stems: bool = False,
+        limits: Limits | None = None,
     ) -> Performance:
         """Begin to render a score, or a MIDI file: nothing is computed before the first block is asked for.
 
         timbre: as core/timbre.py reads it, for all tracks; programs: for tracks of a General MIDI program, before `timbre`.
         gain: dB on everything. stems: also keep every track by itself; their sum is the mix.
+        limits: the most that a file may hold, see core/midi.py.
         """
         if not math.isfinite(gain):
             raise M2MError(f"gain {gain} came, a finite number of decibels was wanted.")
         if seed < 0:
             raise M2MError(f"seed {seed} came, a whole number from 0 up was wanted.")
         path = None if isinstance(score, Score) else Path(score)
-        music = score if isinstance(score, Score) else read_score(score)
+        music = score if isinstance(score, Score) else read_score(score, limits)
         timbre = timbre or config.settings().defaults.timbre
         parts = self.parts(music, timbre, programs or {}, apart=stems)
         if not parts:
@@ -261,7 +267,7 @@ class Pipeline:
             "gain": gain,
             "clip_mode": clip_mode,
             "stems": apart,
-            "samples": _sha256(wave.tobytes()),
+            "samples": _sha256(wave),
         }
 
 
@@ -279,6 +285,7 @@ def render(
     gain: float = GAIN_DB,
     clip_mode: ClipMode = "rescale",
     stems: bool = False,
+    limits: Limits | None = None,
     **components: Any,
 ) -> Rendering:
     """Render a score with named components: `m2m.render("score.mid", timbre="vibraphone", vocoder="griffin-lim")`.
@@ -286,7 +293,14 @@ def render(
     `components` are `Pipeline`'s arguments; for several scores make one Pipeline, which loads its model once.
     """
     return Pipeline(**components).render(
-        score, timbre=timbre, programs=programs, seed=seed, gain=gain, clip_mode=clip_mode, stems=stems
+        score,
+        timbre=timbre,
+        programs=programs,
+        seed=seed,
+        gain=gain,
+        clip_mode=clip_mode,
+        stems=stems,
+        limits=limits,
     )
 
 
@@ -327,7 +341,7 @@ def _part_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])  # parts must not share their noise
 
 
-def _sha256(data: bytes) -> str:
+def _sha256(data: bytes | NDArray[np.float32]) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 

@@ -21,8 +21,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from m2m.core import config
-from m2m.core.discovery import KINDS, Component, discover, one_line, table
-from m2m.core.errors import M2MError
+from m2m.core.discovery import KINDS, Component, discover, table
+from m2m.core.errors import M2MError, one_line
 from m2m.core.progress import results_only
 
 if TYPE_CHECKING:

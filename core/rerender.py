@@ -8,6 +8,7 @@ from typing import Any
 
 from m2m.core.audio import read_tags
 from m2m.core.errors import M2MError
+from m2m.core.midi import Limits
 from m2m.core.pipeline import Pipeline
 from m2m.core.rendering import Rendering
 
@@ -21,7 +22,13 @@ class Comparison:
     changes: tuple[str, ...]
 
 
-def rerender(path: Path, score: Path | None = None, model: str | None = None, device: str | None = None) -> Comparison:
+def rerender(
+    path: Path,
+    score: Path | None = None,
+    model: str | None = None,
+    device: str | None = None,
+    limits: Limits | None = None,
+) -> Comparison:
     """Render `path`, a file that m2m made, once more. The score is looked for where it was, and beside the file.
 
     Raises M2MError if the file has no tags, its score is not found, or a component that made it is missing.
@@ -42,6 +49,7 @@ def rerender(path: Path, score: Path | None = None, model: str | None = None, de
             gain=tags["gain"],
             clip_mode=tags["clip_mode"],
             stems=tags["stems"],
+            limits=limits,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise M2MError(

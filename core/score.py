@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import html
 import io
-import stat
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -23,6 +22,8 @@ import pretty_midi
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
+from m2m.core.files import read_bytes
+from m2m.core.midi import BYTES_A_NOTE, Limits, survey
 
 LOWEST_KEY, HIGHEST_KEY = 21, 108  # MIDI numbers of the piano's 88 keys, A0 to C8
 N_KEYS = HIGHEST_KEY - LOWEST_KEY + 1
@@ -32,9 +33,6 @@ NOTE = np.dtype(
 )  # seconds, seconds, 21..108, 1..127
 NoteArray: TypeAlias = NDArray[np.void]
 
-MAX_BYTES = 32 << 20  # a MIDI file of an hour of dense piano music is about 1 MB
-MAX_SECONDS = 4 * 3600.0
-MAX_NOTES = 1_000_000
 MAX_CONTROLLERS = 300_000  # copied between tracks of one channel; ordinary automation is a tenth of it
 
 VOLUME, EXPRESSION, PEDAL = CHANNEL_CONTROLLERS = (7, 11, 64)
@@ -141,41 +139,35 @@ def excerpt(notes: NoteArray, start: float, stop: float) -> NoteArray:
     return kept
 
 
-def read_score(path: str | Path) -> Score:
-    """Read a Standard MIDI File. Raises M2MError for anything that is not a MIDI file, or is too large to be music."""
-    path = Path(path)
-    try:
-        mode = path.stat()
-        if not stat.S_ISREG(mode.st_mode):
-            raise M2MError(f"{path} is not a regular file; give a Standard MIDI File.")
-        if mode.st_size > MAX_BYTES:
-            raise M2MError(f"{path} has {mode.st_size:,} bytes, {MAX_BYTES:,} are the most a MIDI file may have.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise M2MError(f"cannot read {path}: {error.strerror or error}.") from error
-    return replace(parse_score(data, str(path)), name=path.name)
+def read_score(path: str | Path, limits: Limits | None = None) -> Score:
+    """Read a Standard MIDI File. Raises M2MError for anything that is not one, or is beyond `limits` (core/midi.py)."""
+    path, limits = Path(path), limits or Limits()
+    data = read_bytes(path, BYTES_A_NOTE * limits.notes, "a MIDI file of that many notes")
+    return replace(parse_score(data, str(path), limits), name=path.name)
 
 
-def parse_score(data: bytes, name: str = "") -> Score:
+def parse_score(data: bytes, name: str = "", limits: Limits | None = None) -> Score:
     """Read a Standard MIDI File that is in memory; `name` is what errors call it. Raises M2MError as `read_score` does."""
-    header = data[:14]
-    if header[:4] != b"MThd":
+    limits = limits or Limits()
+    if data[:4] != b"MThd":
         raise M2MError(f"{name} is not a MIDI file: it does not begin with 'MThd'.")
-    if header[8:10] == b"\x00\x02":
+    if data[8:10] == b"\x00\x02":
         raise M2MError(f"{name} is a MIDI file of type 2, unrelated patterns with no order; export it as type 0 or 1.")
-    if len(header) == 14 and header[12] & 0x80:
+    if data[12:13] >= b"\x80":
         raise M2MError(f"{name} counts time in SMPTE frames, not in beats; export it with ticks a quarter note.")
     try:
+        survey(data, limits)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             midi = pretty_midi.PrettyMIDI(mido_object=_channel_wide(mido.MidiFile(file=io.BytesIO(data))))
+        score = from_pretty_midi(midi, name, limits)
     except M2MError as error:
         raise M2MError(f"{name}: {error}") from error
     except Exception as error:  # mido and pretty_midi raise whatever the bytes led them into
         raise M2MError(
             f"{name} is a damaged MIDI file ({type(error).__name__}: {error}); re-export it from its editor."
         ) from error
-    return replace(from_pretty_midi(midi, name), sha256=hashlib.sha256(data).hexdigest()[:16])
+    return replace(score, sha256=hashlib.sha256(data).hexdigest()[:16])
 
 
 def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
@@ -187,6 +179,7 @@ def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
     be too many to be music.
     """
     shared: dict[tuple[int, int], list[tuple[int, int, mido.Message]]] = {}  # port, channel -> (tick, track, message)
+    midi.tracks = [track for track in midi.tracks if track]  # pretty_midi falls over one without events
     players: list[set[tuple[int, int]]] = []  # the channels that each track plays notes on
     hanging: list[
         tuple[int, list[tuple[int, int]]]
@@ -234,17 +227,15 @@ def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
     return midi
 
 
-def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "") -> Score:
-    """Turn pretty_midi's object into a Score. Raises M2MError when there are too many notes or seconds."""
-    count = sum(len(instrument.notes) for instrument in midi.instruments)
-    if count > MAX_NOTES:
-        raise M2MError(f"{name} has {count:,} notes, {MAX_NOTES:,} are the most m2m reads; split the file.")
+def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "", limits: Limits | None = None) -> Score:
+    """Turn pretty_midi's object into a Score. Raises M2MError where it is beyond `limits`."""
+    limits = limits or Limits()
+    limits.refuse("notes", sum(len(instrument.notes) for instrument in midi.instruments), "notes")
+    limits.refuse("tracks", sum(bool(instrument.notes) for instrument in midi.instruments), "tracks with notes")
     end = max((note.end for instrument in midi.instruments for note in instrument.notes), default=0.0)
-    if end > MAX_SECONDS:
-        raise M2MError(
-            f"{name} lasts {end / 3600:.1f} hours, {MAX_SECONDS / 3600:.0f} are the most m2m reads; split the file."
-        )
+    limits.refuse("seconds", end, "seconds")
     tracks = tuple(_track(instrument, end) for instrument in midi.instruments)
+    limits.refuse("polyphony", _polyphony(tracks), "notes at once")
     times, tempi = midi.get_tempo_changes()
     return Score(
         tracks=tracks,
@@ -253,6 +244,15 @@ def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "") -> Score:
         meters=tuple((m.time, m.numerator, m.denominator) for m in midi.time_signature_changes),
         name=name,
     )
+
+
+def _polyphony(tracks: Iterable[Track]) -> int:
+    """The most notes that sound at once, drums left out."""
+    notes = [track.notes for track in tracks if not track.is_drum and len(track.notes)]
+    if not notes:
+        return 0
+    starts, ends = (np.sort(np.concatenate([part[edge] for part in notes])) for edge in ("start", "end"))
+    return int((np.arange(1, len(starts) + 1) - np.searchsorted(ends, starts, side="right")).max())
 
 
 def _track(instrument: pretty_midi.Instrument, end: float) -> Track:

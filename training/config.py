@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from m2m.core.errors import M2MError
+from m2m.core.files import read_bytes
+
+MAX_BYTES = 1 << 20
 
 Run = TypeVar("Run", bound=BaseModel)
 
@@ -47,16 +50,14 @@ def load_run(run_type: type[Run], path: Path | None, values: Mapping[str, object
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, MAX_BYTES, "a config").decode()
         if path.suffix == ".toml":
             tree: Any = tomllib.loads(text)
         elif path.suffix == ".json":
             tree = json.loads(text)
         else:
             tree = _yaml(text, path)
-    except OSError as error:
-        raise M2MError(f"cannot read the config {path}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise M2MError(f"cannot read the config {path}: {' '.join(str(error).split())}.") from error
     if not isinstance(tree, dict):
         raise M2MError(f"{path} is not a table of names and values.")

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path, make_folder
+from m2m.core.files import atomic_path, make_folder, read_bytes, require_file
 from m2m.core.instruments import REFERENCE, program_name
 from m2m.core.mel import MelSpec, log_mel
 from m2m.core.progress import track
@@ -33,6 +33,7 @@ from m2m.core.score import HIGHEST_KEY, LOWEST_KEY, NoteArray, as_rows, excerpt,
 
 SPLITS = ("train", "validation", "test")
 OVERSAMPLING = 2
+MAX_JSON_BYTES, MAX_SHARD_BYTES = 64 << 20, 16 << 30
 SUFFIXES = (".mid", ".midi", ".kar")
 
 
@@ -79,11 +80,11 @@ def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
         raise M2MError(f"{midi_dir} is not a directory; give the directory that holds the MIDI files.")
     if split is not None:
         try:
-            named = json.loads(split.read_text())
+            named = json.loads(read_bytes(split, MAX_JSON_BYTES, "a split"))
             chosen = {name: [str(file) for file in named.get(name, [])] for name in SPLITS}
             if not all(isinstance(named.get(name, []), list) for name in SPLITS):
                 raise ValueError("a split is not a list")
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise M2MError(
                 f"cannot read the split {split}: {error}; it must be JSON with lists 'train', 'validation' and 'test'."
             ) from error
@@ -278,22 +279,32 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
 
 
 def _read_about(data: Path) -> dict[str, Any]:
+    path = data / "dataset.json"
     try:
-        about: dict[str, Any] = json.loads((data / "dataset.json").read_text())
+        about = json.loads(read_bytes(path, MAX_JSON_BYTES, "a data set's description"))
         DatasetConfig.model_validate(about["config"])
         if not all(isinstance(about[key], dict) for key in ("instruments", "files", "soundfont")):
             raise ValueError("it is incomplete")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = {OSError: "there is no dataset.json", ValidationError: "its config is of another version of m2m"}
-        why = next((text for kind, text in reason.items() if isinstance(error, kind)), f"dataset.json: {error}")
+        if not all(isinstance(program, int) for program in about["instruments"].values()):
+            raise ValueError("its instruments are no programs")
+        if not all(isinstance(name, str) for names in about["files"].values() for name in names):
+            raise ValueError("its files have no names")
+    except (ValueError, KeyError, TypeError, RecursionError, M2MError) as error:
+        if not path.exists():
+            why = "there is no dataset.json"
+        elif isinstance(error, ValidationError):
+            why = "its config is of another version of m2m"
+        else:
+            why = f"dataset.json: {error}"
         raise M2MError(f"{data} is not a data set ({why}); make one with 'm2m dataset build'.") from error
     return about
 
 
 def _open_shard(path: Path) -> Any:
     try:
+        require_file(path, MAX_SHARD_BYTES, "a shard")
         return safe_open(path, framework="numpy")
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, M2MError) as error:
         raise M2MError(
             f"cannot read the shard {path} ({error}); delete it and run 'm2m dataset build' again."
         ) from error
@@ -326,11 +337,11 @@ class ShardReader:
 
     def notes(self, index: int, instrument: str) -> NDArray[np.float64]:
         """The notes that an instrument plays in file `index`, as rows of start, end, pitch, velocity."""
-        return np.asarray(self._shards[index].get_tensor(f"{instrument}/notes"))
+        return np.asarray(self._slice(index, f"{instrument}/notes")[:])
 
     def frames(self, index: int, instrument: str) -> int:
         """Length in frames."""
-        return int(self._shards[index].get_slice(f"{instrument}/mel").get_shape()[0])
+        return int(self._slice(index, f"{instrument}/mel").get_shape()[0])
 
     def mel(self, index: int, instrument: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Log-mel of frames start..stop: (frames, n_mels)."""
@@ -341,10 +352,18 @@ class ShardReader:
         return self._part(index, f"{instrument}/audio", start, stop).astype(np.float32) / 32767.0
 
     def _part(self, index: int, key: str, start: int, stop: int | None) -> NDArray[Any]:
-        whole = self._shards[index].get_slice(key)
+        whole = self._slice(index, key)
         length = whole.get_shape()[0]  # of a slice that reaches beyond, safetensors makes an error, numpy a shorter one
         part: NDArray[Any] = whole[start : length if stop is None else min(stop, length)]
         return part
+
+    def _slice(self, index: int, key: str) -> Any:
+        try:
+            return self._shards[index].get_slice(key)
+        except SafetensorError as error:
+            raise M2MError(
+                f"the shard of {self.files[index]} lacks {key}; delete it and run 'm2m dataset build' again."
+            ) from error
 
 
 def _listed(instruments: Mapping[str, int]) -> str:

@@ -100,5 +100,5 @@ def test_odd_files(tmp_path, monkeypatch):
     with pytest.raises(M2MError, match="not valid TOML"):
         config.settings()
     Path("plugins.toml").write_bytes(b"#" * (config.MAX_BYTES + 1))
-    with pytest.raises(M2MError, match="more than"):
+    with pytest.raises(M2MError, match="are the most for a plugins.toml"):
         config.settings()

@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2m.core.checkpoint import load_weights, read_config
+from m2m.core.checkpoint import load_model, read_config
 from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, centre
 
 SMOOTH_WAVES = 16  # in which the tables over classes begin
@@ -179,5 +179,5 @@ def _begin_smooth(table: Tensor, scale: float) -> None:
 
 def load_wavenet(folder: Path) -> tuple[WaveNet, str]:
     """The model in a folder, ready for inference, and the hash of its weights. Raises M2MError as core/checkpoint.py does."""
-    model = WaveNet(read_config(folder, "wavenet", WaveNetConfig))
-    return model, load_weights(model, folder)
+    config = read_config(folder, "wavenet", WaveNetConfig)
+    return load_model(lambda: WaveNet(config), folder)
