@@ -77,7 +77,7 @@ def cli(plugins: Path | None) -> None:
 
 @cli.group()
 def plugins() -> None:
-    """List the installed components and look into one."""
+    """List the installed components, look into one, check one, write a new one."""
 
 
 def _kind(help: str) -> Callable[[Command], Command]:
@@ -127,6 +127,58 @@ def plugin_info(name: str, kind: str | None, as_json: bool) -> None:
     _print_table(
         [(f"  {o.name}", o.type, "required" if o.required else f"= {o.default}", o.description) for o in options]
     )
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["vocoder", "conditioner", "encoder"]), required=True, help="What it is.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path(), help="Where its folder is made.  [default: here]"
+)
+@talk
+def new_plugin(name: str, kind: str, output: Path) -> None:
+    """Write a package for a plugin: complete, installable, with tests that pass."""
+    from m2m.core import scaffold
+
+    folder = scaffold.new_plugin(name, kind, output)
+    put(str(folder))
+    note(f"next: pip install -e '{folder}[test]' && m2m plugins check {name}")
+
+
+@plugins.command("check")
+@click.argument("name")
+@_kind("Needed where two kinds share the name.")
+@click.option(
+    "--opt",
+    "options",
+    multiple=True,
+    callback=lambda *given: _pairs("NAME=VALUE")(*given),
+    metavar="NAME=VALUE",
+    help="An option that it is set up with, see `m2m plugins info`.",
+)
+@click.option(
+    "--timeout", default=120.0, show_default=True, type=click.FloatRange(1), help="Seconds that a test may take."
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+@talk
+def check_plugin(name: str, kind: str | None, options: dict[str, str], timeout: float, as_json: bool) -> None:
+    """Check whether a component keeps its contract; the exit code is 1 if not."""
+    from m2m.core import registry, testing
+
+    component = registry.find(kind, name)
+    checks = []
+    for check in testing.check(component.kind, name, options, timeout):
+        checks.append(check)
+        if not as_json:
+            put(f"{check.status:7} {check.seconds:5.1f} s  {check.name.replace('_', ' ')}: {check.text}")
+    failed = sum(check.status == "failed" for check in checks)
+    if as_json:
+        _print_json(vars(component) | {"kept": not failed, "checks": [vars(check) for check in checks]})
+    else:
+        done = sum(check.status == "passed" for check in checks)
+        put(f"{component}: {done} passed, {failed} failed, {len(checks) - done - failed} skipped")
+    if failed:
+        raise SystemExit(1)
 
 
 def _pairs(what: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:

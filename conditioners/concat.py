@@ -23,6 +23,8 @@ class Concat(TimbreConditioner):
     True
     """
 
+    API_VERSION = 1
+
     def __init__(self, n_features: int, timbre_dim: int, options: ConditionerOptions | None = None) -> None:
         super().__init__(n_features, timbre_dim, options)
         layer = nn.Linear(n_features + timbre_dim, n_features)

@@ -21,6 +21,8 @@ class FiLM(TimbreConditioner):
     True
     """
 
+    API_VERSION = 1
+
     def __init__(self, n_features: int, timbre_dim: int, options: ConditionerOptions | None = None) -> None:
         super().__init__(n_features, timbre_dim, options)
         self.gamma = nn.Linear(timbre_dim, n_features)

@@ -22,7 +22,8 @@ class TimbreConditioner(nn.Module, ABC):
     with the acoustic model (safetensors), so every one must be an `nn.Parameter` or a buffer of fixed shape.
     """
 
-    API_VERSION: ClassVar[int] = 1
+    API_VERSION: ClassVar[int] = 1  # of this contract; a subclass states the one that it was written for
+    API_OLDEST: ClassVar[int] = 1  # that this m2m still loads
     Options: ClassVar[type[ConditionerOptions]] = ConditionerOptions
 
     def __init__(self, n_features: int, timbre_dim: int, options: ConditionerOptions | None = None) -> None:

@@ -25,7 +25,8 @@ class EncoderOptions(BaseModel):
 class ScoreEncoder(ABC):
     """Notes -> roll. Deterministic, stateless, safe to call from several threads."""
 
-    API_VERSION: ClassVar[int] = 1
+    API_VERSION: ClassVar[int] = 1  # of this contract; a subclass states the one that it was written for
+    API_OLDEST: ClassVar[int] = 1  # that this m2m still loads
     Options: ClassVar[type[EncoderOptions]] = EncoderOptions
 
     def __init__(self, options: EncoderOptions | None = None) -> None:

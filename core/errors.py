@@ -10,6 +10,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
+
+_warned: set[str] = set()
+
+
+class M2MDeprecationWarning(FutureWarning):
+    """Something of m2m's, or written for it, that a later version will no longer take."""
 
 
 class M2MError(Exception):
@@ -32,3 +39,11 @@ def one_line(text: object, most: int = 300) -> str:
     except Exception:  # an exception whose __str__ raises
         words = "(no message)"
     return words if len(words) <= most else words[: most - 3] + "..."
+
+
+def deprecated(what: str, instead: str) -> None:
+    """Warn of something that still works and soon will not: once in a process, with what to use in its place."""
+    text = f"{what} is deprecated; use {instead} instead."
+    if text not in _warned:
+        _warned.add(text)
+        warnings.warn(text, M2MDeprecationWarning, stacklevel=3)

@@ -15,6 +15,7 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -22,16 +23,17 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from m2m.core import config
 from m2m.core.discovery import KINDS, Component, discover, table
-from m2m.core.errors import M2MError, one_line
-from m2m.core.progress import results_only
+from m2m.core.errors import M2MError, deprecated, one_line
+from m2m.core.progress import results_only, say
 
 if TYPE_CHECKING:
     from m2m.core.conditioner import TimbreConditioner
     from m2m.core.encoder import ScoreEncoder
     from m2m.core.vocoder import Vocoder
 
-__all__ = ["KINDS", "Component", "blame", "components", "create", "default", "find", "load"]
+__all__ = ["KINDS", "Component", "blame", "components", "contract", "create", "default", "find", "load"]
 
+PATIENCE = 10.0  # seconds
 CONTRACTS = {  # kind -> module and class; imported with the first component of the kind, since two of them import torch
     "encoder": ("m2m.core.encoder", "ScoreEncoder"),
     "conditioner": ("m2m.core.conditioner", "TimbreConditioner"),
@@ -104,7 +106,7 @@ def load(kind: str, name: str) -> type[Any]:
 
     group = f"m2m.{kind}s"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [metadata.EntryPoint(name, component.target, group)]
-    with blame(component, "cannot be imported"), results_only():
+    with blame(component, "cannot be imported"), results_only(), _patience(component):
         found = DriverManager[Any](group, name, conflict_resolver=error_on_conflict).extensions[0].plugin
     with blame(component, "cannot be examined"):  # a metaclass can make even that raise
         _check(component, found)
@@ -143,15 +145,25 @@ def create(kind: str, name: str, *args: Any, options: Mapping[str, object] | Non
         return made_by(*args, options=checked, **kwargs)
 
 
+def contract(kind: str) -> type[Any]:
+    """The base class that components of a kind are made from."""
+    module, name = CONTRACTS[kind]
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
 @contextlib.contextmanager
-def blame(component: Component, trouble: str = "failed") -> Iterator[None]:
+def blame(
+    component: Component, trouble: str = "failed", passing: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
     """Run a component's code: whatever it raises becomes an M2MError that names the distribution and version at fault.
 
-    M2MError passes, being meant for the user, and so does Ctrl-C; a subclass of KeyboardInterrupt is no Ctrl-C.
+    M2MError passes, being meant for the user, and so does Ctrl-C; a subclass of KeyboardInterrupt is no Ctrl-C. `passing`
+    names further exceptions that mean something to the caller.
     """
     try:
         yield
-    except (M2MError, GeneratorExit):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
+    except (M2MError, GeneratorExit, *passing):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
         raise
     except BaseException as error:  # plugins have been seen to raise SystemExit
         if type(error) is KeyboardInterrupt:
@@ -161,22 +173,38 @@ def blame(component: Component, trouble: str = "failed") -> Iterator[None]:
         raise M2MError(f"{component} {trouble}: {type(error).__name__}: {one_line(error)}{cure}.") from error
 
 
+@contextlib.contextmanager
+def _patience(component: Component) -> Iterator[None]:
+    """Say who is at work where an import takes long: one that hangs cannot be told from a slow one."""
+    late = threading.Timer(PATIENCE, say, [f"still importing {component}; Ctrl-C stops it"])
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+
+
 def _check(component: Component, found: object) -> None:
     """Refuse what is not a class of the kind's contract in this version. Raises M2MError."""
-    module, name = CONTRACTS[component.kind]
-    contract = getattr(importlib.import_module(module), name)
-    if not (isinstance(found, type) and issubclass(found, contract)):
+    base = contract(component.kind)
+    if not (isinstance(found, type) and issubclass(found, base)):
         raise M2MError(
-            f"{component} is not a subclass of {module}.{name}: {component.target} is {one_line(repr(found))}."
+            f"{component} is not a subclass of {base.__module__}.{base.__name__}: {component.target} is "
+            f"{one_line(repr(found))}."
         )
     from pydantic import BaseModel
 
     made_by: Any = found
-    wanted, given = contract.API_VERSION, made_by.API_VERSION
-    if given != wanted:
-        newer = isinstance(given, int) and given > wanted
+    # A class that states no version was written for the first: the contract's own number says nothing about it.
+    given = next((vars(c)["API_VERSION"] for c in found.__mro__ if c is not base and "API_VERSION" in vars(c)), 1)
+    wanted = base.API_VERSION if base.API_OLDEST == base.API_VERSION else f"{base.API_OLDEST} to {base.API_VERSION}"
+    if not isinstance(given, int) or not base.API_OLDEST <= given <= base.API_VERSION:
+        newer = isinstance(given, int) and given > base.API_VERSION
         age, cure = ("new", "m2m") if newer else ("old", component.distribution)
         raise M2MError(f"{component} is too {age}: API version {given}, this m2m has {wanted}; upgrade {cure}.")
+    if given < base.API_VERSION:
+        deprecated(f"{component} is written for API version {given}, which", f"one for version {base.API_VERSION}")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(made_by.__abstractmethods__))
         raise M2MError(f"{component} is incomplete: {component.target} does not define {missing}.")

@@ -13,18 +13,23 @@ What you promise:
   length       exactly `mel.samples` = frames * hop_length samples, in order, none dropped at the end;
   range        float32, mono, finite, nominally -1..1 (what lies beyond is handled by the writer, which never clips silently);
   determinism  the same mel, seed, options and device give the same samples; nothing else may (no global random state);
-  purity       inputs are not written to; an instance may be used from several threads at once;
+  purity       inputs are not written to; an instance may be used from several threads at once; rendering again leaves no
+               more threads behind than rendering once;
   memory       `stream` needs memory that does not grow with the length of its audio;
   promptness   a stream that works through the mel reads `mel.window(first, last)`, not `mel.values`: a mel may still be in
                the making, and is made no further than it is read, so that the first block sounds early;
   failure      raise `M2MError` with one clear sentence for what the user can mend (missing weights, no GPU). Anything
                else that you raise is reported with your package's name and version.
+
+`m2m plugins new` writes a package to begin with, `m2m plugins check` holds a vocoder to all of this (m2m.core.testing), and
+docs/plugins.md goes the whole way.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -41,20 +46,36 @@ class VocoderOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What a vocoder would compute with on this machine, for `m2m doctor`.
+
+    slower: why a faster one is not used, one phrase, empty where there is none. cure: the command that would mend that.
+    """
+
+    name: str
+    slower: str = ""
+    cure: str = ""
+
+
 class Vocoder(ABC):
     """Mel -> audio.
 
-    API_VERSION:  the version of this contract that the class was written for.
+    API_VERSION:  the version of this contract that the class was written for; state it in your class.
+    API_OLDEST:   the oldest version that this m2m still loads (docs/plugins.md has the policy).
     Options:      the pydantic model of its options.
     uses_notes:   it makes use of `Mel.notes` when they are there (it must also work without).
+    uses_seed:    another seed gives other samples.
     mel_spec:     the recipe it was made for; None means that it computes with any (Griffin-Lim does).
     notice:       what a user should know before trusting its sound, such as weights that are not yet good; one line, said
                   when it is about to render.
     """
 
     API_VERSION: ClassVar[int] = 1
+    API_OLDEST: ClassVar[int] = 1
     Options: ClassVar[type[VocoderOptions]] = VocoderOptions
     uses_notes: ClassVar[bool] = False
+    uses_seed: ClassVar[bool] = True
     mel_spec: MelSpec | None = None
     notice: str = ""
 
@@ -81,6 +102,11 @@ class Vocoder(ABC):
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[NDArray[np.float32]]:
         """Several mels; each result equals `synthesize` of that mel alone. Override where a batch is faster."""
         return [self.synthesize(mel, seed) for mel in mels]
+
+    @classmethod
+    def engine(cls) -> Engine:
+        """What it would compute with here. Override where there are several engines; no weights are at hand yet."""
+        return Engine("its only one")
 
     def check(self, mel: Mel) -> None:
         """Refuse a mel of another recipe: raises M2MError that names every differing field."""

@@ -26,6 +26,7 @@ class OnsetsFrames(ScoreEncoder):
     ([0.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0])
     """
 
+    API_VERSION = 1
     n_features = 2 * N_KEYS
 
     def encode(self, notes: NoteArray, frame_rate: float, start: int, frames: int) -> NDArray[np.float32]:
@@ -34,7 +35,7 @@ class OnsetsFrames(ScoreEncoder):
             if on >= 0:
                 roll[0, key, on] = velocity
             roll[1, key, max(on, 0) : off] = velocity
-        return roll.reshape(-1, frames).T.copy()
+        return roll.reshape(2 * N_KEYS, frames).T.copy()
 
 
 class OnsetsFramesDecay(OnsetsFrames):
@@ -55,7 +56,7 @@ class OnsetsFramesDecay(OnsetsFrames):
             decays[:-1, key, first:again] = velocity * np.exp(-rates * since - release * let_go)
             decays[-1, key, first:again] = np.where(since < off - on, 0.0, velocity * np.exp(-release * let_go))
         roll = super().encode(notes, frame_rate, start, frames)
-        return np.concatenate([roll, decays.reshape(-1, frames).T], axis=1)
+        return np.concatenate([roll, decays.reshape(len(decays) * N_KEYS, frames).T], axis=1)
 
 
 def _spans(

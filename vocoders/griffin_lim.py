@@ -79,6 +79,7 @@ class GriffinLim(Vocoder):
     ((1280,), True)
     """
 
+    API_VERSION = 1
     Options = GriffinLimOptions
     uses_notes = True
     options: GriffinLimOptions

@@ -62,6 +62,7 @@ class WaveNetOptions(VocoderOptions):
 class WaveNetVocoder(Vocoder):
     """Mel to audio by a WaveNet, sample by sample, in segments that are rendered side by side (segments.py)."""
 
+    API_VERSION = 1
     Options = WaveNetOptions
     uses_notes = True
     expects_cuda = False
