@@ -1,0 +1,1 @@
+"""Phase gradient heap integration, a vocoder for m2m."""
