@@ -10,6 +10,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -19,9 +21,10 @@ import click
 
 from m2m import __version__
 from m2m.core import progress
-from m2m.core.errors import explain
+from m2m.core.errors import M2MDeprecationWarning, explain
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+LEAVE_SECONDS = 2.0
 _verbose = False
 
 
@@ -683,6 +686,15 @@ def main() -> None:
     # GNU OpenMP's threads wait for each other in a loop of 300,000 spins, in which a busy machine loses nearly all its time
     # (seen: 37x real time became 1.1x); a thirtieth of that costs an idle machine nothing.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, M2MDeprecationWarning):  # for the user: a line, without the code that it came from
+            note(f"m2m: {message}")
+        else:
+            shown(message, category, *where)
+
+    warnings.showwarning = show
     try:
         code = cli.main(prog_name="m2m", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be told from a success
@@ -697,4 +709,22 @@ def main() -> None:
     except Exception as error:
         click.echo(f"m2m: error: {explain(error)}", err=True)
         code = 1
+    _leave_threads(code or 0)
     sys.exit(code or 0)
+
+
+def _leave_threads(code: int) -> None:
+    """Python waits at its end for every thread; one that a plugin has started and never ends is waited for in vain."""
+    registry = sys.modules.get("m2m.core.registry")
+    if registry is None or not registry.lingering():
+        return
+
+    def leave() -> None:
+        left = {str(component) for component in registry.lingering().values()}
+        if left and not threading.main_thread().is_alive():
+            print(f"m2m: {' and '.join(sorted(left))} left a thread running, m2m ends without it", file=sys.stderr, flush=True)
+            os._exit(code)
+
+    watch = threading.Timer(LEAVE_SECONDS, leave)
+    watch.daemon = True
+    watch.start()

@@ -97,6 +97,13 @@ setup(
             "web/static/*.css",
             "web/static/*.js",
             "web/static/*.svg",
+            # what `m2m plugins new` copies
+            "examples/m2m-example/pyproject.toml",
+            "examples/m2m-example/README.md",
+            "examples/m2m-example/.gitignore",
+            "examples/m2m-example/.github/workflows/tests.yml",
+            "examples/m2m-example/m2m_example/*.py",
+            "examples/m2m-example/tests/*.py",
         ]
     },
     entry_points=entry_points(),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from m2m import __version__
 from m2m.core import registry
 from m2m.core.checkpoint import CONFIG, shipped
-from m2m.core.discovery import Component, one_line
-from m2m.core.errors import M2MError
+from m2m.core.discovery import Component
+from m2m.core.errors import M2MError, one_line
+from m2m.core.isolation import Lost, each
+
+LOAD_SECONDS = 20.0  # for a component to be imported
+SOUNDFONTS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "~/.local/share/soundfonts")
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,9 @@ def examine() -> Iterator[Finding]:
     )
     yield from _torch()
     yield _soundfile()
+    yield from _compilers()
     yield _fluidsynth()
+    yield _soundfonts()
     for extra, modules in (
         ("train", ("fluidsynth", "soxr", "joblib", "tensorboard", "matplotlib", "yaml")),
         ("eval", ("librosa", "mir_eval", "matplotlib")),
@@ -42,22 +52,80 @@ def examine() -> Iterator[Finding]:
         missing = [name for name in modules if util.find_spec(name) is None]
         text = f"m2m[{extra}]: {'all there' if not missing else 'lacks ' + ', '.join(missing)}"
         yield Finding("missing" if missing else "ok", "extra", text, f"pip install 'm2m[{extra}]'" if missing else "")
-    for component in registry.components():
-        yield _component(component)
+    yield from _components()
     for folder in sorted(path.parent for path in shipped().glob(f"*/{CONFIG}")):
         yield Finding("ok", "model", f"{folder.name}, ships with m2m")
 
 
-def _component(component: Component) -> Finding:
-    if component.status == "disabled":
-        return Finding("ok", component.kind, f"{component}: {component.note}")
+def _components() -> Iterator[Finding]:
+    """Every component, loaded in a process of its own: one that hangs or ends the process is a finding."""
+    listed = registry.components()
+    loadable = [c for c in listed if c.status == "ok"]
+    answers = each("m2m.core.doctor:load", [{"kind": c.kind, "name": c.name} for c in loadable], LOAD_SECONDS)
+    for component in listed:
+        if component.status == "disabled":
+            yield Finding("ok", component.kind, f"{component}: {component.note}")
+        elif component.status != "ok":
+            yield Finding("broken", component.kind, f"{component.kind} {component.name!r}: {component.note}")
+        else:
+            yield _loaded(component, next(answers))
+
+
+def _loaded(component: Component, answer: Any) -> Finding:
+    without = f"pip uninstall {component.distribution}"
+    if isinstance(answer, Lost):
+        return Finding("broken", component.kind, f"{component} {answer.text} when it was imported", without)
+    if "broken" in answer:
+        return Finding("broken", component.kind, answer["broken"])
+    text = f"{component}: {component.summary}"
+    if "engine" not in answer:
+        return Finding("ok", component.kind, text)
+    slower = f", no faster one since {answer['slower']}" if answer["slower"] else ""
+    return Finding("ok", component.kind, f"{text}; engine: {answer['engine']}{slower}", answer["cure"])
+
+
+def load(item: dict[str, str]) -> dict[str, str]:
+    """Load a component and ask a vocoder for its engine, in the process that `_components` has started."""
     try:
-        loaded = registry.load(component.kind, component.name)
-        with registry.blame(component):
-            said = one_line(loaded.diagnose()) if component.kind == "vocoder" else ""
+        loaded = registry.load(item["kind"], item["name"])
+        if item["kind"] != "vocoder":
+            return {}
+        with registry.blame(registry.find(item["kind"], item["name"]), "cannot tell its engine"):
+            engine = loaded.engine()
+            return {"engine": one_line(engine.name), "slower": one_line(engine.slower), "cure": one_line(engine.cure)}
     except M2MError as error:
-        return Finding("broken", component.kind, str(error))
-    return Finding("ok", component.kind, f"{component}: {component.summary}{f' ({said})' if said else ''}")
+        return {"broken": str(error)}
+
+
+def _compilers() -> Iterator[Finding]:
+    for what, commands, cure in (
+        ("C++", (os.environ.get("CXX", ""), "c++", "g++", "clang++"), "apt-get install g++"),
+        ("CUDA", ("nvcc",), ""),
+    ):
+        found = next(filter(None, map(shutil.which, filter(None, commands))), None)
+        if found:
+            yield Finding("ok", "compiler", f"{what}: {found}, {_version(found)}")
+        elif cure:
+            yield Finding("missing", "compiler", f"{what}: none is seen; kernels are not built where m2m is installed", cure)
+        else:
+            yield Finding("ok", "compiler", f"{what}: none is seen, and none is needed without a GPU")
+
+
+def _version(command: str) -> str:
+    try:
+        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"which does not run ({type(error).__name__})"
+    return one_line(next((line for line in said.splitlines() if re.search(r"\d\.\d", line)), "of unknown version"))
+
+
+def _soundfonts() -> Finding:
+    folders = [Path(folder).expanduser() for folder in SOUNDFONTS]
+    found = sorted({str(path) for folder in folders for path in folder.glob("*.sf[23]")})
+    if found:
+        return Finding("ok", "soundfont", ", ".join(found))
+    cure = "apt-get install fluidr3mono-gm-soundfont"
+    return Finding("missing", "soundfont", f"none in {', '.join(SOUNDFONTS)}: data sets need one", cure)
 
 
 def _torch() -> Iterator[Finding]:
@@ -79,7 +147,9 @@ def _torch() -> Iterator[Finding]:
             if built
             else "this PyTorch was built without CUDA"
         )
-        yield Finding("ok", "cuda", f"not used: {reason}")
+        lost = built is None and shutil.which("nvidia-smi") is not None
+        cure = "pip install --force-reinstall torch, from an index with CUDA builds" if lost else ""
+        yield Finding("missing" if lost else "ok", "cuda", f"not used: {reason}", cure)
 
 
 def _soundfile() -> Finding:

@@ -65,7 +65,8 @@ class _Worker:
         )
         self.lines: queue.Queue[bytes] = queue.Queue()
         self.started = False
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -110,6 +111,10 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         assert self.process.stdin
+        assert self.process.stdout
+        self.reader.join(1)  # it sees the end, unless what the plugin started has left its session and holds on
+        if not self.reader.is_alive():
+            self.process.stdout.close()
         with suppress(OSError):
             self.process.stdin.close()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from m2m.core.score import NoteArray
 
 
-MAX_FRAME_RATE = 1000  # frames a second
+MAX_FRAME_RATE = 4000  # frames a second
 
 
 class MelSpec(BaseModel):

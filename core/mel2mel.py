@@ -70,7 +70,9 @@ class Mel2Mel(nn.Module):
         }  # whom to name if they fail
         self.encoder: ScoreEncoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.timbre = nn.Embedding(len(config.instruments), config.timbre_dim)
-        self.inward = nn.Linear(self.encoder.n_features, config.hidden)
+        with registry.blame(self._components["encoder"], "cannot be set up"):
+            features = int(self.encoder.n_features)
+        self.inward = nn.Linear(features, config.hidden)
         self.before = self._conditioner(config.hidden)
         self.lstm = nn.LSTM(config.hidden, config.hidden, config.layers, batch_first=True, bidirectional=True)
         self.after = self._conditioner(2 * config.hidden)
@@ -101,6 +103,10 @@ class Mel2Mel(nn.Module):
         if not isinstance(bent, Tensor) or bent.shape != features.shape:
             shape = tuple(bent.shape) if isinstance(bent, Tensor) else type(bent).__name__
             raise M2MError(f"{component} broke its contract: it made {shape} of {tuple(features.shape)} features.")
+        if bent.dtype != features.dtype:
+            raise M2MError(f"{component} broke its contract: it made {bent.dtype} of {features.dtype} features.")
+        if not self.training and features.isfinite().all() and not bent.isfinite().all():
+            raise M2MError(f"{component} broke its contract: it made NaN or infinite numbers of finite features.")
         return bent
 
     def encode(self, notes: NoteArray, start: int, frames: int) -> NDArray[np.float32]:
@@ -111,6 +117,9 @@ class Mel2Mel(nn.Module):
         wanted = (frames, self.encoder.n_features)
         if not isinstance(roll, np.ndarray) or roll.shape != wanted:
             raise M2MError(f"{component} broke its contract: its roll has shape {np.shape(roll)}, {wanted} was wanted.")
+        if roll.dtype != np.float32 or not np.isfinite(roll).all():
+            what = "NaN or infinite numbers" if roll.dtype == np.float32 else roll.dtype
+            raise M2MError(f"{component} broke its contract: its roll is of {what}, finite float32 was wanted.")
         return roll
 
     def predict(self, notes: NoteArray, timbre: NDArray[np.float32], frames: int) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ one too many or makes no sense.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from m2m.core.errors import M2MError
@@ -55,7 +56,7 @@ class Limits:
         if found > most:
             raise M2MError(
                 f"it has {found:,.0f} {unit}, {most:,.0f} are the most m2m reads unasked; allow more with "
-                f"--limit {name}={found:.0f}, or split the file."
+                f"--limit {name}={math.ceil(found)}, or split the file."
             )
 
 

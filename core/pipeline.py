@@ -77,7 +77,11 @@ class Pipeline:
         self.vocoder_name = vocoder or registry.default("vocoder")
         self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
         self._blamed = registry.find("vocoder", self.vocoder_name)
-        require_spec(self.spec, self.vocoder.mel_spec, str(self._blamed))
+        with registry.blame(self._blamed, "cannot be set up"):
+            wanted = self.vocoder.mel_spec
+        if not isinstance(wanted, MelSpec | None):
+            raise M2MError(f"{self._blamed} broke its contract: its mel_spec is a {type(wanted).__name__}, not a MelSpec.")
+        require_spec(self.spec, wanted, str(self._blamed))
         if self.vocoder.notice:
             say(f"{self.vocoder_name}: {one_line(self.vocoder.notice)}")
 

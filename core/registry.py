@@ -16,6 +16,7 @@ import difflib
 import importlib
 import inspect
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Component", "blame", "components", "contract", "create", "default", "find", "load"]
 
 PATIENCE = 10.0  # seconds
+_started: weakref.WeakKeyDictionary[threading.Thread, Component] = weakref.WeakKeyDictionary()
 CONTRACTS = {  # kind -> module and class; imported with the first component of the kind, since two of them import torch
     "encoder": ("m2m.core.encoder", "ScoreEncoder"),
     "conditioner": ("m2m.core.conditioner", "TimbreConditioner"),
@@ -161,6 +163,7 @@ def blame(
     M2MError passes, being meant for the user, and so does Ctrl-C; a subclass of KeyboardInterrupt is no Ctrl-C. `passing`
     names further exceptions that mean something to the caller.
     """
+    before = set(threading.enumerate())
     try:
         yield
     except (M2MError, GeneratorExit, *passing):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
@@ -171,6 +174,14 @@ def blame(
         lacking = component.extra and isinstance(error, ImportError)
         cure = f"; it needs `pip install 'm2m[{component.extra}]'`" if lacking else ""
         raise M2MError(f"{component} {trouble}: {type(error).__name__}: {one_line(error)}{cure}.") from error
+    finally:
+        for thread in set(threading.enumerate()) - before:
+            _started.setdefault(thread, component)
+
+
+def lingering() -> dict[threading.Thread, Component]:
+    """The threads that Python waits for at its end and that a component's code has started."""
+    return {t: c for t, c in _started.items() if t.is_alive() and not t.daemon}
 
 
 @contextlib.contextmanager

@@ -180,6 +180,8 @@ def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
     """
     shared: dict[tuple[int, int], list[tuple[int, int, mido.Message]]] = {}  # port, channel -> (tick, track, message)
     midi.tracks = [track for track in midi.tracks if track]  # pretty_midi falls over one without events
+    if not midi.tracks:
+        raise M2MError("it has no events.")
     players: list[set[tuple[int, int]]] = []  # the channels that each track plays notes on
     hanging: list[
         tuple[int, list[tuple[int, int]]]

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")
 PARTS = (*STAGES, "models", "examples")
-NO_CODE = shutil.ignore_patterns("__pycache__", "build", ".*")
+NO_CODE = shutil.ignore_patterns("__pycache__", "build", ".[!g]*", "*.egg-info")  # .github and .gitignore of an example ship
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def names(wheel):
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     wanted = {"m2m/plugins.toml", "m2m/py.typed", "m2m/__init__.py", "m2m/__main__.py", "m2m/cli.py"}
     sources = {f"m2m/{file.relative_to(ROOT)}" for stage in STAGES for file in (ROOT / stage).rglob("*.py")}
-    found = names(wheel)
+    found = {name for name in names(wheel) if not name.startswith("m2m/examples/m2m-example/")}
     assert {name for name in found if name.endswith((".py", ".toml", ".typed"))} == wanted | sources
     allowed = (
         ".py",
@@ -95,6 +95,14 @@ def test_models_and_examples_ship(wheel):
         } <= found
     for score in (ROOT / "examples").glob("*.mid"):
         assert f"m2m/examples/{score.name}" in found
+
+
+def test_the_example_that_new_plugins_are_made_of_ships_whole(wheel):
+    example = ROOT / "examples" / "m2m-example"
+    litter = ("__pycache__", "build", ".egg-info", "cache")
+    files = (p for p in example.rglob("*") if p.is_file() and not any(part.endswith(litter) for part in p.parts))
+    wanted = {f"m2m/examples/m2m-example/{path.relative_to(example).as_posix()}" for path in files}
+    assert {name for name in names(wheel) if name.startswith("m2m/examples/m2m-example/")} == wanted
 
 
 def test_every_folder_of_code_is_a_package():

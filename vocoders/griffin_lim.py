@@ -42,7 +42,7 @@ from pydantic import Field
 from torch import Tensor
 
 from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, magnitude_scale, window
-from m2m.core.vocoder import Vocoder, VocoderOptions
+from m2m.core.vocoder import Engine, Vocoder, VocoderOptions
 from m2m.vocoders.comb import TINY, notes_within, play
 
 Array = NDArray[np.float32]
@@ -83,6 +83,12 @@ class GriffinLim(Vocoder):
     Options = GriffinLimOptions
     uses_notes = True
     options: GriffinLimOptions
+
+    @classmethod
+    def engine(cls) -> Engine:
+        if torch.cuda.is_available():
+            return Engine("PyTorch on the GPU with --device cuda, else on the CPU")
+        return Engine(f"PyTorch on the CPU, {torch.get_num_threads()} threads", "PyTorch sees no GPU")
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield the audio block by block: (samples,) float32 each, `mel.samples` together."""

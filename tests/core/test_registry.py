@@ -102,7 +102,7 @@ def test_print_at_import_stays_off_standard_output(install, encoder_code, capsys
         ("class Encoder(Encoder): Options = dict", "Options is not a pydantic model"),
         ("class Encoder(ScoreEncoder): pass", "does not define encode, n_features"),
         (
-            "class M(type(Encoder)):\n    API_VERSION = property(1)\nclass Encoder(Encoder, metaclass=M): pass",
+            "class M(type(Encoder)):\n    Options = property(1)\nclass Encoder(Encoder, metaclass=M): pass",
             "cannot be examined: TypeError",
         ),
     ],

@@ -44,12 +44,16 @@ class Shape(ctypes.Structure):
     ]
 
 
+def kernel(name: str) -> Path:
+    """Where the kernel for an instruction set is, if it was built."""
+    return Path(__file__).with_name("cpu") / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
 @lru_cache
 def library(name: str) -> ctypes.CDLL | None:
     """The kernel for an instruction set, or None where it was not built or this processor cannot run it."""
-    path = Path(__file__).with_name("cpu") / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     try:
-        lib = ctypes.CDLL(str(path))
+        lib = ctypes.CDLL(str(kernel(name)))
     except OSError:
         return None
     if not lib.wavenet_supported():

@@ -15,6 +15,7 @@ from m2m.core.audio import mu_law_decode
 from m2m.core.checkpoint import find_model, read_notice
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
+from m2m.core.vocoder import Engine as Chosen
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.wavenet import cpu_engine, cuda_device
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine
@@ -84,13 +85,17 @@ class WaveNetVocoder(Vocoder):
         self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
 
     @classmethod
-    def diagnose(cls) -> str:
-        """Which engine it would take, and why no faster one."""
-        if not (reason := cuda_device.available()):
-            return cuda_device.describe()
-        found = cpu_engine.available()
-        kernel = f"the CPU kernel, {found[0]}" if found else "plain PyTorch, slow: the CPU kernel was not built"
-        return f"{kernel}; no CUDA: {reason}"
+    def engine(cls) -> Chosen:
+        without_cuda = cuda_device.available()
+        if not without_cuda:
+            return Chosen(cuda_device.describe())
+        sets, runs = cpu_engine.INSTRUCTION_SETS, cpu_engine.available()
+        name = f"the C++ kernel for {runs[0]}" if runs else "PyTorch, some 30 times slower than real time"
+        better = sets[: sets.index(runs[0])] if runs else sets
+        if unbuilt := [instructions for instructions in better if not cpu_engine.kernel(instructions).exists()]:
+            cure = "apt-get install g++ && pip install --force-reinstall --no-deps m2m"
+            return Chosen(name, f"its kernel was not built for {', '.join(unbuilt)}", cure)
+        return Chosen(name, f"of CUDA: {without_cuda}")
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
