@@ -155,7 +155,7 @@ def new_plugin(name: str, kind: str, output: Path) -> None:
     "--opt",
     "options",
     multiple=True,
-    callback=lambda *given: _pairs("NAME=VALUE")(*given),
+    callback=lambda *given: _pairs("NAME=VALUE")(*given),  # noqa: PLW0108 - it is defined below
     metavar="NAME=VALUE",
     help="An option that it is set up with, see `m2m plugins info`.",
 )
@@ -688,11 +688,11 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     shown = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
         if issubclass(category, M2MDeprecationWarning):  # for the user: a line, without the code that it came from
             note(f"m2m: {message}")
         else:
-            shown(message, category, *where)
+            shown(message, category, *where, **more)
 
     warnings.showwarning = show
     try:
@@ -722,7 +722,11 @@ def _leave_threads(code: int) -> None:
     def leave() -> None:
         left = {str(component) for component in registry.lingering().values()}
         if left and not threading.main_thread().is_alive():
-            print(f"m2m: {' and '.join(sorted(left))} left a thread running, m2m ends without it", file=sys.stderr, flush=True)
+            print(
+                f"m2m: {' and '.join(sorted(left))} left a thread running, m2m ends without it",
+                file=sys.stderr,
+                flush=True,
+            )
             os._exit(code)
 
     watch = threading.Timer(LEAVE_SECONDS, leave)

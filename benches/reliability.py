@@ -104,7 +104,10 @@ def midi_file(draw: random.Random) -> bytes:
     for _ in range(draw.randint(1, 4)):
         events = b""
         for _ in range(draw.randint(0, 60)):
-            channel, gap = draw.randrange(16), number(draw.choice([0, 0, 10, 100, 480] * 40 + [draw.randrange(1 << 21)]))
+            channel, gap = (
+                draw.randrange(16),
+                number(draw.choice([0, 0, 10, 100, 480] * 40 + [draw.randrange(1 << 21)])),
+            )
             key, value = draw.randrange(128), draw.randrange(128)
             events += gap + draw.choice(
                 [
@@ -144,7 +147,9 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
         elif what == 3:
             changed[at:at] = changed[at : at + length] * draw.choice([1, 4, 64])
         elif what == 4:
-            changed[at : at + 4] = draw.choice([b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"])
+            changed[at : at + 4] = draw.choice(
+                [b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"]
+            )
         else:
             del changed[at:]
     return bytes(changed)
@@ -164,8 +169,8 @@ def mutate_config(text: str, draw: random.Random) -> str:
     walk(tree)
     branch, key = draw.choice(places)
     strange: list[Any] = [
-        None, -1, 0, 1, 10**9, 10**400, 1e308, "", "x" * 10_000, "../../etc/passwd", "\ud800\x1b[31m\n", [], {}, [[]], True, "film",
-        "concat", "onsets-frames", 65_536, 0.5,
+        None, -1, 0, 1, 10**9, 10**400, 1e308, "", "x" * 10_000, "../../etc/passwd", "\ud800\x1b[31m\n", [], {}, [[]], True,
+        "film", "concat", "onsets-frames", 65_536, 0.5,
     ]  # fmt: skip
     if draw.random() < 0.15:
         del branch[key]
@@ -184,7 +189,14 @@ def soak(items: list[dict[str, str]]) -> dict[str, Any]:
 
     here = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
-    figures: dict[str, Any] = {"files": len(items), "became": {}, "slowest_s": 0.0, "peak_mb": 0.0, "wrong": [], "reasons": {}}
+    figures: dict[str, Any] = {
+        "files": len(items),
+        "became": {},
+        "slowest_s": 0.0,
+        "peak_mb": 0.0,
+        "wrong": [],
+        "reasons": {},
+    }
     warm = [items[0], *items]  # the first waits for torch
     for number, answer in enumerate(each("reliability:attempt", warm, LIMIT)):
         if number == 0:
@@ -240,7 +252,9 @@ def special(folder: Path, **_: Any) -> dict[str, Any]:
     note = b"\0\x90\x3c\x50\x83\x60\x80\x3c\x00"
     files = {
         "ten million notes": midi(b"\0\x90\x3c\x50" + b"\x01\x3c\0\0\x3c\x50" * 10_000_000),
-        "a hundred thousand notes at once": midi(b"".join(b"\0\x90" + bytes([n % 88 + 21, 80]) for n in range(100_000))),
+        "a hundred thousand notes at once": midi(
+            b"".join(b"\0\x90" + bytes([n % 88 + 21, 80]) for n in range(100_000))
+        ),
         "the largest tick there is": midi(b"\xff\xff\xff\x7f\x90\x3c\x50\xff\xff\xff\x7f\x80\x3c\0"),
         "a number without an end": midi(b"\xff" * 1_000_000),
         "zero tempo": midi(b"\0\xff\x51\x03\0\0\0" + note),
@@ -288,9 +302,7 @@ def tune(folder: Path, seconds: float = 4.0, key: int = 60) -> Path:
     import pretty_midi
 
     music, piano = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
-    piano.notes = [
-        pretty_midi.Note(90, key + n * 5 % 13, 0.25 * n, 0.25 * n + 0.3) for n in range(int(seconds * 4))
-    ]
+    piano.notes = [pretty_midi.Note(90, key + n * 5 % 13, 0.25 * n, 0.25 * n + 0.3) for n in range(int(seconds * 4))]
     music.instruments.append(piano)
     folder.mkdir(parents=True, exist_ok=True)
     music.write(str(folder / f"tune-{key}.mid"))
@@ -298,12 +310,14 @@ def tune(folder: Path, seconds: float = 4.0, key: int = 60) -> Path:
 
 
 def digest(folder: Path, pattern: str) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob(pattern)) if p.name[0] != "."}
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob(pattern)) if p.name[0] != "."
+    }
 
 
 def done(command: list[str], cwd: Path) -> float:
     began = time.monotonic()
-    ran = subprocess.run([*M2M, *command], cwd=cwd, capture_output=True, text=True)
+    ran = subprocess.run([*M2M, *command], cwd=cwd, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, (command, ran.stderr)
     return time.monotonic() - began
 
@@ -348,11 +362,20 @@ def kills(folder: Path, draw: random.Random, count: int, soundfont: Path, **_: A
 
     while figures["kills"] < count:
         name, kind = draw.choice(list(durations)), draw.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-        command = {"render": [*render, "-o", "out.wav"], "dataset": [*build, "-o", "set"], "train": [*train, "-o", "run"]}[name]
+        command = {
+            "render": [*render, "-o", "out.wav"],
+            "dataset": [*build, "-o", "set"],
+            "train": [*train, "-o", "run"],
+        }[name]
         if name == "train" and (folder / "run" / "training.safetensors").exists():
             command += ["--resume"]
         process = subprocess.Popen(
-            [*M2M, *command], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+            [*M2M, *command],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         try:
             process.wait(draw.uniform(0.2, 1.0) * durations[name])
@@ -381,17 +404,32 @@ def kills(folder: Path, draw: random.Random, count: int, soundfont: Path, **_: A
 def crowd(folder: Path, soundfont: Path, **_: Any) -> dict[str, Any]:
     scores = [tune(folder / "midi", 2.0, key) for key in range(50, 54)]
     done(["render", str(scores[0]), "-o", "reference.wav"], folder)
-    build = ["dataset", "build", "midi", "--soundfont", str(soundfont), "--programs", "0,56", "--set", "seconds=3", "--set", "tail=0.5"]
+    build = [
+        "dataset",
+        "build",
+        "midi",
+        "--soundfont",
+        str(soundfont),
+        "--programs",
+        "0,56",
+        "--set",
+        "seconds=3",
+        "--set",
+        "tail=0.5",
+    ]
     done([*build, "-o", "reference-set"], folder)
     commands = [["render", str(scores[0]), "-o", f"out-{n}.wav"] for n in range(20)] + [[*build, "-o", "set"]] * 2
-    crowd = [subprocess.Popen([*M2M, *c], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for c in commands]
+    crowd = [
+        subprocess.Popen([*M2M, *c], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for c in commands
+    ]
     said = [process.communicate()[1].decode() for process in crowd]
     waves = set(digest(folder, "out-*.wav").values())
     return {
         "exit codes": sorted({process.returncode for process in crowd}),
         "renders": len(list(folder.glob("out-*.wav"))),
         "all the same as alone": waves == {digest(folder, "reference.wav")["reference.wav"]},
-        "data set as alone": digest(folder / "set", "*.safetensors") == digest(folder / "reference-set", "*.safetensors"),
+        "data set as alone": digest(folder / "set", "*.safetensors")
+        == digest(folder / "reference-set", "*.safetensors"),
         "tracebacks": sum("Traceback" in text for text in said),
     }
 
@@ -406,10 +444,20 @@ def disk(folder: Path, soundfont: Path, **_: Any) -> dict[str, Any]:
         commands = {
             suffix: ["render", str(score), "-o", f"small/out{suffix}"] for suffix in (".wav", ".flac", ".ogg", ".mp3")
         }
-        commands["dataset"] = ["dataset", "build", "midi", "--soundfont", str(soundfont), "--programs", "0", "-o", "small/set"]
+        commands["dataset"] = [
+            "dataset",
+            "build",
+            "midi",
+            "--soundfont",
+            str(soundfont),
+            "--programs",
+            "0",
+            "-o",
+            "small/set",
+        ]
         (small / "ballast").write_bytes(bytes(40_000))
         for name, command in commands.items():
-            ran = subprocess.run([*M2M, *command], cwd=folder, capture_output=True, text=True)
+            ran = subprocess.run([*M2M, *command], cwd=folder, capture_output=True, text=True, check=False)
             left = sorted(p.name for p in small.rglob("*") if p.is_file() and p.name not in ("ballast", "dataset.json"))
             figures[name] = {"exit": ran.returncode, "said": ran.stderr.strip()[-200:], "left": left}
             assert "Traceback" not in ran.stderr
@@ -455,7 +503,9 @@ def main(sections: list[str], count: int | None, seed: int, soundfont: Path | No
     for name in sections or SECTIONS:
         with tempfile.TemporaryDirectory() as folder:
             many = count or (100 if name == "kills" else 2000)
-            figures[name] = SECTIONS[name](folder=Path(folder), draw=random.Random(seed), count=many, soundfont=font.resolve())
+            figures[name] = SECTIONS[name](
+                folder=Path(folder), draw=random.Random(seed), count=many, soundfont=font.resolve()
+            )
         click.echo(json.dumps({name: figures[name]}, indent=1, ensure_ascii=True))
         if json_path:
             json_path.write_text(json.dumps(figures, indent=1) + "\n")

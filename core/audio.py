@@ -38,9 +38,7 @@ def check_format(suffix: str, sample_format: SampleFormat | None) -> None:
         raise M2MError(f"{suffix} files cannot hold {sample_format} samples; {cure}.")
 
 
-def check_output(
-    path: Path, sample_format: SampleFormat | None, overwrite: bool, inputs: Iterable[Path] = ()
-) -> None:
+def check_output(path: Path, sample_format: SampleFormat | None, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Raise M2MError for what would stop `write_audio`, as far as it can be known before there is any audio."""
     check_format(path.suffix, sample_format)
     refuse_overwrite(path, overwrite, inputs)
@@ -138,7 +136,8 @@ def _encode(
             for start in range(0, len(wave), _BLOCK):
                 file.write(wave[start : start + _BLOCK])
     except soundfile.LibsndfileError as error:
-        raise M2MError(f"cannot write the audio: {error}") from error
+        reason = "the disk is full, or fails" if "System error" in str(error) else error  # libsndfile says no more
+        raise M2MError(f"cannot write the audio: {reason}.") from error
 
 
 def read_tags(path: Path) -> dict[str, Any]:

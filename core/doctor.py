@@ -91,7 +91,7 @@ def load(item: dict[str, str]) -> dict[str, str]:
         if item["kind"] != "vocoder":
             return {}
         with registry.blame(registry.find(item["kind"], item["name"]), "cannot tell its engine"):
-            engine = loaded.engine()
+            engine = loaded.best_engine()
             return {"engine": one_line(engine.name), "slower": one_line(engine.slower), "cure": one_line(engine.cure)}
     except M2MError as error:
         return {"broken": str(error)}
@@ -106,14 +106,16 @@ def _compilers() -> Iterator[Finding]:
         if found:
             yield Finding("ok", "compiler", f"{what}: {found}, {_version(found)}")
         elif cure:
-            yield Finding("missing", "compiler", f"{what}: none is seen; kernels are not built where m2m is installed", cure)
+            yield Finding(
+                "missing", "compiler", f"{what}: none is seen; kernels are not built where m2m is installed", cure
+            )
         else:
             yield Finding("ok", "compiler", f"{what}: none is seen, and none is needed without a GPU")
 
 
 def _version(command: str) -> str:
     try:
-        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=10).stdout
+        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return f"which does not run ({type(error).__name__})"
     return one_line(next((line for line in said.splitlines() if re.search(r"\d\.\d", line)), "of unknown version"))

@@ -48,7 +48,9 @@ class Mel2MelConfig(BaseModel):
     conditioner_options: dict[str, object] = {}
     instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
     timbre_dim: int = Field(10, ge=1, le=4096, description="dimensions of the timbre space")
-    hidden: int = Field(256, ge=1, le=65_536, description="features before the LSTM, and units in each of its directions")
+    hidden: int = Field(
+        256, ge=1, le=65_536, description="features before the LSTM, and units in each of its directions"
+    )
     layers: int = Field(1, ge=1, le=64, description="stacked LSTM layers")
     mel: MelSpec = MelSpec()
 

@@ -39,7 +39,7 @@ class Limits:
         """Other limits than the default ones, by name. Raises M2MError for a name or a number that is none."""
         numbers: dict[str, float] = {}
         for name, text in given.items():
-            known = {field.name: type(field.default) for field in fields(cls)}
+            known = {field.name: float if field.name == "seconds" else int for field in fields(cls)}
             if name not in known:
                 raise M2MError(f"there is no limit {name!r}; there are {', '.join(known)}.")
             try:

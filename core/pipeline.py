@@ -80,7 +80,9 @@ class Pipeline:
         with registry.blame(self._blamed, "cannot be set up"):
             wanted = self.vocoder.mel_spec
         if not isinstance(wanted, MelSpec | None):
-            raise M2MError(f"{self._blamed} broke its contract: its mel_spec is a {type(wanted).__name__}, not a MelSpec.")
+            raise M2MError(
+                f"{self._blamed} broke its contract: its mel_spec is a {type(wanted).__name__}, not a MelSpec."
+            )
         require_spec(self.spec, wanted, str(self._blamed))
         if self.vocoder.notice:
             say(f"{self.vocoder_name}: {one_line(self.vocoder.notice)}")
@@ -345,7 +347,8 @@ def _part_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])  # parts must not share their noise
 
 
-def _sha256(data: bytes | NDArray[np.float32]) -> str:
+def _sha256(data: Any) -> str:
+    """Of anything that is bytes in memory, such as an array."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 

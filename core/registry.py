@@ -166,7 +166,11 @@ def blame(
     before = set(threading.enumerate())
     try:
         yield
-    except (M2MError, GeneratorExit, *passing):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
+    except (
+        M2MError,
+        GeneratorExit,
+        *passing,
+    ):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
         raise
     except BaseException as error:  # plugins have been seen to raise SystemExit
         if type(error) is KeyboardInterrupt:

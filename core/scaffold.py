@@ -29,7 +29,9 @@ def new_plugin(name: str, kind: str, parent: Path) -> Path:
     """
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 60:
-        raise M2MError(f"{name!r} cannot be a plugin's name: small letters, digits and single hyphens, as in 'my-{kind}'.")
+        raise M2MError(
+            f"{name!r} cannot be a plugin's name: small letters, digits and single hyphens, as in 'my-{kind}'."
+        )
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in ("m2m", "tests", "test"):
         raise M2MError(f"{name!r} would be a Python module that is something else already; choose another name.")
     taken = [c for c in registry.components() if c.name == name]

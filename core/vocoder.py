@@ -84,11 +84,6 @@ class Vocoder(ABC):
         self.options = options if options is not None else self.Options()
         self.device = device
 
-    @classmethod
-    def diagnose(cls) -> str:
-        """What it would compute with on this machine, for `m2m doctor`: a few words, or none."""
-        return ""
-
     @abstractmethod
     def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
         """Yield the audio in blocks of any size, each (samples,) float32; together `mel.samples` samples."""
@@ -104,7 +99,7 @@ class Vocoder(ABC):
         return [self.synthesize(mel, seed) for mel in mels]
 
     @classmethod
-    def engine(cls) -> Engine:
+    def best_engine(cls) -> Engine:
         """What it would compute with here. Override where there are several engines; no weights are at hand yet."""
         return Engine("its only one")
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,10 +116,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         monkeypatch.setattr(sys, "argv", ["m2m", *arguments])
-        before = signal.getsignal(signal.SIGTERM)
+        before, shown = signal.getsignal(signal.SIGTERM), warnings.showwarning
         with pytest.raises(SystemExit) as stop:
             cli.main()
         signal.signal(signal.SIGTERM, before)
+        warnings.showwarning = shown
         said = capsys.readouterr()
         return subprocess.CompletedProcess(list(arguments), stop.value.code, said.out, said.err)
 

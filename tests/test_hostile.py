@@ -36,14 +36,26 @@ AT_WORK = {
     "stereo": ("yield np.zeros((mel.samples, 2), np.float32)", "float32, (samples,) float32 was wanted"),
     "list": ("yield [0.0] * mel.samples", "it yielded list"),
     "nothing": ("return None", "samples of a mel of"),
-    "writes": ("mel.values[:] = 0; yield np.zeros(mel.samples, np.float32)", "failed: ValueError: assignment destination is"),
+    "writes": (
+        "mel.values[:] = 0; yield np.zeros(mel.samples, np.float32)",
+        "failed: ValueError: assignment destination is",
+    ),
     "raises": ("yield np.zeros(5, np.float32); raise SystemExit(0)", "failed: SystemExit: 0"),
     "tensor": ("import torch; yield torch.zeros(mel.samples)", "it yielded Tensor"),
 }
 SPECS = {
-    "liar": ("mel_spec = MelSpec(fmax=7600.0)", "the mel does not fit vocoder 'liar' of liar 6.6: fmax is 8000.0, wanted 7600.0"),
-    "odd": ("mel_spec = 'the usual'", "vocoder 'odd' of odd 6.6 broke its contract: its mel_spec is a str, not a MelSpec"),
-    "raising": ("mel_spec = property(lambda self: 1 / 0)", "vocoder 'raising' of raising 6.6 cannot be set up: ZeroDivisionError"),
+    "liar": (
+        "mel_spec = MelSpec(fmax=7600.0)",
+        "the mel does not fit vocoder 'liar' of liar 6.6: fmax is 8000.0, wanted 7600.0",
+    ),
+    "odd": (
+        "mel_spec = 'the usual'",
+        "vocoder 'odd' of odd 6.6 broke its contract: its mel_spec is a str, not a MelSpec",
+    ),
+    "raising": (
+        "mel_spec = property(lambda self: 1 / 0)",
+        "'raising' of raising 6.6 cannot be set up: ZeroDivisionError",
+    ),
 }
 
 
@@ -116,10 +128,16 @@ def test_what_lies_about_its_mel_is_refused_before_it_runs(here, hostile, score,
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("n_features = 3\n    def encode(self, n, r, s, f): return np.full((f, 3), np.nan, np.float32)", "roll is of NaN"),
+        (
+            "n_features = 3\n    def encode(self, n, r, s, f): return np.full((f, 3), np.nan, np.float32)",
+            "roll is of NaN",
+        ),
         ("n_features = 3\n    def encode(self, n, r, s, f): return np.zeros((f, 3))", "roll is of float64"),
         ("n_features = 3\n    def encode(self, n, r, s, f): return np.zeros((f, 4), np.float32)", "was wanted"),
-        ("n_features = property(lambda s: 1 / 0)\n    def encode(self, *a): ...", "cannot be set up: ZeroDivisionError"),
+        (
+            "n_features = property(lambda s: 1 / 0)\n    def encode(self, *a): ...",
+            "cannot be set up: ZeroDivisionError",
+        ),
     ],
 )
 def test_an_encoder_that_breaks_its_contract_is_named(install, code, said):
@@ -127,14 +145,16 @@ def test_an_encoder_that_breaks_its_contract_is_named(install, code, said):
     from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
     from m2m.core.score import note_array
 
-    head = "import numpy as np\nfrom m2m.core.encoder import ScoreEncoder\nclass Encoder(ScoreEncoder):\n    API_VERSION = 1\n    "
-    install("bad-encoder", head + code, version="6.6")
+    head = "import numpy as np\nfrom m2m.core.encoder import ScoreEncoder\n\nclass Encoder(ScoreEncoder):\n    API_VERSION = 1\n"
+    install("bad-encoder", f"{head}    {code}", version="6.6")
     with pytest.raises(M2MError, match="encoder 'bad-encoder' of bad-encoder 6.6") as caught:
         Mel2Mel(Mel2MelConfig(encoder="bad-encoder", hidden=4)).encode(note_array([]), 0, 5)
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("change", ["features * float('nan')", "features.double()", "features[:, :-1]", "None", "1 / 0"])
+@pytest.mark.parametrize(
+    "change", ["features * float('nan')", "features.double()", "features[:, :-1]", "None", "1 / 0"]
+)
 def test_a_conditioner_that_breaks_its_contract_is_named(install, change):
     import torch
 
@@ -174,7 +194,8 @@ def test_the_suite_finds_what_is_wrong(hostile, monkeypatch):
             count = min(50, mel.frames - first) * mel.spec.hop_length
             at = first * mel.spec.hop_length + np.arange(count)
             loud = np.exp(mel.values[first : first + 50].max(axis=1)).repeat(mel.spec.hop_length)[:count] - 1e-5
-            yield (0.4 * np.maximum(loud, 0) * np.sin(2 * np.pi * 440 * at / mel.spec.sample_rate + rng.uniform())).astype(np.float32)
+            tone = np.sin(2 * np.pi * 440 * at / mel.spec.sample_rate + rng.uniform())
+            yield (0.4 * np.maximum(loud, 0) * tone).astype(np.float32)
     """
     leak = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
     hostile("monotone", VOCODER.format(body=f"{leak}{body}"))

@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")
 PARTS = (*STAGES, "models", "examples")
-NO_CODE = shutil.ignore_patterns("__pycache__", "build", ".[!g]*", "*.egg-info")  # .github and .gitignore of an example ship
+NO_CODE = shutil.ignore_patterns(
+    "__pycache__", "build", ".[!g]*", "*.egg-info"
+)  # .github and .gitignore of an example ship
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ class GriffinLim(Vocoder):
     options: GriffinLimOptions
 
     @classmethod
-    def engine(cls) -> Engine:
+    def best_engine(cls) -> Engine:
         if torch.cuda.is_available():
             return Engine("PyTorch on the GPU with --device cuda, else on the CPU")
         return Engine(f"PyTorch on the CPU, {torch.get_num_threads()} threads", "PyTorch sees no GPU")

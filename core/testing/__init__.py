@@ -13,7 +13,15 @@ them, and add tests of its own.
 
 from m2m.core.testing.conditioner import ConditionerConformance
 from m2m.core.testing.encoder import EncoderConformance
-from m2m.core.testing.suite import Broken, Check, check, require
+from m2m.core.testing.suite import BrokenPromiseError, Check, check, require
 from m2m.core.testing.vocoder import VocoderConformance
 
-__all__ = ["Broken", "Check", "ConditionerConformance", "EncoderConformance", "VocoderConformance", "check", "require"]
+__all__ = [
+    "BrokenPromiseError",
+    "Check",
+    "ConditionerConformance",
+    "EncoderConformance",
+    "VocoderConformance",
+    "check",
+    "require",
+]

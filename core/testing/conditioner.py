@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from m2m.core.conditioner import TimbreConditioner
-from m2m.core.testing.suite import Broken, Conformance, made, require
+from m2m.core.testing.suite import BrokenPromiseError, Conformance, made, require
 
 N, DIM = 12, 3  # features and timbre dimensions of the tests
 
@@ -31,7 +31,7 @@ class ConditionerConformance(Conformance):
         return conditioner.eval()
 
     def test_shape_and_type(self) -> None:
-        """features keep their shape and type, for every batch and length, with a timbre that holds still or moves"""
+        """Features keep their shape and type, for every batch and length, with a timbre that holds still or moves"""
         for batch, frames in ((1, 1), (1, 50), (3, 7)):
             features, timbre = _draw(batch, frames)
             for given in (timbre, timbre.expand(-1, frames, -1)):
@@ -41,19 +41,19 @@ class ConditionerConformance(Conformance):
         self._shaped(doubled(features, timbre), features)
 
     def test_a_timbre_held_is_one_that_does_not_move(self) -> None:
-        """a timbre given once equals the same one given for every frame"""
+        """A timbre given once equals the same one given for every frame"""
         features, timbre = _draw(2, 9)
         self._same(self.conditioner(features, timbre), self.conditioner(features, timbre.expand(-1, 9, -1)), "a path")
 
     def test_each_frame_by_itself(self) -> None:
-        """a frame's result depends neither on its neighbours nor on the rest of the batch"""
+        """A frame's result depends neither on its neighbours nor on the rest of the batch"""
         features, timbre = _draw(3, 20)
         whole = self.conditioner(features, timbre)
         self._same(self.conditioner(features[:, 7:9], timbre), whole[:, 7:9], "two frames alone")
         self._same(self.conditioner(features[1:2], timbre[1:2]), whole[1:2], "one of the batch alone")
 
     def test_timbre_makes_a_difference(self) -> None:
-        """another timbre gives other features, from the first step of training on"""
+        """Another timbre gives other features, from the first step of training on"""
         features, timbre = _draw(1, 9)
         apart = float((self.conditioner(features, timbre) - self.conditioner(features, -timbre)).detach().abs().max())
         require(apart > 1e-6, "two timbres give the same features: its first weights must let the timbre through.")
@@ -67,22 +67,24 @@ class ConditionerConformance(Conformance):
             require(tensor.grad is not None, f"{name} gets no gradient: it must be learned, or be a buffer.")
             assert tensor.grad is not None
             require(bool(torch.isfinite(tensor.grad).all()), f"the gradient of {name} is not finite.")
-            require(name != "timbre" or bool(tensor.grad.any()), "the gradient of the timbre is zero: it cannot be learned.")
+            require(
+                name != "timbre" or bool(tensor.grad.any()), "the gradient of the timbre is zero: it cannot be learned."
+            )
 
     def test_it_is_a_function(self) -> None:
-        """in eval mode the same input gives the same features, and is not written to"""
+        """In eval mode the same input gives the same features, and is not written to"""
         features, timbre = _draw(2, 9)
         before = features.clone(), timbre.clone()
         try:
             first = self.conditioner(features, timbre)
         except RuntimeError as error:
-            raise Broken(f"it fails on tensors that it may not write to: {error}") from error
+            raise BrokenPromiseError(f"it fails on tensors that it may not write to: {error}") from error
         require(torch.equal(features, before[0]) and torch.equal(timbre, before[1]), "its input was changed.")
         torch.manual_seed(1)
         self._same(self.conditioner(features, timbre), first, "a second call")
 
     def test_save_and_load(self) -> None:
-        """saved as safetensors and loaded into another instance, it gives the same features"""
+        """Saved as safetensors and loaded into another instance, it gives the same features"""
         from m2m.core import registry
 
         options = self.conditioner.options.model_dump(mode="json")
@@ -95,7 +97,7 @@ class ConditionerConformance(Conformance):
         self._same(other(features, timbre), self.conditioner(features, timbre), "after saving and loading")
 
     def test_devices(self) -> None:
-        """moved to an accelerator it gives what it gives on the CPU"""
+        """Moved to an accelerator it gives what it gives on the CPU"""
         if not torch.cuda.is_available():
             raise SkipTest("no accelerator is seen here, the CPU is what the other tests run on")
         features, timbre = _draw(2, 9)
@@ -106,7 +108,7 @@ class ConditionerConformance(Conformance):
         require(apart <= 1e-2, f"on cuda the features are {apart:g} apart from the CPU's.")  # TF32 has 10 bits
 
     def test_threads(self) -> None:
-        """several threads may use one instance at once"""
+        """Several threads may use one instance at once"""
         drawn = [_draw(2, 9, seed) for seed in range(4)]
         alone = [self.conditioner(*pair) for pair in drawn]
         for number, features in enumerate(self.at_once(lambda n: self.conditioner(*drawn[n]))):

@@ -26,14 +26,14 @@ SUITES = {
 }
 
 
-class Broken(AssertionError):
+class BrokenPromiseError(AssertionError):
     """A promise of the contract that a component does not keep; the message is one sentence."""
 
 
 def require(kept: bool, otherwise: str) -> None:
-    """Raise `Broken` unless a promise is kept."""
+    """Raise `BrokenPromiseError` unless a promise is kept."""
     if not kept:
-        raise Broken(otherwise)
+        raise BrokenPromiseError(otherwise)
 
 
 class Conformance:
@@ -53,27 +53,33 @@ class Conformance:
         return registry.load(self.kind, self.name)
 
     def test_it_is_found_and_states_its_version(self) -> None:
-        """it is found by its name and says which version of the contract it was written for"""
+        """It is found by its name and says which version of the contract it was written for"""
         found = registry.find(self.kind, self.name)
         made_by = self.made_by
         contract = registry.contract(self.kind)
         stated = [c for c in made_by.__mro__ if "API_VERSION" in vars(c) and c is not contract]
-        require(bool(stated), f"{found.target} states no API_VERSION: write `API_VERSION = {contract.API_VERSION}` in it.")
+        require(
+            bool(stated), f"{found.target} states no API_VERSION: write `API_VERSION = {contract.API_VERSION}` in it."
+        )
         require(bool(found.summary), f"{found.distribution} has no summary: `description` in its pyproject.toml.")
 
     def test_options_are_described_and_refused_clearly(self) -> None:
-        """its options have descriptions, and a wrong one is refused with a sentence that names it"""
+        """Its options have descriptions, and a wrong one is refused with a sentence that names it"""
         model = self.made_by.Options
         nameless = [option.name for option in describe(model) if not option.description]
-        require(not nameless, f"these options have no description: {', '.join(nameless)}; write Field(description=...).")
-        require(bool(model.model_config.get("frozen")), f"{model.__name__} is not frozen: derive it from the contract's.")
+        require(
+            not nameless, f"these options have no description: {', '.join(nameless)}; write Field(description=...)."
+        )
+        require(
+            bool(model.model_config.get("frozen")), f"{model.__name__} is not frozen: derive it from the contract's."
+        )
         wrong: dict[str, object] = {"no-such-option": 1}
         try:
             validate(model, {**self.options, **wrong}, self.name)
         except M2MError as error:
             require("no-such-option" in str(error), f"an unknown option is refused without being named: {error}")
         else:
-            raise Broken(f"{model.__name__} takes unknown options: derive it from the contract's.")
+            raise BrokenPromiseError(f"{model.__name__} takes unknown options: derive it from the contract's.")
         known = validate(model, self.options, self.name)
         again = model.model_validate(json.loads(known.model_dump_json()))
         require(again == known, "its options are others after a way through JSON, which is how a file remembers them.")
@@ -132,11 +138,11 @@ def attempt(item: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     status, text = "passed", (test.__doc__ or "").strip()
     try:
-        with registry.blame(registry.find(item["kind"], item["name"]), passing=(Broken, SkipTest)):
+        with registry.blame(registry.find(item["kind"], item["name"]), passing=(BrokenPromiseError, SkipTest)):
             test()
     except SkipTest as reason:
         status, text = "skipped", str(reason)
-    except Broken as error:
+    except BrokenPromiseError as error:
         status, text = "failed", str(error)
     except Exception as error:
         status, text = "failed", explain(error)

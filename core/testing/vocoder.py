@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec, filter_bank, log_mel
 from m2m.core.score import note_array
-from m2m.core.testing.suite import Broken, Conformance, made, require
+from m2m.core.testing.suite import BrokenPromiseError, Conformance, made, require
 from m2m.core.vocoder import Vocoder
 
 Array = NDArray[np.float32]
@@ -52,7 +52,7 @@ class VocoderConformance(Conformance):
         return self.vocoder.mel_spec or MelSpec()
 
     def test_length_and_type(self) -> None:
-        """frames x hop samples come out, finite, mono, float32, for every length"""
+        """Frames x hop samples come out, finite, mono, float32, for every length"""
         whole = self.tones()
         for frames in (1, 2, 7, whole.frames):
             mel = Mel(whole.values[:frames], whole.spec, whole.notes)
@@ -63,25 +63,25 @@ class VocoderConformance(Conformance):
             require(count == mel.samples, f"{frames} frames gave {count:,} samples, {mel.samples:,} were wanted.")
 
     def test_no_frames_no_samples(self) -> None:
-        """an empty mel gives an empty wave"""
+        """An empty mel gives an empty wave"""
         wave = self.vocoder.synthesize(Mel(np.zeros((0, self.spec.n_mels), np.float32), self.spec))
         require(wave.shape == (0,), f"a mel of no frames gave {wave.shape}, (0,) was wanted.")
 
     def test_range(self) -> None:
-        """what was within full scale comes out within full scale"""
+        """What was within full scale comes out within full scale"""
         peak = float(np.abs(self.vocoder.synthesize(self.tones())).max())
         require(peak <= 1.0, f"tones of peak 0.5 came out with peak {peak:.2f}.")
         require(peak > 0.05, f"tones of peak 0.5 came out with peak {peak:.4f}: nearly nothing.")
 
     def test_silence(self) -> None:
-        """silence stays near silence, with a note in the score or without"""
+        """Silence stays near silence, with a note in the score or without"""
         values = np.full((self._frames(), self.spec.n_mels), self.spec.silence, np.float32)
         for notes in (None, note_array([(0.1, self.seconds / 2, 60, 100)])):
             peak = float(np.abs(self.vocoder.synthesize(Mel(values.copy(), self.spec, notes))).max())
             require(peak <= self.silence, f"silence came out with peak {peak:.5f}, {self.silence:g} is the most.")
 
     def test_pitch(self) -> None:
-        """a sine comes out at its pitch: to a band of the mel, or to a few cents where the note is given"""
+        """A sine comes out at its pitch: to a band of the mel, or to a few cents where the note is given"""
         for key in KEYS:
             hz = 440 * 2 ** ((key - 69) / 12)
             mel = self.tones((key,), decay=0.0)
@@ -91,22 +91,29 @@ class VocoderConformance(Conformance):
                 off = _band_spacing(hz, mel.spec)
                 if given.notes is not None and self.vocoder.uses_notes:
                     off = min(off, hz * (2 ** (self.cents / 1200) - 1))
-                require(abs(heard - hz) <= off, f"a sine of {hz:.1f} Hz came out at {heard:.1f} Hz, {off:.1f} Hz is the most.")
+                require(
+                    abs(heard - hz) <= off,
+                    f"a sine of {hz:.1f} Hz came out at {heard:.1f} Hz, {off:.1f} Hz is the most.",
+                )
 
     def test_same_seed_same_samples(self) -> None:
-        """the same seed gives the same samples, whatever state Python's, NumPy's and PyTorch's global generators are in"""
+        """The same seed gives the same samples, whatever state Python's, NumPy's and PyTorch's global generators are in"""
         mel = self.tones()
         first = self.vocoder.synthesize(mel, 5)
-        before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - whose state it is
+        before = random.getstate(), np.random.get_state(), torch.get_rng_state()
         try:
-            random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+            random.seed(1)
+            np.random.seed(1)
+            torch.manual_seed(1)
             again = self.vocoder.synthesize(mel, 5)
         finally:
-            random.setstate(before[0]), np.random.set_state(before[1]), torch.set_rng_state(before[2])  # noqa: NPY002
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+            torch.set_rng_state(before[2])
         require(np.array_equal(first, again), f"the same seed gave other samples, by up to {_apart(first, again):g}.")
 
     def test_another_seed(self) -> None:
-        """another seed gives other samples, unless the class says that it does not use one (uses_seed)"""
+        """Another seed gives other samples, unless the class says that it does not use one (uses_seed)"""
         mel = self.tones()
         same = np.array_equal(self.vocoder.synthesize(mel, 1), self.vocoder.synthesize(mel, 2))
         if self.vocoder.uses_seed:
@@ -115,18 +122,18 @@ class VocoderConformance(Conformance):
             require(same, "two seeds gave different samples, though the class says `uses_seed = False`.")
 
     def test_batch_equals_single(self) -> None:
-        """each mel of a batch gives what it gives alone"""
+        """Each mel of a batch gives what it gives alone"""
         mels = [self.tones(), self.tones((64,)), Mel(self.tones().values[:9], self.spec)]
         for number, (mel, wave) in enumerate(zip(mels, self.vocoder.batch(mels, 3), strict=True)):
             self._same(wave, self.vocoder.synthesize(mel, 3), f"mel {number} of a batch")
 
     def test_stream_equals_whole(self) -> None:
-        """the blocks of a stream laid end to end are the whole"""
+        """The blocks of a stream laid end to end are the whole"""
         mel = self.tones()
         self._same(np.concatenate(list(self.vocoder.stream(mel, 3))), self.vocoder.synthesize(mel, 3), "the stream")
 
     def test_memory_while_streaming(self) -> None:
-        """neither the blocks nor the memory of a stream grow with its length"""
+        """Neither the blocks nor the memory of a stream grow with its length"""
         unit = self.tones()
         largest, peaks = [], []
         for seconds in (self.long_seconds / 4, self.long_seconds, 2 * self.long_seconds):  # the first warms up
@@ -144,11 +151,12 @@ class VocoderConformance(Conformance):
         more = (peaks[2] or 0) - (peaks[1] or 0)
         require(
             more <= self.growth,
-            f"{2 * self.long_seconds:g} s need {more >> 20} MB more than {self.long_seconds:g} s, {self.growth >> 20} MB are the most.",
+            f"{2 * self.long_seconds:g} s need {more >> 20} MB more than {self.long_seconds:g} s, "
+            f"{self.growth >> 20} MB are the most.",
         )
 
     def test_reading_may_stop_early(self) -> None:
-        """a stream that is read in part and closed harms nothing"""
+        """A stream that is read in part and closed harms nothing"""
         mel = self.tones()
         whole = self.vocoder.synthesize(mel, 3)
         stream = iter(self.vocoder.stream(mel, 3))
@@ -157,7 +165,7 @@ class VocoderConformance(Conformance):
         self._same(self.vocoder.synthesize(mel, 3), whole, "a rendering after a broken-off one")
 
     def test_devices(self) -> None:
-        """it renders on every accelerator there is, and the tone is the same"""
+        """It renders on every accelerator there is, and the tone is the same"""
         if not torch.cuda.is_available():
             raise SkipTest("no accelerator is seen here, the CPU is what the other tests run on")
         from m2m.core import registry
@@ -172,7 +180,7 @@ class VocoderConformance(Conformance):
         require(off <= 2.0, f"the tone is {off:.1f} Hz apart between cuda and the CPU.")
 
     def test_made_again_it_gives_the_same(self) -> None:
-        """another instance with the options that a file's tags remember gives the same samples"""
+        """Another instance with the options that a file's tags remember gives the same samples"""
         from m2m.core import registry
 
         remembered = self.vocoder.options.model_dump(mode="json")
@@ -182,37 +190,41 @@ class VocoderConformance(Conformance):
         require(again.mel_spec == self.vocoder.mel_spec, "another instance was made for another mel.")
 
     def test_notes_are_used_as_declared(self) -> None:
-        """it works without notes, and they change nothing unless the class says that it uses them (uses_notes)"""
+        """It works without notes, and they change nothing unless the class says that it uses them (uses_notes)"""
         mel = self.tones()
         with_notes, without = (self.vocoder.synthesize(given, 3) for given in (mel, mel.without_notes()))
         if not self.vocoder.uses_notes:
             self._same(with_notes, without, "the mel with notes, though the class says `uses_notes = False`,")
-        strange = Mel(mel.values, mel.spec, note_array([(-1.0, 0.1, 21, 1), (0.2, 99.0, 108, 127), (50.0, 60.0, 60, 9)]))
+        strange = Mel(
+            mel.values, mel.spec, note_array([(-1.0, 0.1, 21, 1), (0.2, 99.0, 108, 127), (50.0, 60.0, 60, 9)])
+        )
         _sound(self.vocoder.synthesize(strange, 3))  # notes that begin before, end after, or lie beyond the mel
 
     def test_inputs_stay_as_they_are(self) -> None:
-        """it writes neither into the mel nor into the notes"""
+        """It writes neither into the mel nor into the notes"""
         mel = self.tones()
         assert mel.notes is not None
         lent = Mel(mel.values.copy(), mel.spec, mel.notes.copy(), np.zeros((1, 10), np.float32))
         try:
             self.vocoder.synthesize(lent, 3)
         except ValueError as error:
-            raise Broken(f"it wrote into what it was lent: {error}") from error
+            raise BrokenPromiseError(f"it wrote into what it was lent: {error}") from error
         assert lent.notes is not None
         assert lent.timbre is not None
-        same = np.array_equal(lent.values, mel.values) and np.array_equal(lent.notes, mel.notes) and not lent.timbre.any()
+        same = (
+            np.array_equal(lent.values, mel.values) and np.array_equal(lent.notes, mel.notes) and not lent.timbre.any()
+        )
         require(same, "its input was changed: work on a copy.")
 
     def test_threads(self) -> None:
-        """several threads may use one instance at once"""
+        """Several threads may use one instance at once"""
         mels = [self.tones((key,)) for key in (55, 60, 67, 72)]
         alone = [self.vocoder.synthesize(mel, number) for number, mel in enumerate(mels)]
         for number, wave in enumerate(self.at_once(lambda n: self.vocoder.synthesize(mels[n], n))):
             self._same(wave, alone[number], f"thread {number} of four at once")
 
     def test_no_thread_is_left(self) -> None:
-        """rendering again and again leaves no more threads behind"""
+        """Rendering again and again leaves no more threads behind"""
         mel = Mel(self.tones().values[:20], self.spec)
         self.vocoder.synthesize(mel)
         before = threading.active_count()
@@ -222,7 +234,7 @@ class VocoderConformance(Conformance):
         require(more <= 0, f"three renderings left {more} threads running.")
 
     def test_mel_recipe(self) -> None:
-        """a mel of another recipe is refused with the differing fields named, or rendered if it takes any"""
+        """A mel of another recipe is refused with the differing fields named, or rendered if it takes any"""
         if self.vocoder.mel_spec is None:
             mel = self.tones(decay=0.0, spec=OTHER)
             wave = self.vocoder.synthesize(mel)
@@ -239,7 +251,9 @@ class VocoderConformance(Conformance):
         except M2MError as error:
             require("fmin" in str(error), f"a mel with another fmin is refused without its being named: {error}")
         else:
-            raise Broken("a mel with another fmin was rendered, though the class declares its recipe (mel_spec).")
+            raise BrokenPromiseError(
+                "a mel with another fmin was rendered, though the class declares its recipe (mel_spec)."
+            )
 
     def tones(self, keys: Iterable[int] = (69,), decay: float = 2.0, spec: MelSpec | None = None) -> Mel:
         """`seconds` of sines, one a key, that die away at `decay` nepers a second, with their notes."""
@@ -256,12 +270,17 @@ class VocoderConformance(Conformance):
         _sound(wave)
         require(wave.shape == wanted.shape, f"{what} has {len(wave):,} samples instead of {len(wanted):,}.")
         apart = _apart(wave, wanted)
-        require(apart <= self.tolerance, f"{what} is {apart:g} apart from the whole alone, {self.tolerance:g} is the most.")
+        require(
+            apart <= self.tolerance, f"{what} is {apart:g} apart from the whole alone, {self.tolerance:g} is the most."
+        )
 
 
 def _sound(block: Any) -> None:
     require(isinstance(block, np.ndarray), f"a {type(block).__name__} came, a numpy array was wanted.")
-    require(block.ndim == 1 and block.dtype == np.float32, f"{block.shape} {block.dtype} came, (samples,) float32 was wanted.")
+    require(
+        block.ndim == 1 and block.dtype == np.float32,
+        f"{block.shape} {block.dtype} came, (samples,) float32 was wanted.",
+    )
     require(bool(np.isfinite(block).all()), "the audio holds NaN or infinite samples.")
 
 

@@ -90,7 +90,10 @@ def test_reading_may_stop_early() -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL])
 def test_it_ends_with_its_parent(tmp_path: Path, stop: signal.Signals) -> None:
-    code = "from m2m.core.isolation import each\nfor _, pid in each('actor:act', ['a', 'b'], 20.0): print(pid, flush=True); input()"
+    code = (
+        "from m2m.core.isolation import each\n"
+        "for _, pid in each('actor:act', ['a', 'b'], 20.0): print(pid, flush=True); input()"
+    )
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     pid = int(parent.stdout.readline())

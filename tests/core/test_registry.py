@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from m2m.core import registry
-from m2m.core.errors import M2MError
+from m2m.core.errors import M2MDeprecationWarning, M2MError
 
 
 def listed(name: str) -> registry.Component:
@@ -112,6 +112,66 @@ def test_not_of_the_contract(install, encoder_code, change, said):
     with pytest.raises(M2MError, match="encoder 'odd-one' of odd-one 1.0") as caught:
         registry.load("encoder", "odd-one")
     assert said in str(caught.value)
+
+
+class TestVersions:
+    """docs/plugins.md has the policy."""
+
+    @pytest.fixture
+    def version_two(self, monkeypatch):
+        """An m2m whose encoder contract has moved on, and that still loads the version before."""
+        from m2m.core import errors
+        from m2m.core.encoder import ScoreEncoder
+
+        monkeypatch.setattr(ScoreEncoder, "API_VERSION", 2)
+        monkeypatch.setattr(errors, "_warned", set())
+
+    def test_one_that_states_none_was_written_for_the_first(self, install, encoder_code, version_two):
+        install("unstated", encoder_code)
+        with pytest.warns(
+            M2MDeprecationWarning, match="unstated 1.0 is written for API version 1, which is deprecated"
+        ):
+            registry.load("encoder", "unstated")
+
+    def test_the_version_before_warns_once_and_names_what_replaces_it(self, install, encoder_code, version_two):
+        install("ageing", f"{encoder_code}\n    API_VERSION = 1\n")
+        with pytest.warns(M2MDeprecationWarning, match="use one for version 2 instead") as caught:
+            registry.load("encoder", "ageing")
+        registry.load("encoder", "ageing")  # a second warning would be an error
+        assert len(caught) == 1
+
+    def test_too_old_and_too_new_are_refused_before_anything_is_made(
+        self, install, encoder_code, version_two, monkeypatch
+    ):
+        from m2m.core.encoder import ScoreEncoder
+
+        monkeypatch.setattr(ScoreEncoder, "API_OLDEST", 2)
+        spoiled = f"{encoder_code}\n    def __init__(self, options=None): raise SystemExit('made')\n"
+        install("unstated", spoiled)
+        install("too-new", f"{spoiled}\n    API_VERSION = 3\n")
+        install("just-right", f"{encoder_code}\n    API_VERSION = 2\n")
+        with pytest.raises(M2MError, match="unstated 1.0 is too old: API version 1, this m2m has 2; upgrade unstated."):
+            registry.create("encoder", "unstated")
+        with pytest.raises(M2MError, match="too-new 1.0 is too new: API version 3, this m2m has 2; upgrade m2m."):
+            registry.create("encoder", "too-new")
+        assert registry.create("encoder", "just-right")
+
+    @pytest.mark.filterwarnings("always")
+    def test_the_command_shows_a_line_without_code(self, here, install, encoder_code, version_two):
+        install("ageing", encoder_code)
+        done = here("plugins", "info", "ageing")
+        assert done.returncode == 0
+        assert done.stderr == (
+            "m2m: encoder 'ageing' of ageing 1.0 is written for API version 1, which is deprecated; "
+            "use one for version 2 instead.\n"
+        )
+
+
+def test_every_built_in_states_its_version():
+    for component in registry.components():
+        if component.distribution == "m2m":
+            made_by = registry.load(component.kind, component.name)
+            assert any("API_VERSION" in vars(c) for c in made_by.__mro__ if c is not registry.contract(component.kind))
 
 
 def test_two_claimants(install, monkeypatch):

@@ -85,7 +85,7 @@ class WaveNetVocoder(Vocoder):
         self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
 
     @classmethod
-    def engine(cls) -> Chosen:
+    def best_engine(cls) -> Chosen:
         without_cuda = cuda_device.available()
         if not without_cuda:
             return Chosen(cuda_device.describe())

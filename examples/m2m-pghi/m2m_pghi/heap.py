@@ -44,9 +44,7 @@ class HeapIntegrator:
         self.magnitude: NDArray[np.floating] | None = None  # of the frame before
         self.along_time = self.advance
 
-    def frame(
-        self, magnitude: NDArray[np.floating], after: NDArray[np.floating] | None = None
-    ) -> NDArray[np.float64]:
+    def frame(self, magnitude: NDArray[np.floating], after: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
         """The phase of the next frame, (n_fft // 2 + 1,) radians from the window's centre.
 
         magnitude: of this frame; after: of the one that follows it, None at the end.

@@ -30,7 +30,9 @@ class PGHIOptions(VocoderOptions):
 
     score_informed: bool = Field(True, description="let the notes, if any, say where in a band the energy lies")
     updates: int = Field(4, ge=1, le=100, description="updates of the mel inversion")
-    noise: float = Field(0.02, gt=0, le=1, description="level between the harmonics of the notes, 1 is the harmonics' own")
+    noise: float = Field(
+        0.02, gt=0, le=1, description="level between the harmonics of the notes, 1 is the harmonics' own"
+    )
     release: float = Field(0.3, ge=0, le=5, description="seconds that a note's harmonics are drawn beyond its end")
     tolerance: float = Field(1e-4, gt=0, lt=1, description="bins below the loudest times this get a random phase")
 
@@ -55,13 +57,17 @@ class PGHI(Vocoder):
         spec, n, hop = mel.spec, mel.spec.n_fft, mel.spec.hop_length
         integrator = HeapIntegrator(n, hop, self.options.tolerance, seed)
         win = window(spec).numpy().astype(np.float64)
-        sign = 1 - 2 * (np.arange(n // 2 + 1) % 2)  # phases count from the centre, the FFT from the window's first sample
+        sign = 1 - 2 * (
+            np.arange(n // 2 + 1) % 2
+        )  # phases count from the centre, the FFT from the window's first sample
         reach = -(-n // hop)
         # Windows over a sample: as many before it as after, so that the sum of their squares is the same everywhere.
         norm = np.zeros(hop)
         for part in np.split(np.pad(win**2, (0, reach * hop - n)), reach):
             norm += part
-        held = np.zeros(max(n, hop) + (BLOCK - 1) * hop)  # sums of windowed frames; begins half a window before the block's first sample
+        held = np.zeros(
+            max(n, hop) + (BLOCK - 1) * hop
+        )  # sums of windowed frames; begins half a window before the block's first sample
         skip = n // 2  # what lies before sample 0
         for block, after in self._magnitudes(mel):
             spectrum = np.empty(block.shape, np.complex128)

@@ -1,0 +1,125 @@
+"""Model folders that somebody has damaged, or made to do damage: a model or one clear line."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from m2m.core.checkpoint import CONFIG, WEIGHTS, load_model, save_model
+from m2m.core.errors import M2MError, explain
+from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
+
+TINY = Mel2MelConfig(hidden=4, timbre_dim=2, instruments={"organ": 19})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "whole"
+    torch.manual_seed(0)
+    save_model(folder, "mel2mel", TINY, Mel2Mel(TINY), "# tiny")
+    return folder
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def outcome(folder: Path) -> str:
+    """The line that says why there is no model; empty if there is one. Anything else that is raised is a bug."""
+    try:
+        model, _ = load_mel2mel(folder)
+    except M2MError as error:
+        line = explain(error)
+        assert line.isprintable()
+        assert str(folder) in line or "installed" in line or "encoder" in line or "conditioner" in line
+        return line
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    return ""
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([CONFIG, WEIGHTS]), st.floats(0, 1), st.integers(0, 12), st.binary(max_size=12))
+def test_any_bytes_are_a_model_or_a_line(copy: Path, whole: Path, name: str, at: float, lost: int, new: bytes) -> None:
+    data = bytearray((whole / name).read_bytes())
+    place = int(at * len(data)) if name == CONFIG else int(at * 2500)  # the header of the weights, and some of them
+    data[place : place + lost] = new
+    shutil.copytree(whole, copy, dirs_exist_ok=True)
+    (copy / name).write_bytes(data)
+    outcome(copy)
+
+
+strange = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just("../../etc"), st.just([]),
+    st.just({"organ": -1}), st.sampled_from([10**9, 10**400, 65_536, "\ud800\x1b[31m\n", "film", "concat"]),
+)  # fmt: skip
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_config_is_a_model_or_a_line(copy: Path, whole: Path, data: st.DataObject) -> None:
+    about = json.loads((whole / CONFIG).read_text())
+    branch = data.draw(st.sampled_from([about, about["config"], about["config"], about["config"]["mel"]]))
+    branch[data.draw(st.sampled_from([*branch, "unknown"]))] = data.draw(strange)
+    shutil.copytree(whole, copy, dirs_exist_ok=True)
+    (copy / CONFIG).write_text(json.dumps(about))
+    outcome(copy)
+
+
+def change(folder: Path, **values: object) -> None:
+    about = json.loads((folder / CONFIG).read_text())
+    about["config"] |= values
+    (folder / CONFIG).write_text(json.dumps(about))
+
+
+def test_a_model_larger_than_its_weights_is_never_built(copy: Path) -> None:
+    """65,536 units would be 137 GB of weights, of which the file holds none."""
+    change(copy, hidden=65_536)
+    assert "does not fit its config.json" in outcome(copy)
+
+
+def test_a_component_that_cannot_do_without_memory_is_checked_after_it_is_made(whole: Path) -> None:
+    class Eager(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 2)
+            self.weight.detach().numpy()  # PyTorch's meta device has no numbers
+
+    with pytest.raises(M2MError, match="does not fit"):
+        load_model(Eager, whole)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / CONFIG).write_bytes(b"[" * 500_000), "is not JSON"),
+        (lambda f: (f / CONFIG).write_text("[1]"), "not a JSON object"),
+        (lambda f: (f / CONFIG).write_bytes(b"x" * (2 << 20)), "are the most for a model's config"),
+        (lambda f: change(f, unknown=1), "unknown: Extra inputs are not permitted"),
+        (lambda f: change(f, hidden=5), "does not fit its config.json"),
+        (lambda f: change(f, conditioner="../../evil"), "no conditioner '../../evil' is installed"),
+        (lambda f: change(f, mel={"hop_length": 1}), "frames a second does not hold"),
+        (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-100]), "cannot read the weights"),
+        (lambda f: torch.save({"a": torch.zeros(1)}, f / WEIGHTS), "only safetensors files are loaded"),
+        (lambda f: save_file({"a": torch.zeros(1)}, f / WEIGHTS), "it may be another model's"),
+        (lambda f: ((f / CONFIG).unlink(), os.mkfifo(f / CONFIG)), "not a regular file"),
+        (lambda f: ((f / WEIGHTS).unlink(), os.mkfifo(f / WEIGHTS)), "not a regular file"),
+        (lambda f: ((f / WEIGHTS).unlink(), (f / WEIGHTS).symlink_to(WEIGHTS)), "symbolic links"),
+    ],
+)
+def test_what_is_no_model_is_one_line(copy: Path, spoil, words: str) -> None:
+    spoil(copy)
+    assert words in outcome(copy)
+
+
+def test_nan_weights_are_refused(copy: Path) -> None:
+    model = Mel2Mel(TINY)
+    nn.init.constant_(model.inward.weight, float("nan"))
+    save_model(copy, "mel2mel", TINY, model, "")
+    assert "holds NaN or infinite numbers in inward.weight" in outcome(copy)
