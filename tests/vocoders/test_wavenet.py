@@ -329,4 +329,4 @@ def test_cuda_by_name_says_where_there_is_none(
     assert said == ["WaveNet renders on the CPU: CUDA cannot be used: there is no NVIDIA GPU."]
     with pytest.raises(M2MError, match="there is no NVIDIA GPU"):
         CudaWaveNetVocoder(WaveNetOptions(model=str(folder), engine="cuda"))
-    assert "no CUDA: there is no NVIDIA GPU" in WaveNetVocoder.diagnose()
+    assert "CUDA: there is no NVIDIA GPU" in WaveNetVocoder.best_engine().slower
