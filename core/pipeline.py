@@ -22,8 +22,7 @@ import m2m
 from m2m.core import config, registry
 from m2m.core.audio import ClipMode
 from m2m.core.checkpoint import find_model, shipped
-from m2m.core.discovery import one_line
-from m2m.core.errors import M2MError
+from m2m.core.errors import M2MError, one_line
 from m2m.core.mel import Mel, MelInTheMaking, MelSpec, linear_mel
 from m2m.core.mel2mel import GLANCE_CONTEXT, Mel2Mel, load_mel2mel, spans
 from m2m.core.midi import Limits

@@ -166,14 +166,10 @@ def blame(
     before = set(threading.enumerate())
     try:
         yield
-    except (
-        M2MError,
-        GeneratorExit,
-        *passing,
-    ):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
+    except (M2MError, GeneratorExit):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
         raise
     except BaseException as error:  # plugins have been seen to raise SystemExit
-        if type(error) is KeyboardInterrupt:
+        if type(error) is KeyboardInterrupt or isinstance(error, passing):
             raise
         lacking = component.extra and isinstance(error, ImportError)
         cure = f"; it needs `pip install 'm2m[{component.extra}]'`" if lacking else ""
