@@ -1,5 +1,6 @@
 """Parallel WaveNet: the flows against their inverse and against autograd, the engine against the network, the vocoder."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
+from m2m.core import checkpoint
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
@@ -317,7 +319,22 @@ def test_memory_does_not_grow_with_length(folder: Path) -> None:
     blocks.close()  # type: ignore[attr-defined]
 
 
-def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path) -> None:
+def test_the_model_that_ships_is_found_and_its_notice_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "shipped", lambda: folder.parent)
+    assert ParallelWaveNet().notice == ""
+    about = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(about | {"notice": "early weights, far from griffin-lim's sound"}))
+    made = ParallelWaveNet()
+    assert made.mel_spec == SPEC
+    assert made.notice == "early weights, far from griffin-lim's sound"
+
+
+def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "shipped", lambda: tmp_path / "empty")
+        with pytest.raises(M2MError, match=r"m2m train parallel-wavenet.*--vocoder-opt model=FOLDER"):
+            ParallelWaveNet()
     with pytest.raises(M2MError, match="not a model folder"):
         make(tmp_path / "none")
     with pytest.raises(M2MError, match="not a parallel-wavenet model"):

@@ -14,7 +14,7 @@ from m2m.core.checkpoint import find_model, read_notice
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.vocoder import Vocoder, VocoderOptions
-from m2m.vocoders.parallel_wavenet.engine import Engine
+from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import KIND, load_student
 
 Array = NDArray[np.float32]
@@ -60,6 +60,11 @@ class ParallelWaveNet(Vocoder):
         self.engine = Engine(student, device, self.options.precision, self.options.compile)
         seconds = self.options.block_seconds or BLOCK["cuda" if torch.device(device).type == "cuda" else "cpu"]
         self.block = max(1, round(seconds * self.mel_spec.frame_rate))  # frames
+
+    @classmethod
+    def diagnose(cls) -> str:
+        """What PyTorch can compute with."""
+        return "PyTorch, float32 or bfloat16" if has_bf16("cpu") else "PyTorch, float32"
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield a block of audio at a time: (samples,) float32."""
