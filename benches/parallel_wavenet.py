@@ -172,10 +172,7 @@ def quality(
             for figure, value in figures.items():
                 results[maker].setdefault(figure, []).append(value)
                 results[maker].setdefault(f"{figure}/{instrument}", []).append(value)
-    means = {
-        maker: {figure: float(np.nanmean(values)) for figure, values in found.items()}
-        for maker, found in results.items()
-    }
+    means = {maker: {figure: mean(values) for figure, values in found.items()} for maker, found in results.items()}
     click.echo(f"{split}, {len(test)} files x {len(names)} instruments, first {seconds:g} s\n")
     click.echo("| vocoder | constant-Q | mel, nepers | floor, dB |\n|---|---|---|---|")
     for maker, found in means.items():
@@ -186,6 +183,12 @@ def quality(
         click.echo("\n" + "\n".join(f"{name}: {value:.3f}" for name, value in means["teacher"].items()))
     if output:
         output.write_text(json.dumps(means, indent=1))
+
+
+def mean(values: list[float]) -> float:
+    """Of those that are numbers; NaN where none is."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else np.nan
 
 
 def floor(true: np.ndarray, wave: np.ndarray, hop: int) -> float:
