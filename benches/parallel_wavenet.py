@@ -194,7 +194,7 @@ def mean(values: list[float]) -> float:
 def floor(true: np.ndarray, wave: np.ndarray, hop: int) -> float:
     """Median level of frames that are silent in the original and near music, dB; NaN where there are none."""
     level, heard = (np.sqrt(np.square(x[: len(x) // hop * hop].reshape(-1, hop)).mean(1)) for x in (true, wave))
-    music = np.convolve(level > 10 * SILENT, np.ones(2 * NEAR + 1), "same") > 0
+    music = np.convolve(level > 10 * SILENT, np.ones(2 * NEAR + 1))[NEAR:][: len(level)] > 0
     chosen = heard[(level < SILENT) & music]
     return float(20 * np.log10(np.median(chosen) + 1e-9)) if len(chosen) else np.nan
 
