@@ -40,6 +40,7 @@ class ParallelWaveNetOptions(VocoderOptions):
 class ParallelWaveNet(Vocoder):
     """Mel to audio by a stack of inverse autoregressive flows, all samples of a block at once."""
 
+    API_VERSION = 1
     Options = ParallelWaveNetOptions
     uses_notes = True
     options: ParallelWaveNetOptions
