@@ -13,6 +13,10 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+import torch
+
+from m2m.core.checkpoint import save_model
+from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig
 
 M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -43,6 +47,26 @@ def test_one_score(work: Path, here: M2M) -> None:
     assert again.returncode == 1
     assert "out/a.flac exists; overwrite it with -y" in again.stderr
     assert here("rerender", "out/a.flac").stdout == "the same samples\n"
+
+
+def test_the_student_of_wavenet_by_name(work: Path, here: M2M) -> None:
+    """From the score to a file and again from its tags; the notice of its weights is said once."""
+    torch.manual_seed(0)
+    config = StudentConfig(flows=(2, 2), residual=4, skip=4, comb=True)
+    save_model(work / "student", KIND, config, Student(config), "")
+    about = json.loads((work / "student/config.json").read_text())
+    (work / "student/config.json").write_text(
+        json.dumps(about | {"notice": "early weights, far from griffin-lim's sound"})
+    )
+    shared = ["--vocoder", "parallel-wavenet", "--vocoder-opt", "model=student", "--seed", "7"]
+    done = here("render", "solo.mid", *shared, "-o", "a.flac")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "parallel-wavenet: early weights, far from griffin-lim's sound",
+        "solo.mid -> a.flac (3.2 s)",
+    ]
+    assert here("rerender", "a.flac").stdout == "the same samples\n"
+    assert "parallel-wavenet" in here("plugins", "info", "parallel-wavenet").stdout
 
 
 def test_several_scores_with_a_bad_one_among_them(work: Path, here: M2M) -> None:

@@ -72,7 +72,9 @@ class WaveNetVocoder(Vocoder):
     def __init__(self, options: WaveNetOptions | None = None, device: str = "cpu") -> None:
         super().__init__(options, device)
         try:
-            folder = find_model("wavenet", self.options.model, {})
+            # A teacher of Parallel WaveNet is a WaveNet as well, and may ship beside the one that is meant by the name.
+            wanted = {"output": "mulaw"} if self.options.model is None else {}
+            folder = find_model("wavenet", self.options.model, wanted)
         except M2MError as error:
             if self.options.model is not None:
                 raise
