@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from m2m import __version__
 from m2m.core.audio import audio_bytes, wav_header
+from m2m.core.discovery import one_line
 from m2m.core.errors import explain
 from m2m.web import messages as m
 from m2m.web.guard import Guard, problem
@@ -188,6 +189,7 @@ async def ready(wanted: m.ReadyRequest, studio: TheStudio, desk: TheDesk) -> m.R
         model=wanted.model or studio.default_model,
         vocoder=pipeline.vocoder_name,
         sample_rate=pipeline.spec.sample_rate,
+        notice=one_line(pipeline.vocoder.notice),
     )
 
 

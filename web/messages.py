@@ -164,11 +164,12 @@ class ReadyRequest(BaseModel):
 
 
 class Ready(BaseModel):
-    """A pair that is loaded."""
+    """A pair that is loaded. notice: what to know before trusting the vocoder's sound, if anything."""
 
     model: str
     vocoder: str
     sample_rate: int
+    notice: str = ""
 
 
 class JobRequest(Request):

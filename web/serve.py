@@ -55,11 +55,8 @@ def serve(
         )
         shown = f"[{host}]" if ":" in host else host
         told(f"http://{shown}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}")
-        before, progress.quiet = progress.quiet, True  # bars of several threads at once
-        try:
-            uvicorn.Server(config).run(sockets=[listening])
-        finally:
-            progress.quiet = before
+        progress.bars = False  # of several threads at once
+        uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
 

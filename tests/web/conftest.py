@@ -52,6 +52,8 @@ from m2m.core.vocoder import Vocoder
 
 class Slow(Vocoder):
     "A hum, a tenth of a second at a time, as long as that takes."
+    notice = "slow is slow."
+
     def stream(self, mel, seed):
         for at in range(0, mel.samples, 1600):
             time.sleep(0.1)

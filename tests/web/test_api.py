@@ -237,7 +237,7 @@ def test_a_vocoder_without_weights_is_told_with_its_cure(serve: Serve, midi: Mid
     assert not listed["bare"]["usable"]
     assert "no weights yet" in listed["bare"]["note"]
     assert listed["slow"]["usable"]
-    assert client.post("/api/ready", json={"vocoder": "slow"}).json()["vocoder"] == "slow"
+    assert client.post("/api/ready", json={"vocoder": "slow"}).json()["notice"] == "slow is slow."
     score = send(client, midi(1.0))["id"]
     refused(client.post("/api/jobs", json={"score": score, "vocoder": "bare"}), 409, "not-usable", "no weights")
 

@@ -308,7 +308,7 @@ def test_a_full_queue_is_waited_for(visit: Any, serving: Any, midi: Midi, vocode
         page = visit(at=address)
         play_scale(page, midi, 4.0)
         page.select_option("#vocoder", "slow")
-        come(page, "!document.querySelector('#vocoder[aria-busy]')")
+        expect(page.locator(".notice[data-kind=component]")).to_contain_text("slow is slow.")
         page.mouse.click(*at(page, 0.2, 0.5))
         hear(page)
         page.mouse.click(*at(page, 0.8, 0.5))

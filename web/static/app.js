@@ -136,9 +136,10 @@ async function choose(kind, name) {
   select.setAttribute("aria-busy", "true");
   try {
     if (untrained) throw new api.Problem(409, { kind: "not-usable", message: untrained.note });
-    await api.ready({ ...chosen, [kind]: name });
+    const loaded = await api.ready({ ...chosen, [kind]: name });
     chosen = { ...chosen, [kind]: name };
     dismiss("component");
+    caution(loaded);
     if (kind === "model") await showMap();
   } catch (error) {
     select.value = before;
@@ -148,6 +149,11 @@ async function choose(kind, name) {
   } finally {
     select.removeAttribute("aria-busy");
   }
+}
+
+// What a vocoder says of itself, such as that its weights are not yet good.
+function caution({ vocoder, notice }) {
+  if (notice) notify("component", `About ${vocoder}`, notice);
 }
 
 const title = (name) => components.models.find((model) => model.name === name)?.conditioner ?? name;
@@ -542,6 +548,7 @@ async function start() {
     const standard = (some) => (some.find((part) => part.default) ?? some.find((part) => part.usable) ?? some[0])?.name ?? "";
     chosen = { model: standard(components.models), vocoder: standard(components.vocoders) };
     showComponents();
+    api.ready(chosen).then(caution, () => {}); // what is wrong with the default is told where it is used
     for (const one of scores) $("examples").add(new Option(`${one.name.replace(/\.midi?$/i, "")} (${clock(one.seconds)})`, one.id));
     await Promise.all([showMap(), scores.length ? example() : show(null, null)]);
     $("volume").dispatchEvent(new Event("input"));

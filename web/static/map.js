@@ -244,31 +244,48 @@ export class TimbreMap extends EventTarget {
   }
 
   #instruments(c, ink, panel, width, height) {
-    const taken = [];
-    const overlap = ([x, y, w, h]) =>
-      taken.reduce((sum, [X, Y, W, H]) => {
-        const over = (a, b, A, B) => Math.max(0, Math.min(a + b, A + B) - Math.max(a, A));
-        return sum + over(x, w, X, W) * over(y, h, Y, H);
-      }, 0) + 1e3 * (x < 2 || x + w > width - 2 || y < 2 || y + h > height - 2);
-    const dots = this.map.instruments.map((one) => [one, ...this.#pixels([one.x, one.y])]);
-    for (const [, x, y] of dots) taken.push([x - 6, y - 6, 12, 12]);
-    for (const [one, x, y] of dots) {
-      const w = c.measureText(one.name).width;
-      const corners = [[9, -8], [-9 - w, -8], [-w / 2, -25], [-w / 2, 9], [6, -21], [6, 5], [-6 - w, -21], [-6 - w, 5]];
-      const boxes = corners.map(([dx, dy]) => [x + dx, y + dy, w, 16]);
-      const box = boxes.reduce((best, other) => (overlap(other) < overlap(best) ? other : best));
+    const key = [width, height, this.map.model].join();
+    if (this.labels?.key !== key) this.labels = { key, all: this.#labels(c, width, height) };
+    for (const { name, x, y, box } of this.labels.all) {
       disc(c, x, y, 4.5, ink, panel, 2);
-      if (overlap(box) > 60) continue; // its name is told below the map
-      taken.push(box);
+      if (!box) continue; // its name is told below the map
       c.textAlign = "left";
       c.strokeStyle = panel;
       c.globalAlpha = 0.85;
       c.lineWidth = 4;
-      c.strokeText(one.name, box[0], box[1] + 8);
+      c.strokeText(name, box[0], box[1] + 8);
       c.globalAlpha = 1;
       c.fillStyle = ink;
-      c.fillText(one.name, box[0], box[1] + 8);
+      c.fillText(name, box[0], box[1] + 8);
     }
+  }
+
+  // Where each name fits: beside its dot, by turns from every side; of several orders the one that leaves the fewest out.
+  #labels(c, width, height) {
+    const dots = this.map.instruments.map((one) => {
+      const [x, y] = this.#pixels([one.x, one.y]);
+      return { name: one.name, x, y, w: c.measureText(one.name).width };
+    });
+    const over = (a, b, A, B) => Math.max(0, Math.min(a + b, A + B) - Math.max(a, A));
+    const attempt = (order) => {
+      const taken = dots.map(({ x, y }) => [x - 6, y - 6, 12, 12]);
+      const cost = ([x, y, w, h]) =>
+        taken.reduce((sum, [X, Y, W, H]) => sum + over(x, w, X, W) * over(y, h, Y, H), 0) +
+        1e3 * (x < 2 || x + w > width - 2 || y < 2 || y + h > height - 2);
+      return order.map((dot) => {
+        const { x, y, w } = dot;
+        const corners = [[9, -8], [-9 - w, -8], [-w / 2, -25], [-w / 2, 9], [6, -21], [6, 5], [-6 - w, -21], [-6 - w, 5]];
+        const boxes = corners.map(([dx, dy]) => [x + dx, y + dy, w, 16]);
+        const box = boxes.reduce((best, other) => (cost(other) < cost(best) ? other : best));
+        if (cost(box) > 60) return { ...dot, box: null };
+        taken.push(box);
+        return { ...dot, box };
+      });
+    };
+    const by = (value) => attempt([...dots].sort((a, b) => value(a) - value(b)));
+    const attempts = [attempt(dots), by((d) => d.x), by((d) => -d.x), by((d) => d.y), by((d) => -d.y), by((d) => -d.w)];
+    const left = (all) => all.filter(({ box }) => !box).length;
+    return attempts.reduce((best, other) => (left(other) < left(best) ? other : best));
   }
 }
 
