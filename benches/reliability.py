@@ -310,9 +310,24 @@ def tune(folder: Path, seconds: float = 4.0, key: int = 60) -> Path:
 
 
 def digest(folder: Path, pattern: str) -> dict[str, str]:
-    return {
-        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob(pattern)) if p.name[0] != "."
-    }
+    """A hash of what each file says; safetensors writes its metadata in whatever order, so its bytes may differ."""
+    from safetensors import SafetensorError, safe_open
+
+    hashes = {}
+    for path in sorted(p for p in folder.rglob(pattern) if p.name[0] != "."):
+        content = hashlib.sha256()
+        if path.suffix == ".safetensors":
+            try:
+                with safe_open(path, framework="numpy") as file:
+                    content.update(json.dumps(file.metadata(), sort_keys=True).encode())
+                    for name in sorted(file.keys()):
+                        content.update(name.encode() + file.get_tensor(name).tobytes())
+            except SafetensorError as error:  # half-written: equal to nothing
+                content.update(str(error).encode())
+        else:
+            content.update(path.read_bytes())
+        hashes[path.name] = content.hexdigest()
+    return hashes
 
 
 def done(command: list[str], cwd: Path) -> float:
@@ -369,6 +384,7 @@ def kills(folder: Path, draw: random.Random, count: int, soundfont: Path, **_: A
         }[name]
         if name == "train" and (folder / "run" / "training.safetensors").exists():
             command += ["--resume"]
+        click.echo(f"{figures['kills']} kills, {len(figures['wrong'])} wrong; {name} and {kind.name} next", err=True)
         process = subprocess.Popen(
             [*M2M, *command],
             cwd=folder,
@@ -386,7 +402,8 @@ def kills(folder: Path, draw: random.Random, count: int, soundfont: Path, **_: A
         assert process.stderr
         said = process.stderr.read()
         code = process.wait(60)
-        if "Traceback" in said or code not in (0, -kind, 128 + kind):
+        # -SIGINT: an interruption that passes through a library's C code makes Python end itself so, whatever we return
+        if "Traceback" in said or code not in (0, -kind, 128 + kind, -signal.SIGINT):
             figures["wrong"].append([name, kind.name, code, said[-300:]])
         if finished(name):
             figures["finished"] += 1

@@ -166,10 +166,12 @@ def blame(
     before = set(threading.enumerate())
     try:
         yield
+    except passing:
+        raise
     except (M2MError, GeneratorExit):  # GeneratorExit: the block holds a `yield`, and its reader has had enough
         raise
     except BaseException as error:  # plugins have been seen to raise SystemExit
-        if type(error) is KeyboardInterrupt or isinstance(error, passing):
+        if type(error) is KeyboardInterrupt:
             raise
         lacking = component.extra and isinstance(error, ImportError)
         cure = f"; it needs `pip install 'm2m[{component.extra}]'`" if lacking else ""

@@ -247,5 +247,5 @@ def test_a_score_in_memory_is_the_one_in_the_file(tmp_path: Path) -> None:
     assert (read.name, parsed.name) == ("a.mid", "an upload")
     assert read.sha256 == parsed.sha256 != ""
     assert np.array_equal(read.tracks[0].notes, parsed.tracks[0].notes)
-    with pytest.raises(M2MError, match=r"an upload is a damaged MIDI file"):
+    with pytest.raises(M2MError, match=r"an upload.* is a damaged MIDI file"):
         parse_score(data[:30], "an upload")
