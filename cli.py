@@ -84,7 +84,7 @@ def plugins() -> None:
 
 
 def _kind(help: str) -> Callable[[Command], Command]:
-    return click.option("--kind", type=click.Choice(["encoder", "conditioner", "vocoder"]), help=help)
+    return click.option("--kind", type=click.Choice(["encoder", "conditioner", "vocoder", "transcriber"]), help=help)
 
 
 @plugins.command("list")
@@ -662,6 +662,164 @@ def train_parallel_wavenet(
 
     chosen = {"teacher": teacher, "model.noise": noise, "mel_model": mel_model, **(only(losses) if losses else {})}
     _train(StudentRun, run_training, "parallel-wavenet", chosen, given)
+
+
+def _listed(_: click.Context, __: click.Parameter, given: str | None) -> list[str] | None:
+    """A click callback that turns 'a,b' into a list."""
+    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file with any of these, see docs/bench.md.")
+@click.option("--vocoders", callback=_listed, metavar="NAMES", help="'griffin-lim,wavenet'.  [default: all installed]")
+@click.option("--conditioners", callback=_listed, metavar="NAMES", help="'film,concat'.  [default: all with a model]")
+@click.option("--losses", callback=_listed, metavar="NAMES", help="Only models trained with these.")
+@click.option(
+    "--models",
+    callback=_listed,
+    metavar="FOLDERS",
+    help="Models or runs, or folders of them.  [default: those that ship]",
+)
+@click.option("--stages", callback=_listed, metavar="NAMES", help="Of mu-law,true-mel,predicted,mel.  [default: all]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="A data set, or a folder of recordings.  [default: built in]"
+)
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Of the data set.  [default: test]")
+@click.option("--files", callback=_listed, metavar="NAMES", help="Names, or the first so many.  [default: all]")
+@click.option("--instruments", callback=_listed, metavar="NAMES", help="[default: all]")
+@click.option("--seconds", type=float, help="Of each recording.  [default: 30]")
+@click.option("--repeats", type=click.IntRange(0), help="Of the speed measurement; 0: none.  [default: 5]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1))
+@click.option("--device", help="cpu or cuda.  [default: cpu]")
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    callback=_pairs("NAME=VALUE"),
+    metavar="NAME=VALUE",
+    help="Any field of the config, such as vocoder_options.griffin-lim.iterations=5.",
+)
+@click.option("--quick", is_flag=True, help="The built-in set in under two minutes; other options go on top.")
+@click.option(
+    "-o",
+    "--output",
+    default="bench",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="An unfinished one is continued.",
+)
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes.  [default: 1; 2 with --quick]")
+@click.option("--retry", is_flag=True, help="Compute once more what has failed.")
+@click.option("--json", "as_json", is_flag=True, help="What was done as a JSON object, instead of the summary.")
+@click.pass_context
+@talk
+def bench(
+    context: click.Context,
+    config: Path | None,
+    quick: bool,
+    output: Path,
+    jobs: int | None,
+    retry: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Compare components: quality against recordings, speed, memory; tables, plots and sound in OUTPUT/report.html."""
+    if context.invoked_subcommand:
+        return
+    from m2m.evaluation.bench import QUICK, run
+    from m2m.evaluation.plan import BenchConfig
+    from m2m.training.config import load_run
+
+    values = given.pop("values")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen.get("files") and chosen["files"][0].isdecimal():
+        chosen["files"] = chosen["files"][0]
+    jobs = jobs or (min(2, os.cpu_count() or 1) if quick else 1)
+    outcome = run(load_run(BenchConfig, config, {**(QUICK if quick else {}), **chosen, **values}), output, jobs, retry)
+    if as_json:
+        _print_json({"folder": str(output), **vars(outcome)})
+    else:
+        put((output / "summary.md").read_text().rstrip())
+    note(f"{outcome.cells} cells, {outcome.computed} computed now, {outcome.failed} failed: {output / 'report.html'}")
+
+
+@bench.command("compare")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="Also what is the same.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+@talk
+def compare_benches(old: Path, new: Path, everything: bool, as_json: bool) -> None:
+    """Say what got better or worse from one bench to another, beyond the noise; the exit code is 1 if anything got worse."""
+    from m2m.evaluation.compare import broken, compare
+    from m2m.evaluation.results import read_results
+
+    before, after = read_results(old), read_results(new)
+    changes, failures = compare(before, after), broken(before, after)
+    if as_json:
+        _print_json({"changes": [vars(change) for change in changes], "failures": failures})
+    else:
+        told = [change for change in changes if everything or change.verdict != "same"]
+        rows = [("", "SYSTEM", "MEASURE", "OLD", "NEW", "DIFFERENCE, 95 %")]
+        rows += [
+            (c.verdict, c.system, c.measure, f"{c.old:.4g}", f"{c.new:.4g}", f"{c.low:+.4g} to {c.high:+.4g}")
+            for c in told
+        ]
+        _print_table(rows if told else [("nothing changed beyond the noise",)])
+        note(f"{len(changes)} compared, {sum(c.verdict == 'same' for c in changes)} the same within the noise")
+    for failure in failures:
+        click.echo(f"m2m: error: {failure}", err=True)
+    if failures or any(change.verdict == "worse" for change in changes):
+        raise SystemExit(1)
+
+
+@cli.group()
+def mos() -> None:
+    """Make a listening test from a bench, and compute what its listeners said."""
+
+
+@mos.command("make")
+@click.argument("folder", metavar="BENCH", type=click.Path(path_type=Path))
+@click.option("-o", "--output", default="listening", show_default=True, type=click.Path(path_type=Path))
+@click.option("--systems", metavar="NAMES", callback=_listed, help="As the bench's summary names them.  [default: all]")
+@click.option(
+    "--recordings", default=6, show_default=True, type=click.IntRange(1), help="How many, spread over the bench."
+)
+@click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(0.1), help="Of each, at most.")
+@click.option("--seed", default=0, show_default=True, help="Of the choice.")
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite an existing test.")
+@talk
+def make_listening_test(folder: Path, output: Path, **chosen: Any) -> None:
+    """Make a blind listening test: a page to open from a file or any web server, and the key to it, not to be shown."""
+    from m2m.evaluation.listening import make
+
+    made = make(folder, output, **chosen)
+    note(f"{made.stimuli} stimuli of {made.systems} systems and {made.recordings} recordings; key: {made.key}")
+    put(str(made.page))
+
+
+@mos.command("report")
+@click.argument("key", type=click.Path(path_type=Path))
+@click.argument("ratings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+@talk
+def report_listening_test(key: Path, ratings: tuple[Path, ...], as_json: bool) -> None:
+    """Mean opinion scores with standard error and 95 % interval, from the listeners' RATINGS (JSON files, or folders)."""
+    from m2m.evaluation.opinions import report
+
+    found = report(key, ratings)
+    if as_json:
+        _print_json(vars(found))
+        return
+    rows = [("SYSTEM", "MOS", "STANDARD ERROR", "95 % INTERVAL", "RATINGS")]
+    for s in found.systems:
+        interval = f"{s['low']:.2f} to {s['high']:.2f}" if s["low"] is not None else "-"
+        error = f"{s['error']:.3f}" if s["error"] is not None else "-"
+        rows.append((s["system"], f"{s['mos']:.3f}", error, interval, str(s["ratings"])))
+    _print_table(rows)
+    for name, reason in found.screened.items():
+        note(f"listener {name} is left out: {reason}")
+    note(f"{found.listeners} listeners count")
 
 
 def _print_json(value: object) -> None:

@@ -15,7 +15,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 ROOT_MODULES = {"__init__", "__main__", "cli"}
 STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")  # those with an __init__.py
-GROUPS = ("encoders", "conditioners", "vocoders")
+GROUPS = ("encoders", "conditioners", "vocoders", "transcribers")
 Path(ROOT, "build").mkdir(exist_ok=True)  # `egg_base` below must exist
 
 
@@ -104,6 +104,8 @@ setup(
             "examples/m2m-example/.github/workflows/tests.yml",
             "examples/m2m-example/m2m_example/*.py",
             "examples/m2m-example/tests/*.py",
+            "evaluation/pages/*.html",
+            "evaluation/quick/*",
         ]
     },
     entry_points=entry_points(),

@@ -1,7 +1,6 @@
 """How near Mel2Mel's mels are to the true ones, on a data set's test split, instrument by instrument.
 
     python benches/mel_accuracy.py DATA models/mel2mel-film models/mel2mel-concat
-    python benches/mel_accuracy.py DATA models/mel2mel-film --audio        # and what a vocoder makes of both mels
 
 DATA is a folder of `m2m dataset build`. The baseline is the mean mel of each instrument over the training split: what a model
 would say that knows the instrument and not the score. Figures are means over files, of the first 30 s each:
@@ -9,25 +8,22 @@ would say that knows the instrument and not the score. Figures are means over fi
     tanh-log-abs   the paper's loss (times 1000)
     MAE            of natural-log mels, nepers
     correlation    Pearson's over time, mean of the 80 bands
-    constant-Q     the paper's measure of audio: Pearson's over time, mean of 84 semitones; --audio
+
+What a vocoder makes of the mels, `m2m bench` measures.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-from m2m.core import registry
-from m2m.core.mel import Mel
-from m2m.core.mel2mel import Mel2Mel, load_mel2mel
-from m2m.core.score import from_rows
-from m2m.evaluation.metrics import constant_q_correlation, log_mel_error, pearson, tanh_log_error
+from m2m.core.mel2mel import load_mel2mel
+from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error
 from m2m.training.dataset import ShardReader
-from m2m.training.mel2mel import measure, predict
+from m2m.training.mel2mel import measure
 
 
 def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> dict[str, np.ndarray]:
@@ -45,20 +41,6 @@ def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> di
     return figures
 
 
-def through_vocoder(model: Mel2Mel, test: ShardReader, names: list[str], frames: int, vocoder: str) -> dict[str, Any]:
-    """Constant-Q correlation with the original audio, from the true mel and from the predicted one: -> (files, names, 84)."""
-    synth, spec = registry.create("vocoder", vocoder), model.config.mel
-    stages = {f"{stage} mel": np.empty((len(test), len(names), 84)) for stage in ("true", "predicted")}
-    for row, column in np.ndindex(len(test), len(names)):
-        pair = predict(model, test, row, names[column], frames)
-        original = test.audio(row, names[column], 0, len(pair[0]) * spec.hop_length)
-        notes = from_rows(test.notes(row, names[column]))
-        for values, figures in zip(pair, stages.values(), strict=True):
-            wave = synth.synthesize(Mel(values, spec, notes), seed=0)
-            figures[row, column] = constant_q_correlation(original, wave[: len(original)], spec.sample_rate)
-    return stages
-
-
 def show(title: str, figures: dict[str, np.ndarray], names: list[str]) -> None:
     """A Markdown table, one row an instrument."""
     click.echo(f"\n{title}\n\n| instrument | " + " | ".join(figures) + " |\n|" + "---|" * (len(figures) + 1))
@@ -72,20 +54,14 @@ def show(title: str, figures: dict[str, np.ndarray], names: list[str]) -> None:
 @click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--split", default="test", show_default=True, type=click.Choice(["test", "validation"]))
 @click.option("--seconds", default=30.0, show_default=True, help="Of each file and instrument.")
-@click.option(
-    "--audio", is_flag=True, help="Also render both mels and correlate the audio (needs m2m[eval], takes minutes)."
-)
 @click.option("--files", type=click.IntRange(1), help="Only the first so many files.")
-@click.option("--vocoder", default="griffin-lim", show_default=True)
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Write all figures there.")
 def main(
     data: Path,
     models: tuple[Path, ...],
     split: str,
     seconds: float,
-    audio: bool,
     files: int | None,
-    vocoder: str,
     output: Path | None,
 ) -> None:
     """Measure models on a data set."""
@@ -100,19 +76,6 @@ def main(
     for name, figures in results.items():
         figures["tanh-log-abs"] = figures["tanh-log-abs"] * 1000
         show(name, figures, names)
-    for name, model in loaded.items() if audio else ():
-        stages = through_vocoder(model, test, names, frames, vocoder)
-        show(
-            f"{name}, constant-Q correlation through {vocoder}",
-            {k: np.nanmean(v, axis=2) for k, v in stages.items()},
-            names,
-        )
-        octaves = {
-            stage: np.nanmean(values, axis=(0, 1)).reshape(7, 12).mean(axis=1) for stage, values in stages.items()
-        }
-        for stage, values in octaves.items():
-            click.echo(f"\n{stage} by octave from C1: " + " ".join(f"{value:.3f}" for value in values))
-        results[name] |= {f"constant-q {stage}": values for stage, values in stages.items()}
     if output:
         output.write_text(json.dumps({m: {k: v.tolist() for k, v in f.items()} for m, f in results.items()}))
 

@@ -11,16 +11,17 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from m2m.core.errors import M2MError
 from m2m.core.files import atomic_path, make_folder, read_bytes, require_file
+
+if TYPE_CHECKING:  # which models there are can be told without torch and its two seconds
+    import torch
+    from torch import Tensor, nn
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -28,7 +29,7 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 2 << 30
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
-Module = TypeVar("Module", bound=nn.Module)
+Module = TypeVar("Module", bound="nn.Module")
 
 
 def shipped() -> Path:
@@ -90,6 +91,9 @@ def read_config(folder: Path, kind: str, config_type: type[ConfigT]) -> ConfigT:
 
 def load_weights(model: nn.Module, folder: Path) -> str:
     """Fill a model from `folder` and return the hash of its weights file. Raises M2MError if anything does not fit."""
+    import torch
+    from safetensors.torch import load_file
+
     _refuse_misfit(_shapes(folder), model, folder)
     path = folder / WEIGHTS
     try:
@@ -115,6 +119,8 @@ def load_model(make: Callable[[], Module], folder: Path) -> tuple[Module, str]:
     It is first made without memory (on PyTorch's meta device): a config may ask for more than there is, and what the weights
     file does not hold is not worth asking for.
     """
+    import torch
+
     found = _shapes(folder)
     try:
         with torch.device("meta"):
@@ -162,17 +168,31 @@ def read_notice(folder: Path) -> str:
 
 
 def save_model(
-    folder: Path, kind: str, config: BaseModel, model: nn.Module, card: str, dtype: torch.dtype = torch.float16
+    folder: Path,
+    kind: str,
+    config: BaseModel,
+    model: nn.Module,
+    card: str,
+    dtype: torch.dtype | None = None,
+    trained: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a model folder, each file whole or not at all; the config last, since it makes the folder a model."""
+    """Write a model folder, each file whole or not at all; the config last, since it makes the folder a model.
+
+    dtype: of the weights; half precision by default. trained: what to remember of the training, such as its loss.
+    """
+    import torch
+
     make_folder(folder)
-    save_tensors(folder / WEIGHTS, {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}, {})
+    save_tensors(
+        folder / WEIGHTS, {name: tensor.to(dtype or torch.float16) for name, tensor in model.state_dict().items()}, {}
+    )
     mel = getattr(config, "mel", None)
     about = {
         "format": FORMAT,
         "kind": kind,
         "mel_hash": mel.hash if mel else None,
         "config": config.model_dump(mode="json"),
+        **({"trained": dict(trained)} if trained else {}),
     }
     for name, text in ((CARD, card), (CONFIG, json.dumps(about, indent=2) + "\n")):
         with atomic_path(folder / name) as temporary:
@@ -181,6 +201,8 @@ def save_model(
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors atomically as safetensors."""
+    from safetensors.torch import save_file
+
     with atomic_path(path) as temporary:
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata=metadata)
 

@@ -29,7 +29,7 @@ from m2m.core.files import read_bytes
 MAX_BYTES = 1 << 20
 CODE_KEYS = frozenset({"class", "module", "path", "target", "entry-point", "entry_point", "import", "package"})
 BUILT_IN = "built-in"  # marks m2m's own table, which lies in the root of a checkout under the same name
-TABLES = ("encoders", "conditioners", "vocoders")
+TABLES = ("encoders", "conditioners", "vocoders", "transcribers")
 
 
 # Plain dataclasses that pydantic validates: without a file, pydantic and its tenth of a second are not needed.
@@ -66,9 +66,10 @@ class Settings:
     encoders: dict[str, Use] = field(default_factory=dict)
     conditioners: dict[str, Use] = field(default_factory=dict)
     vocoders: dict[str, Use] = field(default_factory=dict)
+    transcribers: dict[str, Use] = field(default_factory=dict)
 
     def uses(self, kind: str) -> dict[str, Use]:
-        """What the file says of the components of a kind ("encoder", "conditioner" or "vocoder"), by name."""
+        """What the file says of the components of a kind ("encoder", "conditioner", ...), by name."""
         table: dict[str, Use] = getattr(self, f"{kind}s")
         return table
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from m2m.core.errors import one_line
 
-KINDS = ("encoder", "conditioner", "vocoder")
+KINDS = ("encoder", "conditioner", "vocoder", "transcriber")
 _GROUPS = {f"m2m.{kind}s": kind for kind in KINDS}
 Status = Literal["ok", "disabled", "conflict", "missing"]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,6 +47,10 @@ class Mel2MelConfig(BaseModel):
     encoder_options: dict[str, object] = {}
     conditioner: str = "film"
     conditioner_options: dict[str, object] = {}
+    conditioned: Literal["both", "before", "after", "none"] = Field(
+        "both",
+        description="where timbre comes in: before the LSTM, after it; the paper's is both, the others are ablations",
+    )
     instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
     timbre_dim: int = Field(10, ge=1, le=4096, description="dimensions of the timbre space")
     hidden: int = Field(
@@ -75,9 +80,9 @@ class Mel2Mel(nn.Module):
         with registry.blame(self._components["encoder"], "cannot be set up"):
             features = int(self.encoder.n_features)
         self.inward = nn.Linear(features, config.hidden)
-        self.before = self._conditioner(config.hidden)
+        self.before = self._conditioner(config.hidden) if config.conditioned in ("both", "before") else None
         self.lstm = nn.LSTM(config.hidden, config.hidden, config.layers, batch_first=True, bidirectional=True)
-        self.after = self._conditioner(2 * config.hidden)
+        self.after = self._conditioner(2 * config.hidden) if config.conditioned in ("both", "after") else None
         self.outward = nn.Linear(2 * config.hidden, config.mel.n_mels)
         nn.init.constant_(self.outward.bias, config.mel.silence * 0.6)  # near the mean of a log-mel of music
 
@@ -95,8 +100,10 @@ class Mel2Mel(nn.Module):
         log_mel: Tensor = self.outward(self._bend(self.after, features, timbre))
         return log_mel
 
-    def _bend(self, conditioner: TimbreConditioner, features: Tensor, timbre: Tensor) -> Tensor:
+    def _bend(self, conditioner: TimbreConditioner | None, features: Tensor, timbre: Tensor) -> Tensor:
         """Call a conditioner, which may be a stranger's. Raises M2MError that names its package if it fails."""
+        if conditioner is None:
+            return features
         if torch.compiler.is_compiling():
             return conditioner(features, timbre)
         component = self._components["conditioner"]

@@ -22,6 +22,7 @@ import m2m
 from m2m.core import config, registry
 from m2m.core.audio import ClipMode
 from m2m.core.checkpoint import find_model, shipped
+from m2m.core.discovery import Component
 from m2m.core.errors import M2MError, one_line
 from m2m.core.mel import Mel, MelInTheMaking, MelSpec, linear_mel
 from m2m.core.mel2mel import GLANCE_CONTEXT, Mel2Mel, load_mel2mel, spans
@@ -31,7 +32,7 @@ from m2m.core.progress import advance, say
 from m2m.core.rendering import Rendering
 from m2m.core.score import NoteArray, Score, Track, merge, read_score, stem_name
 from m2m.core.timbre import Timbre, TimbreSpace
-from m2m.core.vocoder import require_spec
+from m2m.core.vocoder import Vocoder, require_spec
 
 TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
 RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
@@ -132,27 +133,8 @@ class Pipeline:
         return self.spec.silence + (values - self.spec.silence) * there
 
     def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
-        """The vocoder's audio of a mel, block by block, held to the contract of core/vocoder.py.
-
-        Raises M2MError that names the vocoder's package if it fails, or yields what is not finite, mono, float audio of
-        the mel's length.
-        """
-        require_spec(mel.spec, self.vocoder.mel_spec, str(self._blamed))
-        component, samples = self._blamed, 0
-        with registry.blame(component):
-            for block in self.vocoder.stream(mel, seed) if mel.frames else ():
-                if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != np.float32:
-                    raise M2MError(
-                        f"{component} broke its contract: it yielded {_shape(block)}, (samples,) float32 was wanted."
-                    )
-                if not np.isfinite(block).all():
-                    raise M2MError(f"{component} broke its contract: its audio holds NaN or infinite samples.")
-                samples += len(block)
-                if samples > mel.samples:
-                    break
-                yield block
-        if samples != mel.samples:
-            raise M2MError(f"{component} broke its contract: it made {samples:,} samples of a mel of {mel.samples:,}.")
+        """The vocoder's audio of a mel, block by block; raises M2MError as `synthesis` does."""
+        yield from synthesis(self.vocoder, self._blamed, mel, seed)
 
     def render(
         self,
@@ -274,6 +256,30 @@ class Pipeline:
             "stems": apart,
             "samples": _sha256(wave),
         }
+
+
+def synthesis(vocoder: Vocoder, component: Component, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
+    """A vocoder's audio of a mel, block by block, held to the contract of core/vocoder.py.
+
+    component: whom to blame. Raises M2MError that names its package if it fails, or yields what is not finite, mono, float
+    audio of the mel's length.
+    """
+    require_spec(mel.spec, vocoder.mel_spec, str(component))
+    samples = 0
+    with registry.blame(component):
+        for block in vocoder.stream(mel, seed) if mel.frames else ():
+            if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != np.float32:
+                raise M2MError(
+                    f"{component} broke its contract: it yielded {_shape(block)}, (samples,) float32 was wanted."
+                )
+            if not np.isfinite(block).all():
+                raise M2MError(f"{component} broke its contract: its audio holds NaN or infinite samples.")
+            samples += len(block)
+            if samples > mel.samples:
+                break
+            yield block
+    if samples != mel.samples:
+        raise M2MError(f"{component} broke its contract: it made {samples:,} samples of a mel of {mel.samples:,}.")
 
 
 def timbre_space(model: Mel2Mel) -> TimbreSpace:

@@ -1,7 +1,8 @@
 """The components that are installed: listed from metadata, loaded by name. The only file that knows stevedore.
 
-A component is a name in one of the entry-point groups `m2m.encoders`, `m2m.conditioners`, `m2m.vocoders`. Listing reads
-package metadata and imports nothing; loading imports the one component asked for, whatever the others are like.
+A component is a name in one of the entry-point groups `m2m.encoders`, `m2m.conditioners`, `m2m.vocoders` and
+`m2m.transcribers`. Listing reads package metadata and imports nothing; loading imports the one component asked for, whatever
+the others are like.
 Built-ins come by the same road; m2m's own table (plugins.toml in the package) adds their summaries and default options.
 
 stevedore has habits that are worked around here. It remembers entry points on disk by coarse times, so that a plugin
@@ -40,6 +41,7 @@ CONTRACTS = {  # kind -> module and class; imported with the first component of 
     "encoder": ("m2m.core.encoder", "ScoreEncoder"),
     "conditioner": ("m2m.core.conditioner", "TimbreConditioner"),
     "vocoder": ("m2m.core.vocoder", "Vocoder"),
+    "transcriber": ("m2m.core.transcriber", "Transcriber"),
 }
 
 
@@ -83,9 +85,9 @@ def find(kind: str | None, name: str) -> Component:
 
 
 def default(kind: str) -> str:
-    """The name used where no option gives one: the user's default, else m2m's."""
-    chosen: str | None = getattr(config.settings().defaults, _checked(kind))
-    return chosen or str(table()["defaults"][kind])
+    """The name used where no option gives one: the user's default, else m2m's; empty for a kind that m2m ships none of."""
+    chosen: str | None = getattr(config.settings().defaults, _checked(kind), None)
+    return chosen or str(table()["defaults"].get(kind, ""))
 
 
 @overload

@@ -142,7 +142,9 @@ def excerpt(notes: NoteArray, start: float, stop: float) -> NoteArray:
 def read_score(path: str | Path, limits: Limits | None = None) -> Score:
     """Read a Standard MIDI File. Raises M2MError for anything that is not one, or is beyond `limits` (core/midi.py)."""
     path, limits = Path(path), limits or Limits()
-    data = read_bytes(path, BYTES_A_NOTE * limits.notes, f"a score of {limits.notes:,} notes, which --limit notes=N raises")
+    data = read_bytes(
+        path, BYTES_A_NOTE * limits.notes, f"a score of {limits.notes:,} notes, which --limit notes=N raises"
+    )
     return replace(parse_score(data, str(path), limits), name=path.name)
 
 

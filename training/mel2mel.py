@@ -102,7 +102,7 @@ class Mel2MelTask(Task):
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
         lines = [f"# Mel2Mel, {self.run.model.conditioner}, after {step} steps", "", "Validation:", ""]
         card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
-        save_model(folder, "mel2mel", self.run.model, self.model, card)
+        save_model(folder, "mel2mel", self.run.model, self.model, card, trained={"loss": self.run.loss})
 
 
 def predict(

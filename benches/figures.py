@@ -1,0 +1,170 @@
+"""The pictures of docs/results.md, each by one command.
+
+    python benches/figures.py curves BENCH docs/curves.png             # correlation of each semitone, the paper's beside it
+    python benches/figures.py instruments BENCH docs/instruments.png   # by instrument, the paper's beside it
+    python benches/figures.py octaves BENCH SYSTEM docs/octaves.png    # by instrument and octave
+    python benches/figures.py embedding MODEL docs/embedding.png       # the timbre space on a plane
+    python benches/figures.py mels DATA MODEL docs/mels.png            # true mels beside predicted ones
+    python benches/figures.py losses BENCH                             # the ranking of losses, as a table
+
+BENCH is a folder of `m2m bench`, or its results.json; DATA is a folder of `m2m dataset build`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from m2m.core.checkpoint import find_model
+from m2m.core.mel import hz_to_mel, mel_to_hz
+from m2m.core.mel2mel import Mel2Mel, load_mel2mel
+from m2m.core.pipeline import timbre_space
+from m2m.evaluation import figures
+from m2m.evaluation.recordings import open_recordings
+from m2m.evaluation.results import read_results, show
+
+GRID = (20, 14)  # points of the map, across and up
+MARGIN = 0.25  # of the instruments' extent, around them
+MELS_FILE, MELS_FRAMES = 1, 1000  # a Beethoven sonata in the reference split; 8 s
+PAPER = {"mu-law": "µ-law", "true-mel": "true mel > WaveNet"}  # our stage -> the paper's name of its own
+EXISTING = click.Path(exists=True, path_type=Path)
+
+
+@click.group()
+def main() -> None:
+    """Draw the pictures of docs/results.md."""
+
+
+@main.command()
+@click.argument("bench", type=EXISTING)
+@click.argument("picture")
+def curves(bench: Path, picture: str) -> None:
+    """Correlation of each semitone, one curve a system; rings are the paper's ends, dashed lines its means."""
+    results = read_results(bench)
+    stages = {s["stage"] for s in figures.audible(results)}
+    losses = [s["loss"] for s in figures.audible(results) if s["loss"]]
+    paper = [PAPER[stage] for stage in PAPER if stage in stages]
+    paper += [loss for loss in figures.PAPER if loss in losses] or ["tanh-log-abs"]
+    figures.save(figures.semitone_curves(results, tuple(paper)), picture)
+
+
+@main.command()
+@click.argument("bench", type=EXISTING)
+@click.argument("picture")
+def instruments(bench: Path, picture: str) -> None:
+    """Correlation of each instrument, one mark a system."""
+    figures.save(figures.by_instrument(read_results(bench), paper=True), picture)
+
+
+@main.command()
+@click.argument("bench", type=EXISTING)
+@click.argument("system")
+@click.argument("picture")
+def octaves(bench: Path, system: str, picture: str) -> None:
+    """Correlation of each instrument in each octave, of one system."""
+    results = read_results(bench)
+    known = [s["system"] for s in figures.audible(results)]
+    if system not in known:
+        raise click.UsageError(f"there is no {system!r}; there are {', '.join(known)}.")
+    figures.save(figures.octaves_by_instrument(results, system), picture)
+
+
+@main.command()
+@click.argument("bench", type=EXISTING)
+def losses(bench: Path) -> None:
+    """What models trained with each loss reach, as a Markdown table."""
+    results = read_results(bench)
+    names = ("constant_q", "log_mel", "tanh_log", "mel_correlation")
+    click.echo(
+        "| loss | constant-Q, paper | constant-Q | log-mel MAE, nepers | tanh-log-abs (x 1000) | mel correlation |"
+    )
+    click.echo("|" + "---|" * 6)
+    for loss, (_, paper, _) in list(figures.PAPER.items())[2:]:
+        systems = [s for s in results["systems"] if s["loss"] == loss]
+        heard = next((s["measures"] for s in systems if s["stage"] == "predicted"), {})
+        seen = next((s["measures"] for s in systems if s["stage"] == "mel"), {})
+        cells = [show(name, (heard if name == "constant_q" else seen).get(name)) for name in names]
+        click.echo(f"| {loss} | {paper:.3f} | " + " | ".join(cells) + " |")
+
+
+@main.command()
+@click.argument("model")
+@click.argument("picture")
+def embedding(model: str, picture: str) -> None:
+    """The instruments on a plane, shaded by the spectral centroid and by the mean energy of what sounds there.
+
+    The plane is that of the first two principal components; each point of it is made to play the built-in prelude.
+    """
+    network, _ = load_mel2mel(find_model("mel2mel", model, {}))
+    space = timbre_space(network)
+    centre = space.points.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(space.points.astype(np.float64) - centre, full_matrices=False)
+    at = space.plane()
+    low, high = at.min(axis=0), at.max(axis=0)
+    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+    across, up = (np.linspace(low[i], high[i], GRID[i]) for i in (0, 1))
+    rows = (centre + across[:, None] * axes[0] + y * axes[1] for y in up)  # (columns, dimensions) each
+    found = [colour_and_energy(network, points.astype(np.float32)) for points in rows]
+    centroid, energy = (np.stack([row[i] for row in found]) for i in (0, 1))
+    figure, panels = figures.new_figure(12, 4.6, 2)
+    share = 100 * np.square(sizes[:2]).sum() / np.square(sizes).sum()
+    for axis, values, title in zip(
+        panels, (centroid, energy), ("spectral centroid, Hz", "mean energy, dB"), strict=True
+    ):
+        axis.grid(False)
+        picture_ = axis.pcolormesh(across, up, values, cmap="viridis", shading="gouraud")
+        figure.colorbar(picture_, ax=axis)
+        axis.plot(*at.T, "o", color="white", markeredgecolor="black")
+        higher = np.argsort(np.argsort(at[:, 0])) % 2  # names of neighbours one above, one below their points
+        for name, place, up_ in zip(space.instruments, at, higher, strict=True):
+            label = axis.annotate(name, place, (5, 6 if up_ else -13), textcoords="offset points", fontsize=8.5)
+            label.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1})
+        axis.set_title(title, fontsize=10)
+    panels[0].set_xlabel(f"first two principal components, {share:.0f} % of the variance", fontsize=9)
+    figures.save(figure, picture)
+
+
+@torch.inference_mode()
+def colour_and_energy(model: Mel2Mel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spectral centroids in Hz and mean energies in dB of the prelude's first 2 s at (points, dimensions) of the timbre space."""
+    spec, frames = model.config.mel, 250
+    recordings = open_recordings(None)
+    _, _, notes = recordings.read(next(r for r in recordings.list() if r.file == "prelude"), 2.0)
+    roll = torch.from_numpy(model.encode(notes, 0, frames)).expand(len(points), -1, -1)
+    mel = np.exp(model(roll, torch.from_numpy(points)[:, None]).double().numpy())  # (points, frames, n_mels)
+    edges = hz_to_mel(np.array([spec.fmin, spec.fmax]), spec.mel_scale)
+    hz = mel_to_hz(np.linspace(*edges, spec.n_mels + 2), spec.mel_scale)[1:-1]
+    return (mel * hz).sum(axis=(1, 2)) / mel.sum(axis=(1, 2)), 10 * np.log10(np.square(mel).sum(axis=2).mean(axis=1))
+
+
+@main.command()
+@click.argument("data", type=EXISTING)
+@click.argument("model")
+@click.argument("picture")
+def mels(data: Path, model: str, picture: str) -> None:
+    """True mels beside predicted ones, one row an instrument, of a data set's test file."""
+    from m2m.training.dataset import ShardReader
+    from m2m.training.mel2mel import predict
+
+    network, _ = load_mel2mel(find_model("mel2mel", model, {}))
+    test, names = ShardReader(data, "test"), list(network.config.instruments)
+    figure, _ = figures.new_figure(11, 1.35 * len(names))
+    figure.clear()
+    axes = figure.subplots(len(names), 2)
+    for row, name in zip(axes, names, strict=True):
+        for axis, values in zip(row, predict(network, test, MELS_FILE, name, MELS_FRAMES), strict=True):
+            axis.imshow(
+                values.T, origin="lower", aspect="auto", cmap="magma", vmin=-10, vmax=-1.5, interpolation="none"
+            )
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name, fontsize=8)
+    axes[0, 0].set_title(f"true ({test.files[MELS_FILE]}, 8 s)", fontsize=9)
+    axes[0, 1].set_title("predicted", fontsize=9)
+    figures.save(figure, picture)
+
+
+if __name__ == "__main__":
+    main()

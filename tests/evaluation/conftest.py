@@ -1,0 +1,86 @@
+"""Recordings of a second, a vocoder that is a plugin of the test's own, and a browser."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+
+RATE = 16_000
+ECHO = """
+import numpy as np
+from m2m.core.vocoder import Vocoder, VocoderOptions
+
+class Options(VocoderOptions):
+    mode: str = "noise"
+
+class Encoder(Vocoder):
+    Options = Options
+
+    def stream(self, mel, seed):
+        if self.options.mode == "fail":
+            raise ValueError("no such luck")
+        if self.options.mode == "crash":
+            import os
+            os._exit(3)
+        envelope = np.repeat(np.exp(mel.values).mean(axis=1), mel.spec.hop_length)
+        draw = np.random.default_rng(seed).standard_normal(mel.samples)
+        yield (envelope * draw).astype(np.float32)
+"""
+
+
+def tone(notes: list[tuple[float, float, int]], seconds: float) -> np.ndarray:
+    """Decaying notes with three partials: (start, end, key)."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    wave = np.zeros(len(t))
+    for start, end, key in notes:
+        hz = 440 * 2 ** ((key - 69) / 12)
+        gate = (
+            ((t >= start) & (t < end)) * np.exp(-4 * np.maximum(t - start, 0)) * np.minimum(1, np.abs(end - t) / 0.01)
+        )
+        wave += 0.2 * gate * sum(np.sin(2 * np.pi * k * hz * (t - start)) / k for k in (1, 2, 3))
+    return wave.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings: two pieces on two instruments, a second each. Not to be written to."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for name, keys in (("up", (60, 64, 67)), ("down", (72, 65, 57))):
+        notes = [(0.05 + 0.3 * i, 0.3 + 0.3 * i, key) for i, key in enumerate(keys)]
+        midi, piano = pretty_midi.PrettyMIDI(resolution=960), pretty_midi.Instrument(0)
+        piano.notes = [pretty_midi.Note(90, key, start, end) for start, end, key in notes]
+        midi.instruments.append(piano)
+        midi.write(str(folder / f"{name}.mid"))
+        for instrument, gain in (("grand-piano", 1.0), ("trumpet", 0.6)):
+            soundfile.write(folder / f"{name}--{instrument}.flac", gain * tone(notes, 1.0), RATE)
+    return folder
+
+
+@pytest.fixture
+def echo(install: Callable[..., Path]) -> None:
+    """Install the vocoder "echo": noise under the mel's envelope, a failure or a crash, as its option says."""
+    install("echo", ECHO, group="m2m.vocoders")
+
+
+@pytest.fixture
+def chromium() -> Iterator[Any]:
+    """A page of a real Chromium, which lets sound play unasked."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium is installed (apt-get install chromium)")
+    with api.sync_playwright() as play:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        browser = play.chromium.launch(executable_path=found, args=arguments)
+        page = browser.new_page(accept_downloads=True)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        yield page
+        browser.close()
+        assert faults == []
