@@ -20,8 +20,7 @@ from starlette.exceptions import HTTPException
 
 from m2m import __version__
 from m2m.core.audio import audio_bytes, wav_header
-from m2m.core.discovery import one_line
-from m2m.core.errors import explain
+from m2m.core.errors import explain, one_line
 from m2m.web import messages as m
 from m2m.web.guard import Guard, problem
 from m2m.web.jobs import Job, Jobs
