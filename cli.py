@@ -867,6 +867,11 @@ def main() -> None:
     except Exception as error:
         click.echo(f"m2m: error: {explain(error)}", err=True)
         code = 1
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # nothing is left to tidy, and a handler may not run while Python ends
+        signal.signal(number, signal.SIG_DFL)
     _leave_threads(code or 0)
     sys.exit(code or 0)
 

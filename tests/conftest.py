@@ -116,10 +116,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         monkeypatch.setattr(sys, "argv", ["m2m", *arguments])
-        before, shown = signal.getsignal(signal.SIGTERM), warnings.showwarning
+        signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        shown = warnings.showwarning
         with pytest.raises(SystemExit) as stop:
             cli.main()
-        signal.signal(signal.SIGTERM, before)
+        for number, before in signals.items():
+            signal.signal(number, before)
         warnings.showwarning = shown
         said = capsys.readouterr()
         return subprocess.CompletedProcess(list(arguments), stop.value.code, said.out, said.err)
