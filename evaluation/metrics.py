@@ -22,9 +22,7 @@ REACH = 0.25  # seconds of delay that `align` looks for, either way
 COHERENT = (
     0.5  # a correlation of waveforms above this says that the phases agree, so that the lag can be told to the sample
 )
-UNSURE = (
-    0.01  # seconds: how well it is known where they do not (up to 8 ms off were seen, on organs, whose partials beat)
-)
+UNSURE = 0.01  # seconds: how well it is known where they do not; nine in ten of film's renderings lie within 11 ms
 SOUNDING = 1e-3  # -60 dB of full scale, or of the loudest frame: what is below counts as silence
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # FFT, hop, window: Parallel WaveGAN's three
 

@@ -79,15 +79,17 @@ class System:
 
     @property
     def label(self) -> str:
-        """How tables call it.
+        """What it is called, as far as that goes without the others' names (`Plan.labels`).
 
         >>> System("predicted", "griffin-lim", "film", "tanh-log-abs").label
-        'film (tanh-log-abs) > griffin-lim'
+        'film > griffin-lim'
         """
-        made = self.conditioner + (f" ({self.loss})" if self.loss else "")
+        return self._named(self.conditioner)
+
+    def _named(self, model: str) -> str:
         if self.stage == "predicted":
-            return f"{made} > {self.vocoder}"
-        return {"true-mel": f"true mel > {self.vocoder}", "mel": f"{made} mel"}.get(self.stage, self.stage)
+            return f"{model} > {self.vocoder}"
+        return {"true-mel": f"true mel > {self.vocoder}", "mel": f"{model} mel"}.get(self.stage, self.stage)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,16 @@ class Plan:
             for system in self.systems:
                 parts = (VERSION, self.prints[system], asdict(recording), self.config.seconds, self.config.seed)
                 yield Cell(_hash(*parts, self.config.device, *self.heard_by), system, recording)
+
+    @property
+    def labels(self) -> dict[System, str]:
+        """A name for each system: where two would share one, their losses tell them apart, and then their folders."""
+        names = {system: system.label for system in self.systems}
+        for more in (lambda s: f"{s.conditioner} ({s.loss})", lambda s: f"{s.conditioner} ({s.loss}, {s.model})"):
+            taken = list(names.values())
+            shared = [system for system, name in names.items() if taken.count(name) > 1]
+            names |= {system: system._named(more(system)) for system in shared}
+        return names
 
     @property
     def heard_by(self) -> tuple[str, ...]:

@@ -27,12 +27,13 @@ Row = dict[str, Any]
 
 def collect(plan: Plan, out: Path) -> dict[str, Any]:
     """Everything of a bench as JSON data: "systems" with their means, "cells", "speed", and what it was made with."""
+    labels = plan.labels
     cells: list[Row] = []
     systems: list[Row] = []
     rows: dict[System, list[Row]] = {system: [] for system in plan.systems}
     for cell in plan.cells:
         row = json.loads((out / "cells" / f"{cell.id}.json").read_text())
-        row["system"] = _labels(plan)[cell.system]
+        row["system"] = labels[cell.system]
         cells.append(row)
         rows[cell.system].append(row)
     originals = _features(out, rows[System("original")])
@@ -45,7 +46,7 @@ def collect(plan: Plan, out: Path) -> dict[str, Any]:
             means |= {"frechet": distance} if np.isfinite(distance) else {}
         errors = [row["error"] for row in found if row["error"]]
         systems.append(
-            {"system": _labels(plan)[system], **asdict(system), "cells": len(found), "failed": len(errors)}
+            {"system": labels[system], **asdict(system), "cells": len(found), "failed": len(errors)}
             | {"error": max(set(errors), key=errors.count) if errors else "", "measures": means}
             | {"semitones": _semitones(done)}
         )
@@ -57,15 +58,6 @@ def collect(plan: Plan, out: Path) -> dict[str, Any]:
         "speed": _speed(plan, out),
         "cells": cells,
         "measures": {name: vars(measure) for name, measure in {**MEASURES, **SET_MEASURES}.items()},
-    }
-
-
-def _labels(plan: Plan) -> dict[System, str]:
-    """A name for each system; where two models would share one, their folders tell them apart."""
-    labels = [system.label for system in plan.systems]
-    return {
-        system: system.label + (f" [{Path(system.model).name}]" if labels.count(system.label) > 1 else "")
-        for system in plan.systems
     }
 
 

@@ -154,3 +154,12 @@ def test_models_are_found_by_what_they_are_made_of(saved: Path, tmp_path: Path) 
         find_model("mel2mel", None, {"conditioner": "x"})
     with pytest.raises(M2MError, match="not a model folder"):
         find_model("mel2mel", tmp_path, {})
+
+
+@pytest.mark.parametrize(("where", "kept"), [("both", 2), ("before", 1), ("after", 1), ("none", 0)])
+def test_timbre_comes_in_where_the_config_says(where: str, kept: int) -> None:
+    model = Mel2Mel(Mel2MelConfig(hidden=8, conditioned=where)).eval()  # type: ignore[arg-type]
+    assert sum(name in ("before", "after") for name, _ in model.named_children()) == kept
+    roll = torch.rand(1, 20, 528)
+    first, second = (model(roll, model.timbre.weight[i][None, None]) for i in (0, 1))
+    assert torch.equal(first, second) == (where == "none")
