@@ -24,11 +24,13 @@ class TranscriberOptions(BaseModel):
 class Transcriber(ABC):
     """Audio -> notes.
 
-    API_VERSION: the version of this contract that the class was written for.
+    API_VERSION: the version of this contract that the class was written for; state it in your class.
+    API_OLDEST:  the oldest version that this m2m still loads.
     Options:     the pydantic model of its options.
     """
 
     API_VERSION: ClassVar[int] = 1
+    API_OLDEST: ClassVar[int] = 1
     Options: ClassVar[type[TranscriberOptions]] = TranscriberOptions
 
     def __init__(self, options: TranscriberOptions | None = None, device: str = "cpu") -> None:

@@ -141,7 +141,7 @@ def test_a_bad_file_among_good_ones(work: Path, here: M2M) -> None:
     (work / "midi" / "a.mid").write_bytes(b"MThd nonsense")
     done = build(here)
     assert (done.returncode, done.stdout) == (1, "data\n")
-    assert done.stderr.startswith("m2m: error: midi/a.mid is a damaged MIDI file")
+    assert done.stderr.startswith("m2m: error: midi/a.mid: it is a damaged MIDI file")
     assert done.stderr.count("\n") == 1
     assert sorted(p.name for p in (work / "data").rglob("*.safetensors")) == ["b.safetensors", "c.safetensors"]
 
@@ -150,7 +150,7 @@ def test_a_bad_file_among_good_ones(work: Path, here: M2M) -> None:
     ("arguments", "code", "words"),
     [
         (["nowhere", "--soundfont", "sines.sf2", "-o", "new"], 1, "nowhere is not a directory"),
-        (["midi", "--soundfont", "sines.sf2", "-o", "new", "--split", "no.json"], 1, "cannot read the split no.json"),
+        (["midi", "--soundfont", "sines.sf2", "-o", "new", "--split", "no.json"], 1, "cannot read no.json"),
         (["midi", "--soundfont", "sines.sf2", "-o", "new", "--programs", "0,128"], 1, "config: programs.1: "),
         (["midi", "--soundfont", "sines.sf2", "-o", "new", "--programs", "piano"], 1, "config: programs.0: "),
         (["midi", "--soundfont", "sines.sf2", "-o", "new", "--set", "second=3"], 1, "there are programs, seconds"),
@@ -175,7 +175,7 @@ def test_data_sets_that_cannot_be_built(work: Path, here: M2M, arguments: list[s
         (["nowhere"], 1, "nowhere is not a data set (there is no dataset.json); make one with 'm2m dataset build'"),
         (["data", "--set", "loop.step=3"], 1, "config: loop.step: "),
         (["data", "--set", "loop.steps=lots"], 1, "config: loop.steps: "),
-        (["data", "--config", "no.yaml"], 1, "cannot read the config no.yaml: No such file or directory"),
+        (["data", "--config", "no.yaml"], 1, "cannot read no.yaml: No such file or directory"),
         (["data", *TINY, "--conditioner", "flim"], 1, "did you mean film?"),
         (["data", "--set", "model.instruments.electric-piano=4"], 1, "the data set has no electric-piano (4)"),
         (["data", "-o", "new", *TINY, "--resume"], 1, "new holds no run to resume: there is no training.safetensors"),

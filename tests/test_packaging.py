@@ -83,7 +83,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         ".so",
         ".cu",
         ".h",
-        "models/README.md",
+        ".flac",
+        "quick/README.md",
     )
     page = {f"m2m/web/static/{file.name}" for file in (ROOT / "web" / "static").iterdir()}
     assert {n for n in found if not n.endswith(allowed) and not n.startswith("m2m/models/")} == page

@@ -15,6 +15,7 @@ SLOPE = 0.2  # of leaky ReLUs
 class Discriminator(nn.Module):
     """Dilated convolutions without causality: (batch, samples) -> a score of each sample, (batch, samples).
 
+    >>> import torch
     >>> Discriminator(layers=3, channels=4)(torch.zeros(2, 50)).shape
     torch.Size([2, 50])
     """

@@ -150,7 +150,9 @@ def attempt(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def suite_of(kind: str) -> type[Conformance]:
-    """The suite for a kind of component."""
+    """The suite for a kind of component. Raises M2MError for a kind that has none."""
+    if kind not in SUITES:
+        raise M2MError(f"there is no suite for a {kind}; there are suites for {', '.join(SUITES)}.")
     module, _, name = SUITES[kind].partition(":")
     suite: type[Conformance] = getattr(import_module(module), name)
     return suite
