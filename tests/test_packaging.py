@@ -85,6 +85,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         ".h",
         ".flac",
         "quick/README.md",
+        "pages/report.html",
+        "pages/listening.html",
     )
     page = {f"m2m/web/static/{file.name}" for file in (ROOT / "web" / "static").iterdir()}
     assert {n for n in found if not n.endswith(allowed) and not n.startswith("m2m/models/")} == page

@@ -223,7 +223,6 @@ def test_nothing_comes_of_nothing(emulated):
         ("sync();  // what was fetched is there", ""),
         ("sync();\n        b.embed();", "b.embed();"),
         ("arrive(), wait();\n        b.hidden_layer();", "b.hidden_layer();"),
-        ("(layer + 3) % 3", "(layer + 2) % 2"),  # two slots where there must be three
     ],
 )
 def test_the_emulation_sees_a_race(emulated, tmp_path, text, instead):
