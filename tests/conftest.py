@@ -17,6 +17,7 @@ settings.load_profile("m2m")
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # before torch is imported: threads of many small processes only disturb each other
+os.environ.pop("CI", None)  # under which pyfluidsynth prints where it found its library, and others more
 
 Install = Callable[..., Path]
 M2M = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ TINY = ("--seconds", "1", "--set", "vocoder_options.griffin-lim.iterations=1")
 
 def cells(folder: Path) -> dict[str, int]:
     """Each finished cell, and when it was written."""
-    return {path.stem: path.stat().st_mtime_ns for path in (folder / "cells").glob("*.json")}
+    return {path.stem: path.stat().st_mtime_ns for path in (folder / "cells").glob("[!.]*.json")}  # no half-written one
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -124,12 +123,13 @@ def test_a_component_that_crashes_is_a_row_and_the_others_are_not_lost(here: M2M
 def test_a_killed_sweep_loses_no_finished_cell(recordings: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "m2m", "bench", "--data", str(recordings), "--vocoders", "griffin-lim",
                "--stages", "mu-law,true-mel", "--repeats", "0", "-o", "b", "--json", "--seconds", "1"]  # fmt: skip
-    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(cells(tmp_path / "b")) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        try:
+            deadline = time.monotonic() + 60
+            while len(cells(tmp_path / "b")) < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        finally:
+            first.kill()
     kept = cells(tmp_path / "b")
     assert 3 <= len(kept) < 12
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
