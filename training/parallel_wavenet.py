@@ -23,12 +23,11 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import log_mel
 from m2m.evaluation.metrics import log_mel_error
-from m2m.training.dataset import ShardReader
 from m2m.training.discriminator import Discriminator, adversarial_losses
 from m2m.training.divergence import gaussian_kl, monte_carlo_kl, scale_penalty
-from m2m.training.loop import LoopConfig, fit
+from m2m.training.loop import fit
 from m2m.training.spectral import DISTANCES, stft_distance
-from m2m.training.windows import WindowRun, WindowTask
+from m2m.training.windows import Window, WindowRun, WindowTask
 from m2m.vocoders.conditioning import Conditioned
 from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
@@ -65,22 +64,10 @@ def only(names: str) -> dict[str, object]:
     }
 
 
-class StudentLoop(LoopConfig):
-    """The loop's options; the defaults are for a short budget, hours on a CPU."""
-
-    steps: int = Field(40_000, ge=1)
-    batch_size: int = Field(2, ge=1, description="windows a step")
-    warmup: int = Field(50, ge=0, description="steps of linear rise to the learning rate")
-    average: float = Field(
-        0.999, ge=0, lt=1, description="decay of the moving average of weights that is validated and exported; 0: none"
-    )
-
-
 class StudentRun(WindowRun):
     """A training run of a student, as a YAML or TOML file describes it."""
 
     model: StudentConfig = StudentConfig()
-    loop: StudentLoop = StudentLoop()
     teacher: Path | None = Field(None, description="folder of a WaveNet with a continuous output")
     losses: Losses = Losses()
     regularisation: float = Field(
@@ -154,21 +141,11 @@ class StudentTask(WindowTask):
         drawn = draw.standard_normal(shape) if self.run.model.noise == "gaussian" else draw.logistic(size=shape)
         return torch.from_numpy(drawn.astype(np.float32))
 
-    def window(
-        self,
-        shards: ShardReader,
-        index: int,
-        name: str,
-        start: int,
-        frames: int,
-        predicted: bool = False,
-        notes: bool = True,
-    ) -> tuple[NDArray[np.float32], ...]:
+    def window(self, at: Window) -> tuple[NDArray[np.float32], ...]:
         """(frames * hop_length,) samples, what the student hears, and what the teacher hears."""
-        place = (shards, index, name, start, frames)
-        heard = self.features(self.model.student, *place, predicted, notes)
-        teacher = self.features(self.teacher, *place, predicted, notes) if self.teacher else np.zeros(0, np.float32)
-        return self.wave(*place), heard, teacher
+        heard = self.features(self.model.student, at)
+        teacher = self.features(self.teacher, at) if self.teacher else np.zeros(0, np.float32)
+        return self.wave(at), heard, teacher
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         noise, true, features, teacher_features, joined = batch

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
-from m2m.training.dataset import ShardReader
-from m2m.training.loop import LoopConfig, fit
-from m2m.training.windows import WindowRun, WindowTask
+from m2m.training.loop import fit
+from m2m.training.windows import Window, WindowRun, WindowTask
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.sampling import nll
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -38,22 +37,10 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-class WaveNetLoop(LoopConfig):
-    """The loop's options; the defaults are for a short budget, hours on a CPU: small batches, many steps, one cycle."""
-
-    steps: int = Field(40_000, ge=1)
-    batch_size: int = Field(2, ge=1, description="windows a step")
-    warmup: int = Field(50, ge=0, description="steps of linear rise to the learning rate")
-    average: float = Field(
-        0.999, ge=0, lt=1, description="decay of the moving average of weights that is validated and exported; 0: none"
-    )
-
-
 class WaveNetRun(WindowRun):
     """A training run of WaveNet, as a YAML or TOML file describes it."""
 
     model: WaveNetConfig = WaveNetConfig()
-    loop: WaveNetLoop = WaveNetLoop()
     noise: float = Field(
         0.0,
         ge=0,
@@ -82,20 +69,11 @@ class WaveNetTask(WindowTask):
         samples, features = zip(*windows, strict=True)
         return torch.from_numpy(np.stack(samples)), torch.from_numpy(np.stack(features))
 
-    def window(
-        self,
-        shards: ShardReader,
-        index: int,
-        name: str,
-        start: int,
-        frames: int,
-        predicted: bool = False,
-        notes: bool = True,
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """What the network hears of a stretch: (2 + frames * hop_length,) samples, and (frames + 2 margin, features)."""
-        wave = self.wave(shards, index, name, start, frames, before=2)
+    def window(self, at: Window) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """What the network hears of it: (2 + frames * hop_length,) samples, and (frames + 2 margin, features)."""
+        wave = self.wave(at, before=2)
         samples = mu_law_encode(wave, self.run.model.classes) if self.run.model.output == "mulaw" else wave
-        return samples, self.features(self.model, shards, index, name, start, frames, predicted, notes)
+        return samples, self.features(self.model, at)
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         samples, features = batch

@@ -8,6 +8,7 @@ the layers fill first, so its figures are those of a long rendering.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,23 @@ from m2m.vocoders.conditioning import Conditioned
 Array = NDArray[np.float32]
 
 
+class WindowLoop(LoopConfig):
+    """The loop's options; the defaults are for a short budget, hours on a CPU: small batches, many steps, one cycle."""
+
+    steps: int = Field(40_000, ge=1)
+    batch_size: int = Field(2, ge=1, description="windows a step")
+    warmup: int = Field(50, ge=0, description="steps of linear rise to the learning rate")
+    average: float = Field(
+        0.999, ge=0, lt=1, description="decay of the moving average of weights that is validated and exported; 0: none"
+    )
+
+
 class WindowRun(BaseModel):
     """The part of a run's config that says what is heard."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    loop: LoopConfig = LoopConfig()
+    loop: WindowLoop = WindowLoop()
     instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
     sequence: int = Field(32, ge=1, description="frames of a training window: 0.26 s")
     lead: int = Field(0, ge=0, description="frames at a window's beginning that the loss leaves out")
@@ -46,6 +58,22 @@ class WindowRun(BaseModel):
     validation_windows: int = Field(8, ge=1, description="of each instrument, spread over the files")
     validation_seconds: float = Field(0.5, gt=0, description="of each window")
     sound_seconds: float = Field(0.0, ge=0, description="of audio for TensorBoard at each validation")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames `start` to `start + frames` of a piece, on an instrument; silence lies beyond both ends of the piece.
+
+    predicted: with Mel2Mel's mel in the place of the true one. notes: with the score's roll, where a network reads it.
+    """
+
+    shards: ShardReader
+    index: int
+    name: str
+    start: int
+    frames: int
+    predicted: bool = False
+    notes: bool = True
 
 
 class WindowTask(Task):
@@ -73,49 +101,26 @@ class WindowTask(Task):
             start = int(draw.integers(max(1, self.train.frames(index, name) - run.sequence + 1)))
             predicted = self.mel_model is not None and draw.random() < run.mel_model_share
             notes = draw.random() >= run.without_notes
-            yield self.window(self.train, index, name, start, run.sequence, predicted, notes)
+            yield self.window(Window(self.train, index, name, start, run.sequence, predicted, notes))
 
-    def window(
-        self,
-        shards: ShardReader,
-        index: int,
-        name: str,
-        start: int,
-        frames: int,
-        predicted: bool = False,
-        notes: bool = True,
-    ) -> tuple[Any, ...]:
-        """A stretch of a piece as the task's networks take it; silence lies beyond both ends of the piece.
-
-        predicted: with Mel2Mel's mel in the place of the true one. notes: with the score's roll, where a network reads it.
-        """
+    def window(self, at: Window) -> tuple[Any, ...]:
+        """A window as the task's networks take it."""
         raise NotImplementedError
 
-    def wave(self, shards: ShardReader, index: int, name: str, start: int, frames: int, before: int = 0) -> Array:
-        """The samples of a stretch, and so many before it: (before + frames * hop_length,) float32."""
-        begin, end = start * self.spec.hop_length, (start + frames) * self.spec.hop_length
-        return _stretch(lambda a, b: shards.audio(index, name, a, b), begin - before, end, 0.0)
+    def wave(self, at: Window, before: int = 0) -> Array:
+        """Its samples, and so many before them: (before + frames * hop_length,) float32."""
+        begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
+        return _stretch(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
-    def features(
-        self,
-        network: Conditioned,
-        shards: ShardReader,
-        index: int,
-        name: str,
-        start: int,
-        frames: int,
-        predicted: bool = False,
-        notes: bool = True,
-    ) -> Array:
-        """What a network hears of a stretch: (frames + 2 margin, features)."""
-        margin = network.heard.margin
-        first, count = start - margin, frames + 2 * margin
-        if predicted:
-            mel = self._predict(_notes(shards, index, name), name, first, count)
+    def features(self, network: Conditioned, at: Window) -> Array:
+        """What a network hears of it: (frames + 2 margin, features)."""
+        margin, notes = network.heard.margin, _notes(at.shards, at.index, at.name)
+        first, count = at.start - margin, at.frames + 2 * margin
+        if at.predicted:
+            mel = self._predict(notes, at.name, first, count)
         else:
-            mel = _stretch(lambda a, b: shards.mel(index, name, a, b), first, first + count, self.spec.silence)
-        sounding = _notes(shards, index, name) if notes else note_array([])
-        return np.concatenate([mel, *network.read(sounding, first, count)], axis=1)
+            mel = _stretch(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
+        return np.concatenate([mel, *network.read(notes if at.notes else note_array([]), first, count)], axis=1)
 
     def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
         assert self.mel_model is not None
@@ -131,7 +136,7 @@ class WindowTask(Task):
         for number in range(self.heard.validation_windows):
             round_, index = divmod(number, len(self.validation))
             start = max(0, (self.validation.frames(index, name) - frames) // (2 + round_))
-            yield self.window(self.validation, index, name, start, frames)
+            yield self.window(Window(self.validation, index, name, start, frames))
 
     def validation_frames(self, receptive_field: int) -> tuple[int, int]:
         """(frames that fill layers which look back so many samples, frames of a validation window with these)."""
@@ -148,7 +153,7 @@ class WindowTask(Task):
         for i in sorted({0, len(self.names) // 2, len(self.names) - 1}) if frames else ():
             name = self.names[i]
             start = max(0, (self.validation.frames(0, name) - frames) // 2)
-            found[name] = self.features(network, self.validation, 0, name, start, frames)[margin : margin + frames]
+            found[name] = self.features(network, Window(self.validation, 0, name, start, frames))[margin:][:frames]
         return found
 
 

@@ -21,6 +21,7 @@ from m2m.training.divergence import gaussian_kl, monte_carlo_kl, noise_like, sca
 from m2m.training.loop import STATE
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
 from m2m.training.spectral import DISTANCES, magnitude, stft_distance
+from m2m.training.windows import Window
 from m2m.vocoders.parallel_wavenet.network import load_student
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
@@ -231,12 +232,12 @@ def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) ->
 
 def test_the_comb_of_a_window_is_of_its_time(data: Path) -> None:
     task = StudentTask(small(model__comb=True, sequence=30), data)
-    wave, features, _ = task.window(task.train, 1, "grand-piano", 40, 30)
+    wave, features, _ = task.window(Window(task.train, 1, "grand-piano", 40, 30))
     assert features.shape == (32, 80 + 128)
     comb = features[1:-1, 80:].ravel()
     spectra = [np.abs(np.fft.rfft(x * np.hanning(len(x)))) for x in (wave[:1500], comb[:1500])]
     assert abs(int(spectra[0].argmax()) - int(spectra[1].argmax())) <= 1
-    assert not task.window(task.train, 1, "grand-piano", 40, 30, notes=False)[1][:, 80:].any()
+    assert not task.window(Window(task.train, 1, "grand-piano", 40, 30, notes=False))[1][:, 80:].any()
 
 
 def test_a_student_begins_to_hear_as_its_teacher_does(data: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from m2m.training.average import Average
 from m2m.training.config import load_run
 from m2m.training.loop import STATE
 from m2m.training.wavenet import PRESETS, WaveNetRun, WaveNetTask, train
+from m2m.training.windows import Window
 from m2m.vocoders.wavenet.network import load_wavenet
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
@@ -67,7 +68,7 @@ def test_a_batch_is_a_function_of_seed_and_step(data: Path) -> None:
 def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> None:
     """The mel of a window's samples is the window's mel, where no frame reaches beyond it."""
     task = WaveNetTask(small(model__output=output, model__classes=256, sequence=30), data)
-    samples, features = task.window(task.train, 1, "trumpet", 40, 30)
+    samples, features = task.window(Window(task.train, 1, "trumpet", 40, 30))
     wave = mu_law_decode(samples) if output == "mulaw" else samples
     assert wave.dtype == np.float32
     assert np.abs(wave[2:] - task.train.audio(1, "trumpet", 40 * 128, 70 * 128)).max() < 0.02
@@ -78,11 +79,11 @@ def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> N
 def test_beyond_a_piece_is_silence(data: Path) -> None:
     task = WaveNetTask(small(), data)
     last = task.train.frames(0, "trumpet")
-    samples, features = task.window(task.train, 0, "trumpet", last - 2, 5)
+    samples, features = task.window(Window(task.train, 0, "trumpet", last - 2, 5))
     assert samples.shape == (2 + 5 * 128,)
     assert (samples[2 + 2 * 128 :] == 32).all()
     assert (features[3:] == np.float32(MelSpec().silence)).all()
-    samples, features = task.window(task.train, 0, "trumpet", 0, 4)
+    samples, features = task.window(Window(task.train, 0, "trumpet", 0, 4))
     assert (samples[:2] == 32).all()
     assert (features[0] == np.float32(MelSpec().silence)).all()
     assert np.array_equal(features[1:], task.train.mel(0, "trumpet", 0, 5))
@@ -93,7 +94,7 @@ def test_the_roll_stands_beside_the_mel_and_is_sometimes_missing(data: Path) -> 
     features = task.batch(0)[1]
     assert features.shape == (16, 10, 80 + 176)
     assert set((features[..., 80:].abs().sum((1, 2)) > 0).tolist()) == {True, False}
-    roll = task.window(task.train, 0, "trumpet", 30, 8)[1][:, 80:]
+    roll = task.window(Window(task.train, 0, "trumpet", 30, 8))[1][:, 80:]
     sounding = task.train.notes(0, "trumpet")
     keys = {int(n[2]) for n in sounding if n[0] * 125 < 38 and n[1] * 125 > 30}
     assert set((roll[1:-1, 88:].max(0) > 0).nonzero()[0] + 21) == keys
@@ -103,8 +104,8 @@ def test_predicted_mels_are_mixed_in(data: Path, tmp_path: Path) -> None:
     folder = mel_model(tmp_path / "m", {"trumpet": 56, "grand-piano": 0})
     task = WaveNetTask(small(mel_model=str(folder), mel_model_share=0.5, loop__batch_size=8), data)
     assert torch.equal(task.batch(2)[1], task.batch(2)[1])
-    true = task.window(task.train, 1, "trumpet", 100, 8)
-    predicted = task.window(task.train, 1, "trumpet", 100, 8, predicted=True)
+    true = task.window(Window(task.train, 1, "trumpet", 100, 8))
+    predicted = task.window(Window(task.train, 1, "trumpet", 100, 8, predicted=True))
     assert np.array_equal(true[0], predicted[0])
     assert predicted[1].shape == true[1].shape
     # The same frames of one prediction of the whole, but for what the model hears from further away.

@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
 from m2m.vocoders.wavenet import cpu_engine
 from m2m.vocoders.wavenet.cpu_engine import BITS, CpuEngine, available
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 built = pytest.mark.skipif(not available(), reason="the kernel was not built: no C++ compiler at installation")
@@ -27,33 +27,6 @@ ODD = {  # nothing divides anything: windows, bands, a hop that blocks of sample
     "upsample": ((5, 3), (8, 4)),
     "mel": MelSpec(hop_length=12, n_mels=20),
 }
-
-
-def network(seed=0, **sizes):
-    """Random weights that keep every layer busy and the distribution neither flat nor certain."""
-    model, draw = WaveNet(WaveNetConfig(**sizes)), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in model.parameters():
-            inputs = weight[0].numel() if weight.dim() > 1 else 100
-            weight.copy_(torch.randn(weight.shape, generator=draw) / inputs**0.5)
-        if model.config.output == "mulaw":
-            model.end.weight *= 3
-    return model
-
-
-def mels(model, *lengths):
-    draw = np.random.default_rng(1)
-    return [draw.uniform(-11.5, 0.0, (n, model.features)).astype(np.float32) for n in lengths]
-
-
-def in_parallel(model, dtype, samples, mel):
-    """The network as it is trained, on given samples: what is expected of each, (samples, outputs) float64."""
-    twin = WaveNet(model.config).to(dtype)
-    twin.load_state_dict(model.state_dict())
-    given = torch.from_numpy(samples).to(torch.int64 if model.config.output == "mulaw" else dtype)
-    with torch.inference_mode():
-        given = torch.cat([twin.silence(1, 2).to(given.dtype), given[None]], dim=1)
-        return twin(given, torch.from_numpy(mel)[None].to(dtype))[0].double().numpy()
 
 
 @built
@@ -73,7 +46,7 @@ def test_float32_is_the_network(sizes, instructions):
         else:  # what was drawn is heard by the next samples: differences of a rounding grow
             np.testing.assert_allclose(got, want, atol=2e-3)
     expected = engine.expected(wanted[0], given[0])
-    np.testing.assert_allclose(expected, in_parallel(model, torch.float64, wanted[0], given[0]), atol=1e-5)
+    np.testing.assert_allclose(expected, in_parallel(model, wanted[0], given[0]), atol=1e-5)
 
 
 @built
@@ -84,9 +57,9 @@ def test_low_precision_is_near(precision, instructions):
     model = network(**SMALL)
     mel = mels(model, 4)[0]
     samples = np.random.default_rng(2).integers(0, 64, 4 * 128)
-    truth = in_parallel(model, torch.float64, samples, mel)
+    truth = in_parallel(model, samples, mel)
     error = CpuEngine(model, precision, instructions).expected(samples, mel) - truth
-    plain = in_parallel(model, torch.bfloat16, samples, mel) - truth
+    plain = in_parallel(model, samples, mel, torch.bfloat16) - truth
     allowed = plain.std() if precision == "bf16" else 0.05 * truth.std()
     assert error.std() < allowed
     log_p, log_q = (torch.from_numpy(x).log_softmax(-1) for x in (truth, truth + error))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
@@ -36,33 +37,6 @@ SMALL = {  # two rounds of dilations, hops that nothing divides, bands and class
     "mel": MelSpec(hop_length=6, n_mels=10),
 }
 HOPPER, AMPERE, VOLTA = Limits((9, 0), 227 << 10, 16), Limits((8, 0), 163 << 10), Limits((7, 0), 96 << 10)
-
-
-def network(seed=0, **sizes):
-    """Random weights that keep every layer busy and the distribution neither flat nor certain."""
-    model, draw = WaveNet(WaveNetConfig(**sizes)), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in model.parameters():
-            inputs = weight[0].numel() if weight.dim() > 1 else 100
-            weight.copy_(torch.randn(weight.shape, generator=draw) / inputs**0.5)
-        if model.config.output == "mulaw":
-            model.end.weight *= 3
-    return model
-
-
-def mels(model, *lengths):
-    draw = np.random.default_rng(1)
-    return [draw.uniform(-11.5, 0.0, (n, model.features)).astype(np.float32) for n in lengths]
-
-
-def in_parallel(model, samples, mel, dtype=torch.float64):
-    """The network as it is trained, on given samples: what is expected of each, (samples, outputs) float64."""
-    twin = WaveNet(model.config).to(dtype)
-    twin.load_state_dict(model.state_dict())
-    given = torch.from_numpy(samples).to(torch.int64 if model.config.output == "mulaw" else dtype)
-    with torch.inference_mode():
-        given = torch.cat([twin.silence(1, 2).to(given.dtype), given[None]], dim=1)
-        return twin(given, torch.from_numpy(mel)[None].to(dtype))[0].double().numpy()
 
 
 class Emulated:

@@ -7,7 +7,6 @@ Where none was built (no compiler at installation), `CpuEngine` says so, and the
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import sysconfig
 import weakref
@@ -103,21 +102,11 @@ class CpuEngine(Engine):
         self._engine = c_void_p(engine)
         weakref.finalize(self, lib.wavenet_end_engine, self._engine)
 
-    def stream(
-        self,
-        mels: Sequence[Array],
-        seed: int,
-        first_stream: int | Sequence[int] = 0,
-        *,
-        temperature: float = 1.0,
-        threads: int = 0,
-        frames: int = 64,
+    def blocks(
+        self, mels: Sequence[Array], seed: int, streams: Sequence[int], temperature: float, threads: int, frames: int
     ) -> Iterator[list[NDArray[Any]]]:
-        """The same in blocks of so many frames: one array a mel, empty where that mel is at its end."""
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise M2MError(f"temperature {temperature} came, zero or more was wanted.")
         hop = self.config.mel.hop_length
-        session = _Session(self, mels, seed, first_stream, temperature, threads or processors())
+        session = _Session(self, mels, seed, streams, temperature, threads or processors())
         longest = max(map(len, mels), default=0)
         for first in range(0, longest, frames):
             last = min(first + frames, longest)
@@ -125,17 +114,9 @@ class CpuEngine(Engine):
             session.step(last - first, block)
             yield [samples.astype(self.kind, copy=False) for samples in block]
 
-    def expected(self, samples: NDArray[Any], mel: Array) -> Array:
-        """What is expected of each of the given samples (frames * hop_length,), step by step: (samples, outputs)."""
-        given = np.array(samples, np.float32)
-        if self.config.output == "mulaw" and not ((given >= 0) & (given < self.config.classes)).all():
-            raise M2MError(
-                f"samples {given.min():g} to {given.max():g} came, codes below {self.config.classes} were wanted."
-            )
-        outputs = np.empty((len(given), self.config.outputs), np.float32)
-        if len(given) != len(mel) * self.config.mel.hop_length:
-            raise M2MError(f"{len(given)} samples came with {len(mel)} frames, hop_length samples a frame were wanted.")
-        _Session(self, [mel], 0, 0, 0.0, 1).step(len(mel), [given], [outputs])
+    def teacher_forced(self, samples: NDArray[Any], mel: Array) -> Array:
+        given, outputs = np.array(samples, np.float32), np.empty((len(samples), self.config.outputs), np.float32)
+        _Session(self, [mel], 0, [0], 0.0, 1).step(len(mel), [given], [outputs])
         return outputs
 
 
@@ -147,14 +128,11 @@ class _Session:
         engine: CpuEngine,
         mels: Sequence[Array],
         seed: int,
-        first_stream: int | Sequence[int],
+        streams: Sequence[int],
         temperature: float,
         threads: int,
     ) -> None:
-        config, features = engine.config, engine.features
-        for mel in mels:
-            if mel.ndim != 2 or mel.shape[1] != features:
-                raise M2MError(f"a mel of shape {mel.shape} came, (frames, {features}) was wanted.")
+        config = engine.config
         self.engine, self.threads = engine, threads
         self.order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
         self.mels = [np.ascontiguousarray(mels[i], np.float32) for i in self.order]  # the kernel reads them here
@@ -162,7 +140,6 @@ class _Session:
         rounds = -(-len(mels) // (threads * GROUP))
         size = max(1, -(-len(mels) // (threads * rounds))) if mels else 1
         count = len(mels)
-        streams = range(first_stream, first_stream + count) if isinstance(first_stream, int) else first_stream
         session = engine._library.wavenet_session(
             engine._engine,
             count,

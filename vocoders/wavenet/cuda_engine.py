@@ -7,7 +7,6 @@ rate of samples on the GPU, block by block, so memory does not grow with length.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -73,21 +72,11 @@ class CudaEngine(Engine):
         self.device.write(memory, array)
         return memory
 
-    def stream(
-        self,
-        mels: Sequence[Array],
-        seed: int,
-        first_stream: int | Sequence[int] = 0,
-        *,
-        temperature: float = 1.0,
-        threads: int = 0,
-        frames: int = 64,
+    def blocks(
+        self, mels: Sequence[Array], seed: int, streams: Sequence[int], temperature: float, threads: int, frames: int
     ) -> Iterator[list[NDArray[Any]]]:
-        """The same in blocks of so many frames: one array a mel, empty where that mel is at its end. `threads` does nothing."""
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise M2MError(f"temperature {temperature} came, zero or more was wanted.")
         hop, longest = self.config.mel.hop_length, max(map(len, mels), default=0)
-        session = _Session(self, mels, seed, first_stream, temperature)
+        session = _Session(self, mels, seed, streams, temperature)
         for first in range(0, longest, frames):
             last = min(first + frames, longest)
             block = [np.empty(max(0, min(last, len(mel)) - first) * hop, self.kind) for mel in mels]
@@ -98,16 +87,9 @@ class CudaEngine(Engine):
                     room[:] = samples[: len(room)]
             yield block
 
-    def expected(self, samples: NDArray[Any], mel: Array) -> Array:
-        """What is expected of each of the given samples (frames * hop_length,), step by step: (samples, outputs)."""
+    def teacher_forced(self, samples: NDArray[Any], mel: Array) -> Array:
         given, hop = np.array(samples, np.float32), self.config.mel.hop_length
-        if self.config.output == "mulaw" and not ((given >= 0) & (given < self.config.classes)).all():
-            raise M2MError(
-                f"samples {given.min():g} to {given.max():g} came, codes below {self.config.classes} were wanted."
-            )
-        if len(given) != len(mel) * hop:
-            raise M2MError(f"{len(given)} samples came with {len(mel)} frames, hop_length samples a frame were wanted.")
-        session, found = _Session(self, [mel], 0, 0, 0.0), [np.zeros((0, self.config.outputs), np.float32)]
+        session, found = _Session(self, [mel], 0, [0], 0.0), [np.zeros((0, self.config.outputs), np.float32)]
         for start, count in session.parts(0, len(mel)):
             found.append(session.step(start, count, given[None, start * hop : (start + count) * hop])[1][0])
         return np.concatenate(found)
@@ -121,13 +103,10 @@ class _Session:
         engine: CudaEngine,
         mels: Sequence[Array],
         seed: int,
-        first_stream: int | Sequence[int],
+        streams: Sequence[int],
         temperature: float,
     ) -> None:
         config, plan, device = engine.config, engine.plan, engine.device
-        for mel in mels:
-            if mel.ndim != 2 or mel.shape[1] != engine.features:
-                raise M2MError(f"a mel of shape {mel.shape} came, (frames, {engine.features}) was wanted.")
         self.engine, self.seed, self.temperature = engine, seed & (2**64 - 1), temperature
         self.order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
         self.mels = [mels[i] for i in self.order]
@@ -135,7 +114,6 @@ class _Session:
             -(-len(mels) // plan.streams) * plan.streams, np.int64
         )  # as many as clusters run, in frames
         self.lengths[: len(mels)] = [len(mel) for mel in self.mels]
-        streams = range(first_stream, first_stream + len(mels)) if isinstance(first_stream, int) else first_stream
         numbers = np.zeros(len(self.lengths), np.uint32)
         numbers[: len(mels)] = [streams[i] & 0xFFFFFFFF for i in self.order]
         silence = config.classes // 2 if config.output == "mulaw" else 0

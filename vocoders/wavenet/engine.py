@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,18 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.network import WaveNetConfig
 
 Array = NDArray[np.float32]
 
 
 class Engine(ABC):
-    """Mels -> samples, in whole or block by block.
+    """Mels -> samples, in whole or block by block. An engine writes `blocks` and `teacher_forced`; what comes in is checked here.
 
+    features: numbers of a frame, the mel's and the roll's.
     side_by_side: so many streams at once that more gain nothing.
     """
 
     config: WaveNetConfig
+    features: int
     side_by_side: int = 16
 
     @property
@@ -43,12 +47,12 @@ class Engine(ABC):
         seed: of 64 bits. Mel i draws from random stream first_stream + i, or first_stream[i], and gives the same samples
             whatever is rendered beside it.
         threads: of the CPU; 0 leaves the engine's choice.
+        Raises M2MError for a mel of another shape and a temperature below zero.
         """
         blocks = list(self.stream(mels, seed, first_stream, temperature=temperature, threads=threads))
         empty = np.zeros(0, self.kind)
         return [np.concatenate([empty, *(block[i] for block in blocks)]) for i in range(len(mels))]
 
-    @abstractmethod
     def stream(
         self,
         mels: Sequence[Array],
@@ -60,3 +64,40 @@ class Engine(ABC):
         frames: int = 64,
     ) -> Iterator[list[NDArray[Any]]]:
         """The same in blocks of so many frames: one array a mel, empty where that mel is at its end."""
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise M2MError(f"temperature {temperature} came, zero or more was wanted.")
+        self._check_mels(mels)
+        if isinstance(first_stream, int):
+            first_stream = range(first_stream, first_stream + len(mels))
+        return self.blocks(mels, seed, first_stream, temperature, threads, frames)
+
+    def expected(self, samples: NDArray[Any], mel: Array) -> NDArray[np.floating[Any]]:
+        """What is expected of each of the given samples (frames * hop_length,), step by step: (samples, outputs).
+
+        Raises M2MError for a mel of another shape, another number of samples, and codes that the network has not.
+        """
+        self._check_mels([mel])
+        if len(samples) != len(mel) * self.config.mel.hop_length:
+            raise M2MError(
+                f"{len(samples)} samples came with {len(mel)} frames, hop_length samples a frame were wanted."
+            )
+        if self.config.output == "mulaw" and not ((samples >= 0) & (samples < self.config.classes)).all():
+            raise M2MError(
+                f"samples {samples.min():g} to {samples.max():g} came, codes below {self.config.classes} were wanted."
+            )
+        return self.teacher_forced(samples, mel)
+
+    def _check_mels(self, mels: Sequence[Array]) -> None:
+        for mel in mels:
+            if mel.ndim != 2 or mel.shape[1] != self.features:
+                raise M2MError(f"a mel of shape {mel.shape} came, (frames, {self.features}) was wanted.")
+
+    @abstractmethod
+    def blocks(
+        self, mels: Sequence[Array], seed: int, streams: Sequence[int], temperature: float, threads: int, frames: int
+    ) -> Iterator[list[NDArray[Any]]]:
+        """`stream`, with each mel's random stream."""
+
+    @abstractmethod
+    def teacher_forced(self, samples: NDArray[Any], mel: Array) -> NDArray[np.floating[Any]]:
+        """`expected`."""

@@ -32,31 +32,23 @@ class TorchEngine(Engine):
     """
 
     def __init__(self, model: WaveNet, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64) -> None:
-        self.config, self.device, self.dtype = model.config, torch.device(device), dtype
+        self.config, self.features = model.config, model.features
+        self.device, self.dtype = torch.device(device), dtype
         self.model = deepcopy(model).to(self.device, dtype).eval().requires_grad_(False)
 
     @torch.inference_mode()
-    def stream(
-        self,
-        mels: Sequence[Array],
-        seed: int,
-        first_stream: int | Sequence[int] = 0,
-        *,
-        temperature: float = 1.0,
-        threads: int = 0,
-        frames: int = 64,
+    def blocks(
+        self, mels: Sequence[Array], seed: int, streams: Sequence[int], temperature: float, threads: int, frames: int
     ) -> Iterator[list[NDArray[Any]]]:
-        """The same in blocks of so many frames: one array a mel, empty where that mel is at its end."""
         if threads:
             torch.set_num_threads(threads)
         hop, length = self.config.mel.hop_length, [len(mel) for mel in mels]
-        streams = np.arange(len(mels)) + first_stream if isinstance(first_stream, int) else np.asarray(first_stream)
         rings, before, current = self._start(len(mels))
         for first in range(0, max(length, default=0), frames):
             last = min(first + frames, max(length))
             heard = [self.model.conditioning_between(mel, first, last) for mel in mels]
             u = torch.stack(heard, dim=1)  # (samples, streams, n_mels)
-            numbers = uniforms(seed, streams, first * hop, len(u))
+            numbers = uniforms(seed, np.asarray(streams), first * hop, len(u))
             drawn = []
             for t in range(len(u)):
                 expected = self._step(first * hop + t, before, current, u[t], rings)
@@ -67,14 +59,13 @@ class TorchEngine(Engine):
             yield [row[: max(0, (n - first) * hop)] for row, n in zip(block, length, strict=True)]
 
     @torch.inference_mode()
-    def expected(self, samples: NDArray[Any], mel: Array) -> NDArray[np.float64]:
-        """What is expected of each of the given samples (frames * hop_length,), step by step: (samples, outputs)."""
+    def teacher_forced(self, samples: NDArray[Any], mel: Array) -> NDArray[np.float64]:
         rings, before, current = self._start(1)
         u, out = self.model.conditioning_between(mel, 0, len(mel)), []
         for t, sample in enumerate(samples):
             out.append(self._step(t, before, current, u[t, None], rings))
             before, current = current, self._samples(np.asarray(sample)[None])
-        return torch.cat(out).cpu().numpy()
+        return torch.cat(out).cpu().numpy() if out else np.zeros((0, self.config.outputs))
 
     def _step(self, t: int, before: Tensor, current: Tensor, u: Tensor, rings: list[Tensor]) -> Tensor:
         """One sample of every stream, all (streams, ..): samples t - 2 and t - 1, conditioning u -> what is expected of t."""
