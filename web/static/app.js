@@ -415,7 +415,6 @@ async function copyCommand(take) {
 
 function transport() {
   const { take } = player;
-  if (take?.state === "failed" && player.waiting) return player.pause(); // which comes back here
   const ready = take?.state === "ready";
   document.body.dataset.playing = String(player.playing);
   $("play").disabled = !take && !score;

@@ -117,7 +117,10 @@ export class Player extends EventTarget {
       }
       const begin = Math.round(from * take.rate);
       const end = Math.min(begin + Math.round(SLICE * take.rate), take.filled);
-      if (!take.rate || end <= begin) return; // it has not arrived yet
+      if (!take.rate || end <= begin) {
+        if (take.state === "failed" && this.waiting) this.pause();
+        return; // it has not arrived yet, or never will
+      }
       const samples = take.samples.slice(begin, end);
       const step = (take.gain - this.gain) / samples.length;
       for (let i = 0; i < samples.length; i++) samples[i] *= this.gain + step * (i + 1);
