@@ -37,6 +37,12 @@ def shipped() -> Path:
     return Path(__file__).parent.parent / "models"
 
 
+def model_folder(model: str | Path) -> Path:
+    """The folder that a model is named by: itself, or where the one that ships under this name is."""
+    folder = Path(model)
+    return shipped() / folder if not folder.exists() and folder == Path(folder.name) else folder
+
+
 def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | None]) -> Path:
     """The folder of a model: the one named by `model` (a folder, or the name of one that ships), else the first that ships.
 
@@ -44,13 +50,8 @@ def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | N
     Raises M2MError that says which models there are.
     """
     wishes = {key: value for key, value in wanted.items() if value is not None}
-    if model is not None:
-        folder = Path(model)
-        if not folder.exists() and folder == Path(folder.name):
-            folder = shipped() / folder
-        candidates = [folder]
-    else:
-        candidates = sorted(path.parent for path in shipped().glob(f"*/{CONFIG}"))
+    ships = sorted(path.parent for path in shipped().glob(f"*/{CONFIG}"))
+    candidates = ships if model is None else [model_folder(model)]
     for folder in candidates:
         about = _read_json(folder / CONFIG)
         config = about.get("config")

@@ -90,6 +90,12 @@ def default(kind: str) -> str:
     return chosen or str(table()["defaults"].get(kind, ""))
 
 
+def default_options(kind: str, name: str) -> dict[str, object]:
+    """What a component's options are where the caller gives none: m2m's own table, and over it the user's plugins.toml."""
+    own = table().get(f"{kind}s", {}).get(name, {}).get("options", {})
+    return {**own, **config.settings().use(kind, name).options}
+
+
 @overload
 def load(kind: Literal["encoder"], name: str) -> type[ScoreEncoder]: ...
 @overload
@@ -140,11 +146,7 @@ def create(kind: str, name: str, *args: Any, options: Mapping[str, object] | Non
     made_by = load(kind, name)
     from m2m.core.options import validate
 
-    given = {
-        **table().get(f"{kind}s", {}).get(name, {}).get("options", {}),
-        **config.settings().use(kind, name).options,
-    }
-    checked = validate(made_by.Options, {**given, **(options or {})}, f"{kind} {name!r}")
+    checked = validate(made_by.Options, {**default_options(kind, name), **(options or {})}, f"{kind} {name!r}")
     with blame(find(kind, name), "cannot be set up"):
         return made_by(*args, options=checked, **kwargs)
 

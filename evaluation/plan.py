@@ -24,9 +24,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from m2m.core import config as settings
 from m2m.core import registry
-from m2m.core.checkpoint import CONFIG, WEIGHTS, find_model, shipped, weights_hash
+from m2m.core.checkpoint import CONFIG, WEIGHTS, find_model, model_folder, shipped, weights_hash
 from m2m.core.errors import M2MError
 from m2m.evaluation.recordings import Recording, open_recordings
 
@@ -283,9 +282,10 @@ def _print(system: System, config: BenchConfig) -> str:
         return _hash(*parts, asdict(system))
     if system.vocoder:
         component = registry.find("vocoder", system.vocoder)
-        options = {**settings.settings().use("vocoder", system.vocoder).options}
+        options = registry.default_options("vocoder", system.vocoder)
         options |= config.vocoder_options.get(system.vocoder, {})
-        weights = [weights_hash(Path(v)) for v in map(str, options.values()) if (Path(v) / WEIGHTS).is_file()]
+        folders = [model_folder(value) for value in options.values() if isinstance(value, str | Path)]
+        weights = [weights_hash(folder) for folder in folders if (folder / WEIGHTS).is_file()]
         parts += [
             component.distribution,
             component.version,

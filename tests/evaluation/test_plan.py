@@ -76,6 +76,16 @@ def test_a_cell_is_named_by_all_that_decides_its_result(tmp_path: Path, recordin
     assert len(ids() - first) == 8  # predicted, and mel
 
 
+@pytest.mark.parametrize("vocoder", ["wavenet", "cuda-wavenet", "parallel-wavenet"])
+def test_other_weights_under_the_name_that_ships_make_new_cells(
+    vocoder: str, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = BenchConfig(data=recordings, vocoders=(vocoder,), stages=("true-mel",), seconds=1.0)
+    before = {cell.id for cell in make_plan(config).cells if cell.system.vocoder}
+    monkeypatch.setattr("m2m.evaluation.plan.weights_hash", str)
+    assert len({cell.id for cell in make_plan(config).cells if cell.system.vocoder} - before) == len(before) > 0
+
+
 def test_a_folder_of_recordings_and_a_score_that_is_missing(recordings: Path, tmp_path: Path) -> None:
     found = open_recordings(recordings)
     first = found.list()[0]
