@@ -102,7 +102,7 @@ class Conditioned(nn.Module):
 
     def hear(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
         """What the network reads of a mel's frames first..last: (frames, features). Without notes the roll is empty."""
-        values = mel.values[first:last]
+        values = mel.window(first, mel.frames if last is None else last)
         notes = note_array([]) if mel.notes is None else mel.notes
         return np.concatenate([values, *self.read(notes, first, len(values))], axis=1)
 

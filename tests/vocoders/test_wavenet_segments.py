@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from m2m.core.checkpoint import save_model
-from m2m.core.mel import Mel, MelSpec, log_mel
+from m2m.core.mel import Mel, MelInTheMaking, MelSpec, log_mel
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, Segment, crossfade, cut, join, likeness
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
@@ -22,7 +22,11 @@ TAIL = 3
 LEAD = 20
 
 
-def pieces(segments: list[Segment], wave: Any) -> list[tuple[Segment, np.ndarray]]:
+def flat(frames: int) -> Mel:
+    return Mel(np.zeros((frames, 80), np.float32), SPEC)
+
+
+def rendered(segments: list[Segment], wave: Any) -> list[tuple[Segment, np.ndarray]]:
     """What a renderer would make of each segment: `wave` is a function of its number and the samples' places."""
     return [(s, wave(s.number, np.arange(s.start * HOP, s.stop * HOP)).astype(np.float32)) for s in segments]
 
@@ -37,7 +41,7 @@ def pieces(segments: list[Segment], wave: Any) -> list[tuple[Segment, np.ndarray
 @settings(deadline=None)
 def test_the_parts_are_the_piece(frames: int, seconds: float, lead: int, tail: int, seed: int) -> None:
     mel = np.random.default_rng(seed).uniform(-11, 0, (frames, 80)).astype(np.float32)
-    segments = cut(mel, SPEC, seconds, lead, tail)
+    segments = list(cut(Mel(mel, SPEC), seconds, lead, tail))
     assert [s.number for s in segments] == list(range(len(segments)))
     assert [s.first for s in segments] == [0, *(s.last for s in segments[:-1])]
     assert segments[-1].last == frames
@@ -52,7 +56,7 @@ def test_a_piece_is_cut_in_its_rests_and_before_its_onsets() -> None:
     mel[230:250] = SPEC.silence  # a rest, a little before two seconds
     mel[500:] = -1.0  # louder from four seconds on
     mel[760:] = np.linspace(-1, -6, 240)[:, None]  # dying away from six
-    first, second, third = (s.first for s in cut(mel, SPEC, 2.0, LEAD, TAIL)[1:])
+    first, second, third = (s.first for s in list(cut(Mel(mel, SPEC), 2.0, LEAD, TAIL))[1:])
     assert 232 <= first < 248
     assert 498 - 2 <= second <= 498
     assert third > 750
@@ -60,8 +64,8 @@ def test_a_piece_is_cut_in_its_rests_and_before_its_onsets() -> None:
 
 def test_of_one_wave_the_join_is_that_wave() -> None:
     noise = np.random.default_rng(0).standard_normal(1000 * HOP)
-    segments = cut(np.zeros((1000, 80), np.float32), SPEC, 2.0, LEAD, TAIL)
-    joined = np.concatenate(list(join(pieces(segments, lambda _, at: noise[at]), SPEC, 1000)))
+    segments = list(cut(flat(1000), 2.0, LEAD, TAIL))
+    joined = np.concatenate(list(join(rendered(segments, lambda _, at: noise[at]), SPEC, 1000)))
     assert joined.shape == (1000 * HOP,)
     assert np.abs(joined - noise.astype(np.float32)).max() < 1e-6
 
@@ -69,8 +73,8 @@ def test_of_one_wave_the_join_is_that_wave() -> None:
 @pytest.mark.parametrize("pitch", [55.0, 61.7, 220.0, 1000.0, 3520.0])
 def test_a_tone_of_another_phase_goes_on_as_one(pitch: float) -> None:
     phases = np.random.default_rng(1).uniform(0, 2 * np.pi, 9)
-    segments = cut(np.zeros((1000, 80), np.float32), SPEC, 1.0, LEAD, TAIL)
-    waves = pieces(segments, lambda number, at: np.sin(2 * np.pi * pitch / RATE * at + phases[number]))
+    segments = list(cut(flat(1000), 1.0, LEAD, TAIL))
+    waves = rendered(segments, lambda number, at: np.sin(2 * np.pi * pitch / RATE * at + phases[number]))
     joined = np.concatenate(list(join(waves, SPEC, 1000)))
     period = round(RATE / pitch)
     level = np.sqrt(np.convolve(joined**2, np.ones(4 * period) / (4 * period), "valid")) * 2**0.5
@@ -80,7 +84,7 @@ def test_a_tone_of_another_phase_goes_on_as_one(pitch: float) -> None:
 
 
 def test_noise_keeps_its_level() -> None:
-    segments = cut(np.zeros((1000, 80), np.float32), SPEC, 0.5, LEAD, TAIL)
+    segments = list(cut(flat(1000), 0.5, LEAD, TAIL))
     draw = np.random.default_rng(2)
     waves = [(s, draw.standard_normal((s.stop - s.start) * HOP).astype(np.float32)) for s in segments]
     joined = np.concatenate(list(join(waves, SPEC, 1000)))
@@ -104,8 +108,8 @@ def test_likeness_and_crossfade() -> None:
 
 def test_a_segment_moves_within_what_was_rendered_for_it() -> None:
     """Even with no lead and no tail to spare, and at the end of a piece, where nothing comes after."""
-    segments = cut(np.zeros((500, 80), np.float32), SPEC, 2.0, 2, 1)
-    waves = pieces(segments, lambda number, at: np.sin(0.05 * at + number))
+    segments = list(cut(flat(500), 2.0, 2, 1))
+    waves = rendered(segments, lambda number, at: np.sin(0.05 * at + number))
     joined = np.concatenate(list(join(waves, SPEC, 500)))
     assert joined.shape == (500 * HOP,)
     assert int(SEARCH * RATE) > 1 * HOP
@@ -138,6 +142,21 @@ def test_the_number_of_streams_changes_no_sample(folder: Path) -> None:
     assert np.array_equal(one, five)
     assert len(list(make(folder, segment=0.3, streams=2).stream(mel, 4))) == 7  # as it is made, not at the end
     assert not np.array_equal(one, make(folder, segment=0.4).synthesize(mel, seed=4))
+
+
+def test_music_begins_before_the_end_of_the_mel_is_known(folder: Path) -> None:
+    whole, made = heard(1000), []
+
+    def make_span(first: int, last: int) -> np.ndarray:
+        made.append(last)
+        return whole.values[first:last]
+
+    spans = [(first, first + 50) for first in range(0, 1000, 50)]
+    stream = make(folder, segment=0.4, streams=2).stream(MelInTheMaking(make_span, spans, SPEC), 4)
+    blocks = [next(stream)]
+    assert max(made) <= 200  # two segments of 50 frames, and where the next may be cut
+    wave = np.concatenate([*blocks, *stream])
+    assert np.array_equal(wave, make(folder, segment=0.4).synthesize(whole, seed=4))
 
 
 def test_several_mels_share_the_streams(folder: Path) -> None:

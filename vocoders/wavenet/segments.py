@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.mel import MelSpec
+from m2m.core.mel import Mel, MelSpec
 
 Array = NDArray[np.float32]
 
@@ -43,29 +42,37 @@ class Segment:
     stop: int
 
 
-def cut(mel: Array, spec: MelSpec, seconds: float, lead: int, tail: int) -> list[Segment]:
-    """Segments of about so many seconds of a mel (frames, n_mels); a single one of all of it if `seconds` is 0.
+def pieces(mel: Mel, seconds: float) -> int:
+    """How many segments of about so many seconds a mel is cut into; 1 if `seconds` is 0."""
+    return max(1, round(mel.frames / (seconds * mel.spec.frame_rate))) if seconds else 1
+
+
+def cut(mel: Mel, seconds: float, lead: int, tail: int) -> Iterator[Segment]:
+    """Those segments, in order; reads no more of a mel in the making than the next cut needs.
 
     lead, tail: frames rendered before and after each part.
 
-    >>> [(s.first, s.last, s.start, s.stop) for s in cut(np.zeros((300, 80)), MelSpec(), 1.0, 16, 3)]
+    >>> silence = Mel(np.zeros((300, 80), np.float32), MelSpec())
+    >>> [(s.first, s.last, s.start, s.stop) for s in cut(silence, 1.0, 16, 3)]
     [(0, 150, 0, 153), (150, 300, 134, 300)]
     """
-    frames, length = len(mel), seconds * spec.frame_rate
-    count = max(1, round(frames / length)) if seconds else 1
-    reach = int(NEAR * frames / count)
-    loudness = np.exp(mel.astype(np.float64)).sum(axis=1) if count > 1 else np.zeros(0)
-    edges = [0]
-    for ideal in (round(frames * i / count) for i in range(1, count)):
-        near = np.arange(ideal - reach, ideal + reach + 1)
-        heard = [loudness[frame - REST // 2 : frame + REST // 2 + 1].sum() for frame in near]
-        quiet = near[np.array(heard) <= min(heard) * 1.001]  # of equals, the one nearest to where it should be
-        edges.append(int(quiet[np.abs(quiet - ideal).argmin()]))
-    edges.append(frames)
-    return [
-        Segment(i, first, last, max(0, first - lead), min(frames, last + tail))
-        for i, (first, last) in enumerate(pairwise(edges))
-    ]
+    frames, count = mel.frames, pieces(mel, seconds)
+    first = 0
+    for number in range(count):
+        ideal = round(frames * (number + 1) / count)
+        last = _quiet(mel, ideal, int(NEAR * frames / count)) if ideal < frames else frames
+        yield Segment(number, first, last, max(0, first - lead), min(frames, last + tail))
+        first = last
+
+
+def _quiet(mel: Mel, ideal: int, reach: int) -> int:
+    """The quietest frame within reach of the ideal one; of equals, the nearest."""
+    near = np.arange(ideal - reach, ideal + reach + 1)
+    begin = max(0, int(near[0]) - REST // 2)
+    loudness = np.exp(mel.window(begin, int(near[-1]) + REST // 2 + 1).astype(np.float64)).sum(axis=1)
+    heard = [loudness[max(0, at - REST // 2) : at + REST // 2 + 1].sum() for at in near - begin]
+    quiet = near[np.array(heard) <= min(heard) * 1.001]
+    return int(quiet[np.abs(quiet - ideal).argmin()])
 
 
 def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int) -> Iterator[Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from m2m.vocoders.wavenet.cpu_engine import CpuEngine
 from m2m.vocoders.wavenet.cuda_engine import CudaEngine
 from m2m.vocoders.wavenet.engine import Engine
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
-from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join
+from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join, pieces
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
@@ -101,43 +102,42 @@ class WaveNetVocoder(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
-        segments = self._cut(mel)
-        if len(segments) == 1:
+        if pieces(mel, self.options.segment) == 1:
             for (block,) in self.engine.stream([self.model.hear(mel)], seed, **self._drawing):
                 yield self._wave(block)
         else:
-            waves = self._render([(mel, segment) for segment in segments], seed)
-            yield from join(zip(segments, waves, strict=False), mel.spec, mel.frames)
+            yield from join(self._render([mel], seed), mel.spec, mel.frames)
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels, all their segments side by side; each result equals `synthesize` of that mel alone."""
         for mel in mels:
             self.check(mel)
-        cuts = [self._cut(mel) if mel.frames else [] for mel in mels]
-        jobs = [(mel, segment) for mel, segments in zip(mels, cuts, strict=True) for segment in segments]
-        waves = self._render(jobs, seed)
-        empty = np.zeros(0, np.float32)
+        rendered, empty = self._render(mels, seed), np.zeros(0, np.float32)
+        counts = [pieces(mel, self.options.segment) for mel in mels]
         return [
-            np.concatenate([empty, *join(zip(segments, waves, strict=False), mel.spec, mel.frames)])
-            for mel, segments in zip(mels, cuts, strict=True)
+            np.concatenate([empty, *join(islice(rendered, count), mel.spec, mel.frames)])
+            for mel, count in zip(mels, counts, strict=True)
         ]
 
-    def _cut(self, mel: Mel) -> list[Segment]:
+    def _cut(self, mel: Mel) -> Iterator[Segment]:
         config, hop = self.model.config, mel.spec.hop_length
         moved = (FADE / 2 + SEARCH) * mel.spec.sample_rate
         lead = config.margin + math.ceil((config.receptive_field + moved) / hop)
         tail = config.margin + math.ceil(moved / hop)
-        return cut(mel.values, mel.spec, self.options.segment, lead, tail)
+        return cut(mel, self.options.segment, lead, tail)
 
-    def _render(self, jobs: Sequence[tuple[Mel, Segment]], seed: int) -> Iterator[Array]:
-        """All that is rendered for each segment, in order; so many at once as fill the engine, in rounds of like size."""
-        streams = self.options.streams or self.engine.side_by_side
-        rounds = max(1, math.ceil(len(jobs) / streams))
-        for group in np.array_split(np.arange(len(jobs)), rounds):
-            chosen = [jobs[i] for i in group]
+    def _render(self, mels: Sequence[Mel], seed: int) -> Iterator[tuple[Segment, Array]]:
+        """All that is rendered for each segment, mel by mel; so many at once as fill the engine, in rounds of like size."""
+        jobs = ((mel, segment) for mel in mels for segment in self._cut(mel))
+        count = sum(pieces(mel, self.options.segment) for mel in mels)
+        rounds = max(1, math.ceil(count / (self.options.streams or self.engine.side_by_side)))
+        for size in map(len, np.array_split(np.arange(count), rounds)):
+            chosen = list(islice(jobs, size))
             features = [self.model.hear(mel, segment.start, segment.stop) for mel, segment in chosen]
-            numbers = [segment.number for _, segment in chosen]
-            yield from map(self._wave, self.engine.generate(features, seed, numbers, **self._drawing))
+            segments = [segment for _, segment in chosen]
+            numbers = [segment.number for segment in segments]
+            waves = self.engine.generate(features, seed, numbers, **self._drawing)
+            yield from zip(segments, map(self._wave, waves), strict=True)
 
     @property
     def _drawing(self) -> dict[str, Any]:
