@@ -36,6 +36,7 @@ from m2m.core.errors import M2MError
 from m2m.core.files import atomic_path, make_folder
 from m2m.training.average import Average
 from m2m.training.distributed import Group, join
+from m2m.training.interruption import Interruption, waiting
 
 STATE, RUN = "training.safetensors", "run.json"
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
@@ -179,7 +180,11 @@ def _fit(
     batches = _batches(task, config, first)
     figures: dict[str, float] = {}
     began = time.monotonic()
-    with closing(writer) if writer else nullcontext():  # the curves of a run that fails are wanted most
+    # The curves of a run that fails are wanted most. Of several processes, one that stopped would leave the others waiting.
+    with (
+        closing(writer) if writer else nullcontext(),
+        waiting() if group.count == 1 else nullcontext(Interruption()) as stop,
+    ):
         for step in progress.track(range(first, config.steps), "training", total=config.steps - first):
             rate = learning_rate(step, config)
             for parameters in optimiser.param_groups:
@@ -219,8 +224,11 @@ def _fit(
                 pace = (time.monotonic() - began) / (done - first)
                 said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
                 progress.say(f"step {done}: {said} ({pace:.2f} s a step)")
-            if group.leads and (done % config.checkpoint_every == 0 or done == config.steps):
+            if group.leads and (done % config.checkpoint_every == 0 or done == config.steps or stop.number):
                 _checkpoint(state_path, task.model, optimiser, average, done, best)
+            if stop.number:
+                progress.say(f"stopped after step {done}, which is saved; --resume continues.")
+                break
     if group.leads and not figures:  # a run that was resumed at its end
         task.model.eval()
         with average:

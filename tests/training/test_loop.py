@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,11 @@ class Line(Task):
 
     best = "error"
 
-    def __init__(self, config: LoopConfig, features: int = 3, dies_at: int | None = None) -> None:
+    def __init__(
+        self, config: LoopConfig, features: int = 3, dies_at: int | None = None, signals: Sequence[signal.Signals] = ()
+    ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.dies_at = config, dies_at
+        self.config, self.dies_at, self.signals = config, dies_at, signals
         self.model = nn.Sequential(nn.Linear(features, 1), nn.Dropout(0.2))
         self.model.register_parameter("unused", nn.Parameter(torch.ones(2)))
         self.validated: list[bool] = []
@@ -49,7 +52,10 @@ class Line(Task):
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         assert self.model.training
         if self.steps == self.dies_at:
-            raise Killed
+            for number in self.signals:
+                signal.raise_signal(number)
+            if not self.signals:
+                raise Killed
         self.steps += 1
         return (self.model(batch[0]) - batch[1]).float().square().mean()
 
@@ -66,9 +72,11 @@ class Line(Task):
         self.exported.append(step)
 
 
-def run(out: Path, resume: bool = False, dies_at: int | None = None, **changes: Any) -> Line:
+def run(
+    out: Path, resume: bool = False, dies_at: int | None = None, signals: Sequence[signal.Signals] = (), **changes: Any
+) -> Line:
     config = LoopConfig(**SHORT | changes)
-    task = Line(config, dies_at=dies_at)
+    task = Line(config, dies_at=dies_at, signals=signals)
     fit(task, config, out, {"kind": "line", "loop": config.model_dump()}, resume)
     return task
 
@@ -97,6 +105,34 @@ def test_the_papers_halving() -> None:
 
 
 # A run.
+
+
+def test_an_interrupt_waits_for_the_step_and_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", dies_at=4, signals=[signal.SIGINT])
+    assert signal.getsignal(signal.SIGINT) is before
+    said = capsys.readouterr().err
+    assert "stopping after this step; once more stops at once." in said
+    assert "stopped after step 5, which is saved; --resume continues." in said
+    assert run(tmp_path / "run", resume=True).steps == 1
+    run(tmp_path / "whole")
+    stopped, whole = (load_file(tmp_path / name / STATE) for name in ("run", "whole"))
+    assert all(torch.equal(stopped[name], whole[name]) for name in whole)
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", dies_at=4, signals=[signal.SIGINT, signal.SIGINT])
+    assert run(tmp_path / "run", resume=True).steps == 3  # from the checkpoint of step 3
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run(tmp_path / "run", dies_at=4, signals=[signal.SIGINT]).steps == 6
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_a_run_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
