@@ -65,7 +65,7 @@ def main(
         for name in names
     ]
     joined, whole = (WaveNetVocoder(WaveNetOptions(model=model, segment=s)) for s in (segment, 0.0))
-    cuts = [[s.first for s in joined._cut(mel)[1:]] for mel in mels]
+    cuts = [[s.first for s in joined._cut(mel) if s.first] for mel in mels]
     renderings = {"segments": joined.batch(mels), "one stream": whole.batch(mels)}
     rows: list[dict[str, Any]] = []
     for mode, waves in renderings.items():
