@@ -103,9 +103,10 @@ def _time(plan: Plan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
     for hopeless in [task for task in tasks if task.system.problem]:
         speed.write_timing(hopeless, {"error": hopeless.system.problem})
         tasks.remove(hopeless)
-    for task, _, death in progress.track(work_off(tasks, speed.do_timing, 1, fresh=True), "timing", len(tasks)):
+    worked = work_off(tasks, speed.do_timing, 1, lambda _: plan.config.limit, fresh=True)
+    for task, _, death in progress.track(worked, "timing", len(tasks)):
         if death:
-            speed.write_timing(task, {"error": f"it crashed: {death}."})
+            speed.write_timing(task, {"error": f"it failed: {death}."})
 
 
 def _compute(plan: Plan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
@@ -117,10 +118,12 @@ def _compute(plan: Plan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
     tasks = deque(Task(plan.config, out, cells) for cells in groups.values())
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with progress.advance("computing cells", len(missing)) as done:
-        for task, _, death in work_off(tasks, do_cells, jobs, threads=threads):
+        for task, _, death in work_off(
+            tasks, do_cells, jobs, lambda t: len(t.cells) * plan.config.limit, threads=threads
+        ):
             left = [cell for cell in task.cells if not cell_path(out, cell.id).is_file()]
             if death and left:  # they are worked off in order: the first one left is what the process died of
-                write_cell(out, left[0], {"error": f"{left[0].system.label} crashed: {death}."})
+                write_cell(out, left[0], {"error": f"{left[0].system.label} failed: {death}."})
                 if left[1:]:
                     tasks.append(Task(plan.config, out, left[1:]))
             done(len(task.cells) - len(left[1:]))

@@ -62,6 +62,7 @@ class BenchConfig(BaseModel):
     device: str = "cpu"
     repeats: int = Field(5, ge=0, le=100, description="of the speed measurement, after one to warm up; 0: none")
     speed_seconds: float = Field(10.0, gt=0, description="of audio in each repeat")
+    limit: float = Field(1800.0, gt=0, description="seconds that a cell may take before it is given up")
 
 
 @dataclass(frozen=True)
