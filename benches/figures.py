@@ -5,6 +5,7 @@
     python benches/figures.py octaves BENCH SYSTEM docs/octaves.png    # by instrument and octave
     python benches/figures.py embedding MODEL docs/embedding.png       # the timbre space on a plane
     python benches/figures.py mels DATA MODEL docs/mels.png            # true mels beside predicted ones
+    python benches/figures.py sounds DATA VOCODER docs/sounds.png      # spectrograms of originals beside a vocoder's
     python benches/figures.py losses BENCH                             # the ranking of losses, as a table
 
 BENCH is a folder of `m2m bench`, or its results.json; DATA is a folder of `m2m dataset build`.
@@ -13,15 +14,18 @@ BENCH is a folder of `m2m bench`, or its results.json; DATA is a folder of `m2m 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
 
+from m2m.core import registry
 from m2m.core.checkpoint import find_model
-from m2m.core.mel import hz_to_mel, mel_to_hz
+from m2m.core.mel import Mel, hz_to_mel, mel_to_hz
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
 from m2m.core.pipeline import timbre_space
+from m2m.core.score import from_rows
 from m2m.evaluation import figures
 from m2m.evaluation.recordings import open_recordings
 from m2m.evaluation.results import read_results, show
@@ -151,19 +155,58 @@ def mels(data: Path, model: str, picture: str) -> None:
 
     network, _ = load_mel2mel(find_model("mel2mel", model, {}))
     test, names = ShardReader(data, "test"), list(network.config.instruments)
-    figure, _ = figures.new_figure(11, 1.35 * len(names))
+    pairs = {name: predict(network, test, MELS_FILE, name, MELS_FRAMES) for name in names}
+    titles = (f"true ({test.files[MELS_FILE]}, 8 s)", "predicted")
+    figures.save(side_by_side(pairs, titles, (-10, -1.5)), picture)
+
+
+@main.command()
+@click.argument("data", type=EXISTING)
+@click.argument("vocoder")
+@click.argument("picture")
+@click.option("--opt", "options", multiple=True, metavar="NAME=VALUE", help="of the vocoder")
+def sounds(data: Path, vocoder: str, picture: str, options: tuple[str, ...]) -> None:
+    """Spectrograms, original beside what a vocoder makes of its mel, one row an instrument, of a data set's test file."""
+    from m2m.training.dataset import ShardReader
+
+    test = ShardReader(data, "test")
+    spec, made = test.config.mel, registry.create("vocoder", vocoder, options=dict(o.split("=", 1) for o in options))
+    notes = {name: from_rows(test.notes(MELS_FILE, name)) for name in test.instruments}
+    mels = [Mel(test.mel(MELS_FILE, name, 0, MELS_FRAMES), spec, notes[name]) for name in notes]
+    waves = made.batch(mels, 0)
+    pairs = {
+        name: (spectrogram(test.audio(MELS_FILE, name, 0, len(wave))), spectrogram(wave))
+        for name, wave in zip(notes, waves, strict=True)
+    }
+    titles = (f"original ({test.files[MELS_FILE]}, 8 s, 0 to 8 kHz)", f"{vocoder}, from the true mel")
+    figures.save(side_by_side(pairs, titles, (-75, -5)), picture)
+
+
+def spectrogram(wave: np.ndarray) -> np.ndarray:
+    """dB of full scale: (frames, 513)."""
+    window = torch.hann_window(1024)
+    spectrum = torch.stft(torch.from_numpy(wave), 1024, 256, window=window, return_complex=True).abs()
+    return (20 * torch.log10(spectrum * (2 / window.sum()) + 1e-6)).T.numpy()
+
+
+def side_by_side(
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]], titles: tuple[str, str], extremes: tuple[float, float]
+) -> Any:
+    """Two pictures (frames, bands) in each row, low bands at the bottom."""
+    figure, _ = figures.new_figure(11, 1.35 * len(pairs))
     figure.clear()
-    axes = figure.subplots(len(names), 2)
-    for row, name in zip(axes, names, strict=True):
-        for axis, values in zip(row, predict(network, test, MELS_FILE, name, MELS_FRAMES), strict=True):
+    axes = figure.subplots(len(pairs), 2)
+    low, high = extremes
+    for row, (name, pair) in zip(axes, pairs.items(), strict=True):
+        for axis, values in zip(row, pair, strict=True):
             axis.imshow(
-                values.T, origin="lower", aspect="auto", cmap="magma", vmin=-10, vmax=-1.5, interpolation="none"
+                values.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, interpolation="none"
             )
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name, fontsize=8)
-    axes[0, 0].set_title(f"true ({test.files[MELS_FILE]}, 8 s)", fontsize=9)
-    axes[0, 1].set_title("predicted", fontsize=9)
-    figures.save(figure, picture)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    return figure
 
 
 if __name__ == "__main__":
