@@ -16,6 +16,7 @@ from m2m.core.mel import Mel
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import KIND, load_student
+from m2m.vocoders.rests import keep_rests
 
 Array = NDArray[np.float32]
 
@@ -69,8 +70,7 @@ class ParallelWaveNet(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield a block of audio at a time: (samples,) float32."""
-        for (block,) in self._blocks([mel], seed):
-            yield block
+        yield from keep_rests(mel, (block for (block,) in self._blocks([mel], seed)))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels side by side, which a GPU does faster; each result equals `synthesize` of that mel alone, to rounding."""
@@ -80,7 +80,9 @@ class ParallelWaveNet(Vocoder):
         for first in range(0, len(mels), self.options.streams):
             group = mels[first : first + self.options.streams]
             blocks = list(self._blocks(group, seed))
-            waves += [np.concatenate([np.zeros(0, np.float32), *(b[i] for b in blocks)]) for i in range(len(group))]
+            for i, mel in enumerate(group):
+                rested = keep_rests(mel, (block[i] for block in blocks))
+                waves.append(np.concatenate([np.zeros(0, np.float32), *rested]))
         return waves
 
     def _blocks(self, mels: Sequence[Mel], seed: int) -> Any:

@@ -18,6 +18,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.vocoder import Engine as Chosen
 from m2m.core.vocoder import Vocoder, VocoderOptions
+from m2m.vocoders.rests import keep_rests
 from m2m.vocoders.wavenet import cpu_engine, cuda_device
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine
 from m2m.vocoders.wavenet.cuda_engine import CudaEngine
@@ -103,10 +104,10 @@ class WaveNetVocoder(Vocoder):
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
         if pieces(mel, self.options.segment) == 1:
-            for (block,) in self.engine.stream([self.model.hear(mel)], seed, **self._drawing):
-                yield self._wave(block)
+            drawn = self.engine.stream([self.model.hear(mel)], seed, **self._drawing)
+            yield from keep_rests(mel, (self._wave(block) for (block,) in drawn))
         else:
-            yield from join(self._render([mel], seed), mel.spec, mel.frames)
+            yield from keep_rests(mel, join(self._render([mel], seed), mel.spec, mel.frames))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels, all their segments side by side; each result equals `synthesize` of that mel alone."""
@@ -115,7 +116,7 @@ class WaveNetVocoder(Vocoder):
         rendered, empty = self._render(mels, seed), np.zeros(0, np.float32)
         counts = [pieces(mel, self.options.segment) for mel in mels]
         return [
-            np.concatenate([empty, *join(islice(rendered, count), mel.spec, mel.frames)])
+            np.concatenate([empty, *keep_rests(mel, join(islice(rendered, count), mel.spec, mel.frames))])
             for mel, count in zip(mels, counts, strict=True)
         ]
 
