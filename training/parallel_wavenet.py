@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from m2m.core import progress
@@ -23,7 +23,7 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import log_mel
 from m2m.evaluation.metrics import log_mel_error
-from m2m.training.discriminator import Discriminator, adversarial_losses
+from m2m.training.discriminator import Opposed, WaveDiscriminator, adversarial_losses, joined
 from m2m.training.divergence import gaussian_kl, monte_carlo_kl, scale_penalty
 from m2m.training.loop import fit
 from m2m.training.spectral import DISTANCES, stft_distance
@@ -88,31 +88,19 @@ class StudentRun(WindowRun):
         return self.losses.adversarial
 
 
-class Trained(nn.Module):
-    """What the optimiser moves: the student, and its adversary if it has one."""
-
-    def __init__(self, student: Student, discriminator: Discriminator | None) -> None:
-        super().__init__()
-        self.student, self.discriminator = student, discriminator
-
-    def forward(self, noise: Tensor, features: Tensor) -> Drawn:
-        drawn: Drawn = self.student(noise, features)
-        return drawn
-
-
 class StudentTask(WindowTask):
     """The student's waves, of noise, beside the true ones of the same music."""
 
-    model: Trained
-    best = "stft"
+    model: Opposed
+    best: str = "stft"
 
     def __init__(self, run: StudentRun, data: Path) -> None:
         super().__init__(run, run.model.mel, data)
         self.run = run
         self.teacher = _load_teacher(run.teacher, run.model) if run.teacher else None
-        student = Student(run.model)
-        adversary = Discriminator(run.adversary_layers, run.adversary_channels) if run.adversarial else None
-        self.model = Trained(student, adversary)
+        self.student = student = Student(run.model)
+        adversary = WaveDiscriminator(run.adversary_layers, run.adversary_channels) if run.adversarial else None
+        self.model = Opposed("student", student, adversary)
         self.parts: dict[str, float] = {}
         if not (run.losses.kl and self.teacher) and not any(getattr(run.losses, name) for name in DISTANCES):
             raise M2MError(
@@ -133,8 +121,8 @@ class StudentTask(WindowTask):
         windows = self.windows(np.random.default_rng((self.run.loop.seed, step)))
         waves, features, teachers = (torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True))
         draw = np.random.default_rng((self.run.loop.seed, step, 1))
-        joined = torch.full((len(waves),), float(step >= self.run.adversary_after))
-        return self.noise(draw, *waves.shape), waves, features, teachers, joined
+        inside = joined(step, self.run.adversary_after, len(waves))
+        return self.noise(draw, *waves.shape), waves, features, teachers, inside
 
     def noise(self, draw: np.random.Generator, *shape: int) -> Tensor:
         """White noise as the student takes it, float32."""
@@ -143,12 +131,12 @@ class StudentTask(WindowTask):
 
     def window(self, at: Window) -> tuple[NDArray[np.float32], ...]:
         """(frames * hop_length,) samples, what the student hears, and what the teacher hears."""
-        heard = self.features(self.model.student, at)
+        heard = self.features(self.student, at)
         teacher = self.features(self.teacher, at) if self.teacher else np.zeros(0, np.float32)
         return self.wave(at), heard, teacher
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        noise, true, features, teacher_features, joined = batch
+        noise, true, features, teacher_features, inside = batch
         run, counted = self.run, self.run.lead * self.spec.hop_length
         drawn: Drawn = self.model(noise, features)
         total, self.parts = noise.new_zeros(()), {}
@@ -169,8 +157,8 @@ class StudentTask(WindowTask):
                 add(name, weight, distance(wave, true))
         if self.model.discriminator:
             fooled, seen = adversarial_losses(self.model.discriminator, wave, true)
-            add("adversarial", joined[0] * run.adversarial, fooled)
-            add("discriminator", joined[0], seen)
+            add("adversarial", inside[0] * run.adversarial, fooled)
+            add("discriminator", inside[0], seen)
         return total
 
     def divergence(self, drawn: Drawn, features: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -206,7 +194,7 @@ class StudentTask(WindowTask):
             true, features, teacher = (torch.from_numpy(part)[None].to(self._device) for part in window)
             torch.manual_seed(number)  # of the draws of a divergence
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
-                drawn = self.model.student(self.noise(draw, *true.shape).to(self._device), features)
+                drawn = self.student(self.noise(draw, *true.shape).to(self._device), features)
                 kl = self.divergence(drawn, teacher)[0][:, first:].mean().item() if self.teacher else None
             wave, true = drawn.samples[:, first:], true[:, first:]
             mels = [log_mel(x[0].float().cpu(), self.spec) for x in (wave, true)]
@@ -221,9 +209,9 @@ class StudentTask(WindowTask):
     @torch.inference_mode()
     def sounds(self) -> dict[str, tuple[NDArray[Any], int]]:
         waves = {}
-        for name, features in self.sound_features(self.model.student).items():
+        for name, features in self.sound_features(self.student).items():
             noise = self.noise(np.random.default_rng(self.run.loop.seed), 1, len(features) * self.spec.hop_length)
-            drawn = self.model.student(noise.to(self._device), torch.from_numpy(features)[None].to(self._device))
+            drawn = self.student(noise.to(self._device), torch.from_numpy(features)[None].to(self._device))
             waves[name] = drawn.samples[0].cpu().numpy(), self.spec.sample_rate
         return waves
 
@@ -231,7 +219,7 @@ class StudentTask(WindowTask):
         taught = f"distilled from {self.run.teacher}" if self.teacher else "from audio alone"
         lines = [f"# Parallel WaveNet, {self.run.model.noise}, {taught}, after {step} steps", "", "Validation:", ""]
         card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
-        save_model(folder, KIND, self.run.model, self.model.student, card)
+        save_model(folder, KIND, self.run.model, self.student, card)
 
 
 def _shapes(network: Conditioned) -> list[torch.Size]:

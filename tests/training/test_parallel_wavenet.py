@@ -15,7 +15,7 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
 from m2m.training.config import load_run
-from m2m.training.discriminator import Discriminator, adversarial_losses
+from m2m.training.discriminator import WaveDiscriminator, adversarial_losses
 from m2m.training.distributed import Group
 from m2m.training.divergence import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
 from m2m.training.loop import STATE
@@ -172,7 +172,7 @@ def test_a_whisper_weighs_no_more_than_music() -> None:
 
 def test_each_side_of_the_adversary_learns_its_own_weights() -> None:
     torch.manual_seed(0)
-    discriminator = Discriminator(3, 4)
+    discriminator = WaveDiscriminator(3, 4)
     wave, true = torch.randn(2, 64, requires_grad=True), torch.randn(2, 64)
     fooled, seen = adversarial_losses(discriminator, wave, true)
     fooled.backward(retain_graph=True)
@@ -187,7 +187,7 @@ def test_each_side_of_the_adversary_learns_its_own_weights() -> None:
 
 def test_an_adversary_learns_to_tell_noise_from_a_tone() -> None:
     torch.manual_seed(0)
-    discriminator = Discriminator(4, 8)
+    discriminator = WaveDiscriminator(4, 8)
     optimiser = torch.optim.Adam(discriminator.parameters(), lr=0.01)
     for _ in range(40):
         _, seen = adversarial_losses(discriminator, 0.3 * torch.randn(2, 512), tone(440.0)[:, :512])
@@ -244,7 +244,7 @@ def test_a_student_begins_to_hear_as_its_teacher_does(data: Path, tmp_path: Path
     task = StudentTask(small(teacher=teacher(tmp_path / "t")), data)
     assert task.teacher is not None
     for name, tensor in task.teacher.upsample.state_dict().items():
-        assert torch.equal(tensor, task.model.student.upsample.state_dict()[name])
+        assert torch.equal(tensor, task.student.upsample.state_dict()[name])
 
 
 def test_a_teacher_must_fit(data: Path, tmp_path: Path) -> None:
