@@ -24,6 +24,7 @@ COHERENT = (
 )
 UNSURE = 0.01  # seconds: how well it is known where they do not; nine in ten of film's renderings lie within 11 ms
 SOUNDING = 1e-3  # -60 dB of full scale, or of the loudest frame: what is below counts as silence
+STILL = 1e-4  # variance of a log-mel's band below which it holds still: 0.01 nepers, what storing it as float16 rounds
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # FFT, hop, window: Parallel WaveGAN's three
 
 
@@ -62,6 +63,21 @@ def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
         correlation = (a * b).sum(axis=0) / (spread_a * spread_b)
     correlation = np.where(spread_b < 1e-9, 0.0, correlation)
     return np.where(spread_a < 1e-9, np.nan, correlation)
+
+
+def variance_ratio(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How much each band moves over time, as a share of how much it should: two (frames, bands) -> (bands,) of variances.
+
+    Below 1 what is predicted is blurred, above 1 it is rougher than the truth. NaN where the true one does not vary.
+
+    >>> import numpy as np
+    >>> true = np.array([[0.0, 3.0], [2.0, 3.0]])
+    >>> variance_ratio(true / 2, true).tolist()
+    [0.25, nan]
+    """
+    ours, theirs = (x.var(axis=0, dtype=np.float64) for x in (predicted, true))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(theirs < STILL, np.nan, ours / theirs)
 
 
 def constant_q(wave: Wave, rate: int) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from m2m.evaluation.metrics import (
     pearson,
     stft_distance,
     tanh_log_error,
+    variance_ratio,
 )
 
 SILENCE = np.float32(np.log(1e-5))
@@ -29,6 +30,16 @@ def test_the_error_of_a_log_mel() -> None:
     true = np.zeros((4, 3), np.float32)
     assert log_mel_error(true, true) == 0
     assert log_mel_error(true + np.array([1, -2, 0], np.float32), true) == pytest.approx(1.0)
+
+
+def test_the_variance_of_what_is_blurred() -> None:
+    """Half a swing is a quarter of the variance; a band that holds still, but for rounding, has nothing to be blurred."""
+    true = np.stack([np.sin(np.arange(100)), 3 * np.cos(np.arange(100)), np.full(100, -11.5)], axis=1)
+    true = true.astype(np.float32).astype(np.float16).astype(np.float32)
+    true[::2, 2] += 0.0078  # float16's step there
+    predicted = true * [0.5, 2.0, 0.0] + [7.0, 0.0, 0.0]
+    assert variance_ratio(predicted, true) == pytest.approx([0.25, 4.0, np.nan], nan_ok=True)
+    assert variance_ratio(np.zeros_like(true), true)[:2].tolist() == [0.0, 0.0]
 
 
 def test_the_papers_error() -> None:
