@@ -608,14 +608,19 @@ def _train(run_type: Any, train: Callable[..., Any], name: str, chosen: dict[str
     help="An option of the encoder.",
 )
 @click.option("--loss", type=click.Choice(["abs", "log-abs", "tanh-log-abs"]), help="What is minimised.")
+@click.option(
+    "--start", metavar="FOLDER", help="A Mel2Mel whose weights the run begins with.  [default: random weights]"
+)
 @talk
-def train_mel2mel(conditioner: str | None, encoder: str | None, loss: str | None, **given: Any) -> None:
+def train_mel2mel(
+    conditioner: str | None, encoder: str | None, loss: str | None, start: str | None, **given: Any
+) -> None:
     """Train Mel2Mel on a data set."""
     from m2m.core import registry
     from m2m.training.mel2mel import Mel2MelRun
     from m2m.training.mel2mel import train as run_training
 
-    chosen = {"model.conditioner": conditioner, "model.encoder": encoder, "loss": loss}
+    chosen = {"model.conditioner": conditioner, "model.encoder": encoder, "loss": loss, "start": start}
     for kind in ("conditioner", "encoder"):
         chosen |= {f"model.{kind}_options.{name}": value for name, value in given[f"{kind}_options"].items()}
     _train(Mel2MelRun, run_training, f"mel2mel-{conditioner or registry.default('conditioner')}", chosen, given)

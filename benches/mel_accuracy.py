@@ -8,6 +8,7 @@ would say that knows the instrument and not the score. Figures are means over fi
     tanh-log-abs   the paper's loss (times 1000)
     MAE            of natural-log mels, nepers
     correlation    Pearson's over time, mean of the 80 bands
+    variance       over time, as a share of the true one's, mean of the 80 bands: less than 1 is blur
 
 What a vocoder makes of the mels, `m2m bench` measures.
 """
@@ -21,15 +22,15 @@ import click
 import numpy as np
 
 from m2m.core.mel2mel import load_mel2mel
-from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error
+from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error, variance_ratio
 from m2m.training.dataset import ShardReader
-from m2m.training.mel2mel import measure
+from m2m.training.mel2mel import FIGURES, measure
 
 
 def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> dict[str, np.ndarray]:
     """The mean mel of each instrument, measured as a model's prediction is: figure -> (files, instruments)."""
     train = ShardReader(data, "train")
-    figures = {name: np.full((len(test), len(names)), np.nan) for name in ("tanh-log-abs", "mae", "correlation")}
+    figures = {name: np.full((len(test), len(names)), np.nan) for name in FIGURES}
     for column, name in enumerate(names):
         mean = np.mean([train.mel(index, name).mean(axis=0) for index in range(0, len(train), 4)], axis=0)
         for row in range(len(test)):
@@ -38,6 +39,7 @@ def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> di
             figures["tanh-log-abs"][row, column] = tanh_log_error(constant, true)
             figures["mae"][row, column] = log_mel_error(constant, true)
             figures["correlation"][row, column] = np.nanmean(pearson(true, constant))
+            figures["variance"][row, column] = np.nanmean(variance_ratio(constant, true))
     return figures
 
 

@@ -92,7 +92,7 @@ def test_from_midi_files_to_a_model_and_back_to_music(work: Path, here: M2M) -> 
     assert done.returncode == 0
     about = json.loads(done.stdout)
     assert about["run"] == "run"
-    assert set(about["validation"]) == {"tanh-log-abs", "mae", "correlation"}
+    assert set(about["validation"]) == {"tanh-log-abs", "mae", "correlation", "variance"}
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["no curves", "step 1", "step 3"]
     assert sorted(p.name for p in (work / "run").iterdir()) == ["best", "run.json", "training.safetensors"]
 
@@ -101,7 +101,13 @@ def test_from_midi_files_to_a_model_and_back_to_music(work: Path, here: M2M) -> 
     config = json.loads((work / "run" / "run.json").read_text())
     assert (config["model"]["hidden"], config["loop"]["steps"]) == (8, 5)
 
-    done = here("render", "midi/c.mid", "--model", "run/best", "--timbre", "trumpet", "-o", "c.wav")
+    more = ["--set", "adversarial=0.1", "--set", "sequence=40", "--set", "validation_seconds=1", "--steps", "1", "-q"]
+    done = here("train", "mel2mel", "data", "--start", "run/best", "-o", "fine", *more)
+    assert done.returncode == 0
+    config = json.loads((work / "fine" / "run.json").read_text())
+    assert (config["model"]["hidden"], config["start"], config["adversarial"]) == (8, "run/best", 0.1)
+
+    done = here("render", "midi/c.mid", "--model", "fine/best", "--timbre", "trumpet", "-o", "c.wav")
     assert (done.returncode, done.stdout) == (0, "")
     wave, rate = soundfile.read(work / "c.wav")
     assert rate == 16_000

@@ -4,7 +4,7 @@ A run lives in a folder:
 
     run.json              the whole config, as it was when the run began or was last resumed
     training.safetensors  weights, their average and Adam's moments after the newest checkpoint, with the step in its metadata
-    best/                 the model with the best validation so far, as a user loads it
+    best/                 the model with the best validation so far (or the newest, see `Task`), as a user loads it
     logs/                 TensorBoard
 
 A batch depends on the seed and the step alone, never on what was drawn before, and so does what a model itself draws
@@ -77,10 +77,14 @@ class LoopConfig(BaseModel):
 
 
 class Task(ABC):
-    """What a model brings to the loop. `best` names the validation figure that decides; smaller is better."""
+    """What a model brings to the loop.
+
+    `best` names the validation figure that decides which model is exported; smaller is better. None: the newest is the best,
+    where what is learned is not what a figure says.
+    """
 
     model: nn.Module
-    best: str = "loss"
+    best: str | None = "loss"
 
     @abstractmethod
     def batch(self, step: int) -> tuple[Tensor, ...]:
@@ -218,8 +222,8 @@ def _fit(
                     figures = task.validate()
                     if writer:
                         _show(writer, task, done, figures)
-                    if figures[task.best] < best:
-                        best = figures[task.best]
+                    if task.best is None or figures[task.best] < best:
+                        best = figures[task.best] if task.best else best
                         task.export(out / "best", figures, done)
                 pace = (time.monotonic() - began) / (done - first)
                 said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

@@ -1,4 +1,9 @@
-"""Train Mel2Mel: which windows it sees, what it minimises, how it is validated."""
+"""Train Mel2Mel: which windows it sees, what it minimises, how it is validated.
+
+An error between mels is least at the mean of what the score leaves open, which sounds blurred: partials that should beat against
+each other stand still. An adversary (training/discriminator.py) learns what mels look like, and tells a blurred one. It costs
+some of the error that it stands beside, so with one the newest model is exported, not the one with the least error.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from m2m.core.checkpoint import save_model
+from m2m.core.checkpoint import model_folder, save_model
 from m2m.core.errors import M2MError
-from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
+from m2m.core.mel import MelSpec
+from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
 from m2m.core.score import NoteArray, from_rows
-from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error
+from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error, variance_ratio
+from m2m.training.config import load_run
 from m2m.training.dataset import ShardReader
-from m2m.training.loop import LoopConfig, Task, fit
+from m2m.training.discriminator import MelDiscriminator, Opposed, adversarial_losses, joined
+from m2m.training.loop import RUN, LoopConfig, Task, fit
 from m2m.training.losses import LOSSES
+
+FIGURES = ("tanh-log-abs", "mae", "correlation", "variance")
 
 
 class Mel2MelRun(BaseModel):
@@ -29,7 +39,12 @@ class Mel2MelRun(BaseModel):
 
     model: Mel2MelConfig = Mel2MelConfig()
     loop: LoopConfig = LoopConfig()
+    start: Path | None = Field(None, description="folder of a Mel2Mel whose weights the run begins with")
     loss: Literal["abs", "log-abs", "tanh-log-abs"] = "tanh-log-abs"
+    adversarial: float = Field(0.0, ge=0, description="weight of an adversary beside the loss; 0: none")
+    adversary_layers: int = Field(3, ge=1, le=8, description="each halves the mel; three judge patches of 0.3 s")
+    adversary_channels: int = Field(32, ge=1, description="of the first layer; each further one has twice as many")
+    adversary_after: int = Field(0, ge=0, description="steps before the adversary joins in")
     sequence: int = Field(512, ge=1, description="frames of a training window: 4.1 s")
     validation_seconds: float = Field(10.0, gt=0, description="of each validation file and instrument")
 
@@ -37,8 +52,9 @@ class Mel2MelRun(BaseModel):
 class Mel2MelTask(Task):
     """Random windows of random instruments, the same for every run of one seed."""
 
-    model: Mel2Mel
-    best = "tanh-log-abs"
+    model: nn.Module
+    discriminator: MelDiscriminator | None
+    best: str | None = "tanh-log-abs"
 
     def __init__(self, run: Mel2MelRun, data: Path) -> None:
         torch.manual_seed(run.loop.seed)
@@ -47,11 +63,22 @@ class Mel2MelTask(Task):
         self.run = run
         self.train, self.validation = ShardReader(data, "train"), ShardReader(data, "validation")
         self.train.require(run.model.mel, run.model.instruments)
-        self.model = Mel2Mel(run.model)
+        self.mel2mel = Mel2Mel(run.model)
         self.names = list(run.model.instruments)
+        self.parts: dict[str, Tensor] = {}
+        self.model, self.discriminator = self.mel2mel, None  # with no adversary by itself, as its checkpoints name it
+        if run.adversarial:
+            self.discriminator = MelDiscriminator(
+                run.model.mel.n_mels, len(self.names), run.adversary_layers, run.adversary_channels
+            )
+            self.model = Opposed("mel2mel", self.mel2mel, self.discriminator)
+            self.best = None
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """(roll (batch, frames, features), instrument (batch,), log-mel (batch, frames, n_mels))."""
+        """(roll (batch, frames, features), instrument (batch,), log-mel (batch, frames, n_mels)).
+
+        With an adversary also (batch,): is it in?
+        """
         draw = np.random.default_rng((self.run.loop.seed, step))
         spec, sequence = self.run.model.mel, self.run.sequence
         rolls, mels, instruments = [], [], []
@@ -62,22 +89,34 @@ class Mel2MelTask(Task):
             mel = np.full((sequence, spec.n_mels), spec.silence, np.float32)
             true = self.train.mel(index, name, start, start + sequence)
             mel[: len(true)] = true
-            rolls.append(self.model.encode(self._notes(index, name), start, sequence))
+            rolls.append(self.mel2mel.encode(self._notes(index, name), start, sequence))
             mels.append(mel)
             instruments.append(instrument)
-        return torch.from_numpy(np.stack(rolls)), torch.tensor(instruments), torch.from_numpy(np.stack(mels))
+        batch = torch.from_numpy(np.stack(rolls)), torch.tensor(instruments), torch.from_numpy(np.stack(mels))
+        return (*batch, joined(step, self.run.adversary_after, len(rolls))) if self.discriminator else batch
 
     @lru_cache(maxsize=100_000)  # noqa: B019 - one task lives as long as its process
     def _notes(self, index: int, name: str) -> NoteArray:
         return from_rows(self.train.notes(index, name))
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        roll, instrument, true = batch
-        predicted = self.model(roll, self.model.timbre(instrument)[:, None])
-        return LOSSES[self.run.loss](predicted.float().clamp_max(5.0), true)  # 5: exp() of an early guess stays finite
+        roll, instrument, true, *rest = batch
+        predicted = self.model(roll, self.mel2mel.timbre(instrument)[:, None])
+        predicted = predicted.float().clamp_max(5.0)  # 5: exp() of an early guess stays finite
+        error = LOSSES[self.run.loss](predicted, true)
+        if self.discriminator is None:
+            return error
+        (inside,) = rest
+        spec = self.run.model.mel
+        fooled, seen = adversarial_losses(self.discriminator, heard(predicted, spec), heard(true, spec), instrument)
+        self.parts = {self.run.loss: error.detach(), "adversarial": fooled.detach(), "discriminator": seen.detach()}
+        return error + inside[0] * (self.run.adversarial * fooled + seen)
+
+    def details(self) -> dict[str, float]:
+        return {name: value.item() for name, value in self.parts.items()}
 
     def validate(self) -> dict[str, float]:
-        figures = measure(self.model, self.validation, self.run.validation_seconds)
+        figures = measure(self.mel2mel, self.validation, self.run.validation_seconds)
         return {name: _mean(values) for name, values in figures.items()}
 
     def pictures(self) -> dict[str, NDArray[Any]]:
@@ -90,7 +129,7 @@ class Mel2MelTask(Task):
         images: dict[str, NDArray[Any]] = {}
         shades = matplotlib.colormaps["magma"]
         for instrument in {0, len(self.names) // 2, len(self.names) - 1}:
-            true, predicted = predict(self.model, self.validation, 0, self.names[instrument], 1000)
+            true, predicted = predict(self.mel2mel, self.validation, 0, self.names[instrument], 1000)
             both = np.concatenate([predicted.T, true.T])[
                 ::-1
             ]  # (2 n_mels, frames), low notes at the bottom of each half
@@ -100,9 +139,20 @@ class Mel2MelTask(Task):
         return images
 
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
-        lines = [f"# Mel2Mel, {self.run.model.conditioner}, after {step} steps", "", "Validation:", ""]
+        run = self.run
+        lines = [f"# Mel2Mel, {run.model.conditioner}, after {step} steps", ""]
+        if run.start:
+            lines += [f"Begun from {run.start}.", ""]
+        if run.adversarial:
+            lines += [f"With an adversary of weight {run.adversarial:g}, after {run.adversary_after} steps.", ""]
+        lines += ["Validation:", ""]
         card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
-        save_model(folder, "mel2mel", self.run.model, self.model, card, trained={"loss": self.run.loss})
+        save_model(folder, "mel2mel", run.model, self.mel2mel, card, trained={"loss": run.loss})
+
+
+def heard(mel: Tensor, spec: MelSpec) -> Tensor:
+    """A log-mel as the adversary takes it: silence is -1 and 0 dB is 1. What is below silence is none, as in rendering."""
+    return 1 - 2 * mel.clamp_min(spec.silence) / spec.silence
 
 
 def predict(
@@ -118,15 +168,17 @@ def predict(
 def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, NDArray[np.float64]]:
     """Predicted against true mels: figure -> (files, instruments).
 
-    "tanh-log-abs": the paper's loss; "mae": nepers; "correlation": Pearson's over time, mean of the mel bands.
+    "tanh-log-abs": the paper's loss; "mae": nepers; "correlation": Pearson's over time, mean of the mel bands; "variance":
+    over time, as a share of the true one's, mean of the bands: less than 1 is blur.
     """
     names, frames = list(model.config.instruments), int(seconds * model.config.mel.frame_rate)
-    figures = {name: np.empty((len(shards), len(names))) for name in ("tanh-log-abs", "mae", "correlation")}
+    figures = {name: np.empty((len(shards), len(names))) for name in FIGURES}
     for cell in np.ndindex(len(shards), len(names)):
         true, predicted = predict(model, shards, cell[0], names[cell[1]], frames)
         figures["tanh-log-abs"][cell] = tanh_log_error(predicted, true)
         figures["mae"][cell] = log_mel_error(predicted, true)
         figures["correlation"][cell] = _mean(pearson(true, predicted))
+        figures["variance"][cell] = _mean(variance_ratio(predicted, true))
     return figures
 
 
@@ -139,10 +191,42 @@ def _mean(values: NDArray[np.float64]) -> float:
 def train(run: Mel2MelRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
     """Train a Mel2Mel on a data set (`m2m dataset build`) and return the last validation figures.
 
-    Instruments and mel are the data set's where the run's config does not say otherwise.
+    Where the run's config does not say otherwise, the model is that of `start`, else instruments and mel are the data set's.
     """
-    shards = ShardReader(data, "train")
-    found = {"instruments": shards.instruments, "mel": shards.config.mel}
-    model = run.model.model_copy(update={k: v for k, v in found.items() if k not in run.model.model_fields_set})
+    if resume and (out / RUN).exists():
+        _refuse_another(run, out)
+    begun = None if resume or run.start is None else load_mel2mel(model_folder(run.start))[0]
+    if begun:
+        model = begun.config
+        if differing := [
+            name for name in run.model.model_fields_set if getattr(run.model, name) != getattr(model, name)
+        ]:
+            raise M2MError(
+                f"start {run.start} is of another model than this run describes: {', '.join(sorted(differing))}; "
+                "leave these out, the run takes over what start has."
+            )
+    else:
+        shards = ShardReader(data, "train")
+        found = {"instruments": shards.instruments, "mel": shards.config.mel}
+        model = run.model.model_copy(update={k: v for k, v in found.items() if k not in run.model.model_fields_set})
     run = run.model_copy(update={"model": model})
-    return fit(Mel2MelTask(run, data), run.loop, out, {"kind": "mel2mel", **run.model_dump(mode="json")}, resume)
+    task = Mel2MelTask(run, data)
+    if begun:
+        task.mel2mel.load_state_dict(begun.state_dict())
+    return fit(task, run.loop, out, {"kind": "mel2mel", **run.model_dump(mode="json")}, resume)
+
+
+def _refuse_another(run: Mel2MelRun, out: Path) -> None:
+    """A checkpoint decides what weights a run goes on with, and whether it has an adversary. Raises M2MError."""
+    earlier = load_run(Mel2MelRun, out / RUN, {})
+    if run.start != earlier.start:
+        raise M2MError(
+            f"the run in {out} began from {earlier.start or 'random weights'} and goes on from its own checkpoint, "
+            f"not from {run.start or 'random weights'}; without --resume, start begins a run in another folder."
+        )
+    if bool(run.adversarial) != bool(earlier.adversarial):
+        has, wanted = ("an", "none") if earlier.adversarial else ("no", "one")
+        raise M2MError(
+            f"the run in {out} has {has} adversary and cannot be resumed with {wanted}; "
+            f"begin another from its weights: --start {out / 'best'} -o FOLDER."
+        )

@@ -13,14 +13,17 @@ from safetensors.torch import load_file
 
 from m2m.core.checkpoint import CARD, WEIGHTS
 from m2m.core.errors import M2MError
-from m2m.core.mel2mel import load_mel2mel
+from m2m.core.mel import MelSpec
+from m2m.core.mel2mel import Mel2Mel, load_mel2mel
 from m2m.core.pipeline import Pipeline
 from m2m.core.score import from_rows
 from m2m.training import mel2mel
 from m2m.training.config import load_run
 from m2m.training.dataset import ShardReader
-from m2m.training.loop import RUN, STATE
-from m2m.training.mel2mel import Mel2MelRun, Mel2MelTask, measure, train
+from m2m.training.discriminator import MelDiscriminator, adversarial_losses
+from m2m.training.loop import RUN, STATE, learning_rate
+from m2m.training.losses import LOSSES
+from m2m.training.mel2mel import Mel2MelRun, Mel2MelTask, heard, measure, train
 
 Without = Callable[[str], None]
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
@@ -145,7 +148,7 @@ def test_a_run_remembers_its_config(data: Path, tmp_path: Path, capsys: pytest.C
     assert load_run(Mel2MelRun, tmp_path / "run" / RUN, {}) == run
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines[1:]] == ["step 1", "step 3", "step 6"]
-    assert all(name in lines[1] for name in ("tanh-log-abs", "mae", "correlation"))
+    assert all(name in lines[1] for name in mel2mel.FIGURES)
 
 
 @pytest.mark.parametrize("conditioner", ["film", "concat"])
@@ -220,7 +223,223 @@ def test_silence_is_measured_without_a_warning(data: Path, monkeypatch: pytest.M
     monkeypatch.setattr(ShardReader, "mel", lambda self, *_: np.full((125, 80), -11.5, np.float32))
     figures = Mel2MelTask(tiny(), data).validate()
     assert math.isnan(figures["correlation"])
+    assert math.isnan(figures["variance"])
     assert figures["mae"] > 0
+
+
+# Blur.
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 1.5])
+def test_variance_tells_blur(data: Path, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """Of a prediction that moves `share` as far about its mean as it should, the square of that share."""
+    shards = ShardReader(data, "validation")
+
+    def flattened(model: Mel2Mel, shards: ShardReader, index: int, name: str, frames: int) -> tuple[Any, Any]:
+        true = shards.mel(index, name, 0, frames)
+        return true, true.mean(axis=0) + share * (true - true.mean(axis=0))
+
+    monkeypatch.setattr(mel2mel, "predict", flattened)
+    figures = measure(Mel2MelTask(tiny(), data).mel2mel, shards, 1.0)
+    assert figures["variance"] == pytest.approx(np.full((1, 2), share**2), rel=1e-3)
+
+
+def test_the_adversary_hears_silence_as_minus_one_and_full_scale_as_one() -> None:
+    for spec in (MelSpec(), MelSpec(log="log10")):
+        mel = torch.tensor([2 * spec.silence, spec.silence, spec.silence / 2, 0.0])
+        assert heard(mel, spec).tolist() == pytest.approx([-1.0, -1.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize("frames", [1, 7, 50])
+def test_a_mels_discriminator_takes_any_length(frames: int) -> None:
+    scores = MelDiscriminator(80, 2, layers=3, channels=2)(torch.zeros(2, frames, 80), torch.tensor([0, 1]))
+    assert scores.shape == (2, {1: 1, 7: 2, 50: 8}[frames], 11)
+
+
+def test_a_patch_is_as_large_as_the_docstring_says() -> None:
+    mel = torch.zeros(1, 160, 160, requires_grad=True)
+    MelDiscriminator(160, 1, layers=3, channels=2)(mel, torch.tensor([0]))[0, 10, 10].backward()
+    assert mel.grad is not None
+    assert [int(mel.grad[0].any(dim=axis).sum()) for axis in (1, 0)] == [38, 38]
+
+
+def test_each_side_learns_its_own_weights(data: Path) -> None:
+    task = Mel2MelTask(tiny(adversarial=1.0), data)
+    assert task.discriminator is not None
+    roll, instrument, true, inside = task.batch(0)
+    assert inside.tolist() == [1.0, 1.0]
+    made = heard(task.mel2mel(roll, task.mel2mel.timbre(instrument)[:, None]), task.run.model.mel)
+    fooled, seen = adversarial_losses(task.discriminator, made, heard(true, task.run.model.mel), instrument)
+    fooled.backward(retain_graph=True)
+    assert all(parameter.grad is None for parameter in task.discriminator.parameters())
+    assert all(parameter.grad.abs().max() > 0 for parameter in task.mel2mel.parameters())
+    task.mel2mel.zero_grad()
+    seen.backward()
+    assert all(parameter.grad is None for parameter in task.mel2mel.parameters())
+    assert all(parameter.grad.abs().max() > 0 for parameter in task.discriminator.parameters())
+
+
+def test_what_is_minimised_is_the_sum_of_its_parts(data: Path) -> None:
+    task = Mel2MelTask(tiny(adversarial=0.3, loss="log-abs"), data)
+    loss, parts = task.loss(task.batch(0)), task.details()
+    assert parts.keys() == {"log-abs", "adversarial", "discriminator"}
+    assert loss.item() == pytest.approx(parts["log-abs"] + 0.3 * parts["adversarial"] + parts["discriminator"])
+
+
+def test_a_discriminator_learns_to_tell_a_blurred_mel(data: Path) -> None:
+    """1 and 0 are right, and 0.5 for everything costs 0.5."""
+    task = Mel2MelTask(tiny(adversarial=1.0, adversary_channels=8), data)
+    assert task.discriminator is not None
+    _, instrument, mel, _ = task.batch(0)
+    true = heard(mel, task.run.model.mel)
+    blurred = true.mean(dim=1, keepdim=True).expand_as(true)
+    optimiser = torch.optim.Adam(task.discriminator.parameters(), lr=0.003)
+    for _ in range(100):
+        _, seen = adversarial_losses(task.discriminator, blurred, true, instrument)
+        optimiser.zero_grad()
+        seen.backward()
+        optimiser.step()
+    assert seen.item() < 0.25
+
+
+@pytest.mark.parametrize(("weight", "least", "most"), [(0.0, 0.0, 0.4), (3.0, 0.6, 2.5)])
+def test_an_adversary_ends_blur(data: Path, weight: float, least: float, most: float) -> None:
+    """A tremolo of 1.5 nepers that begins upwards or downwards, which the roll does not tell: the mean of both is still."""
+    sizes: dict[str, Any] = {"model__hidden": 16, "sequence": 32, "adversary_layers": 2, "adversary_channels": 8}
+    task = Mel2MelTask(tiny(adversarial=weight, loss="log-abs", **sizes), data)
+    tremolo = 1.0 - 2 * (torch.arange(32) // 8 % 2)[:, None].expand(4, 32, 80)
+    roll, instrument, inside = (
+        tremolo[..., :1].clamp_min(0).expand(4, 32, 176) / 2,
+        torch.tensor([0, 1] * 2),
+        torch.ones(4),
+    )
+    optimiser = torch.optim.Adam(task.model.parameters(), lr=0.005)
+    draw, moves = torch.Generator().manual_seed(0), []
+    for step in range(180):
+        sign = torch.randint(0, 2, (4, 1, 1), generator=draw) * 2 - 1
+        optimiser.zero_grad()
+        task.loss((roll, instrument, -6 + 1.5 * sign * tremolo, *([inside] if weight else []))).backward()
+        torch.nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
+        optimiser.step()
+        if step >= 120:
+            with torch.no_grad():
+                moves.append(task.mel2mel(roll, task.mel2mel.timbre(instrument)[:, None]).std(dim=1).mean().item())
+    assert least <= np.mean(moves) < most
+
+
+def test_a_run_without_an_adversary_is_plain_adam(data: Path, tmp_path: Path) -> None:
+    """To the bit, and its checkpoint names what it always did."""
+    run = tiny(loop__threads=1)
+    train(run, data, tmp_path / "run", False)
+    state = load_file(tmp_path / "run" / STATE)
+    torch.manual_seed(run.loop.seed)
+    model = Mel2Mel(run.model)
+    optimiser, task = torch.optim.Adam(model.parameters()), Mel2MelTask(run, data)
+    for step in range(run.loop.steps):
+        roll, instrument, true = task.batch(step)
+        optimiser.param_groups[0]["lr"] = learning_rate(step, run.loop)
+        optimiser.zero_grad()
+        LOSSES[run.loss](model(roll, model.timbre(instrument)[:, None]), true).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), run.loop.clip)
+        optimiser.step()
+    weights = {name: tensor for name, tensor in state.items() if name.startswith("model/")}
+    assert weights.keys() == {f"model/{name}" for name in model.state_dict()}
+    assert all(torch.equal(tensor, weights[f"model/{name}"]) for name, tensor in model.state_dict().items())
+
+
+def test_an_adversary_that_has_not_joined_in_changes_nothing(data: Path, tmp_path: Path) -> None:
+    train(tiny(), data, tmp_path / "without", False)
+    train(tiny(adversarial=1.0, adversary_after=6), data, tmp_path / "later", False)
+    train(tiny(adversarial=1.0, adversary_after=5), data, tmp_path / "last", False)
+    without, later, last = (load_file(tmp_path / name / STATE) for name in ("without", "later", "last"))
+    same = {
+        name: [torch.equal(tensor, state[name.replace("/", "/mel2mel.", 1)]) for state in (later, last)]
+        for name, tensor in without.items()
+        if name.startswith("model/")
+    }
+    assert all(pair[0] for pair in same.values())
+    assert not all(pair[1] for pair in same.values())
+
+
+def test_a_run_with_an_adversary_is_resumed_exactly(data: Path, tmp_path: Path) -> None:
+    run = tiny(adversarial=0.5, adversary_after=2, adversary_channels=4, loop__decay=0)
+    train(run, data, tmp_path / "whole", False)
+    train(
+        tiny(adversarial=0.5, adversary_after=2, adversary_channels=4, loop__decay=0, loop__steps=4),
+        data,
+        tmp_path / "parts",
+        False,
+    )
+    train(run, data, tmp_path / "parts", True)
+    same_tensors(tmp_path / "whole" / STATE, tmp_path / "parts" / STATE)
+    same_tensors(tmp_path / "whole" / "best" / WEIGHTS, tmp_path / "parts" / "best" / WEIGHTS)
+    assert any("discriminator" in name for name in load_file(tmp_path / "whole" / STATE))
+
+
+def test_with_an_adversary_the_newest_model_is_exported(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights alone, though each validation is worse than the one before; without an adversary the first is kept."""
+    for adversarial, step in ((0.5, 6), (0.0, 1)):
+        errors = iter([1.0, 2.0, 3.0])
+        with monkeypatch.context() as patch:
+            patch.setattr(Mel2MelTask, "validate", lambda task, errors=errors: {"tanh-log-abs": next(errors)})
+            train(tiny(adversarial=adversarial), data, tmp_path / str(step), False)
+        card = (tmp_path / str(step) / "best" / CARD).read_text()
+        assert f"after {step} steps" in card.splitlines()[0]
+        assert ("With an adversary of weight 0.5" in card) == bool(adversarial)
+        load_mel2mel(tmp_path / str(step) / "best")
+
+
+# Going on from another model's weights.
+
+
+def test_a_run_begins_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
+    """It is of the other's sizes without being told, and steps from its weights; a resumed run needs it no more."""
+    train(tiny(model__hidden=9), data, tmp_path / "first", False)
+    start = tmp_path / "first" / "best"
+    fine: dict[str, object] = {"start": str(start), "adversarial": 0.1, "loop.learning_rate": 1e-6}
+    fine |= {name: value for name, value in TINY.items() if not name.startswith("model.")}
+    run = load_run(Mel2MelRun, None, fine)
+    train(run, data, tmp_path / "second", False)
+    before, after = (load_mel2mel(folder)[0] for folder in (start, tmp_path / "second" / "best"))
+    assert before.config == after.config
+    for name, tensor in before.state_dict().items():
+        assert torch.allclose(tensor, after.state_dict()[name], atol=1e-3)
+    assert not torch.equal(before.outward.weight, Mel2MelTask(tiny(model__hidden=9), data).mel2mel.outward.weight)
+    assert f"Begun from {start}." in (tmp_path / "second" / "best" / CARD).read_text()
+
+    start.rename(tmp_path / "gone")
+    longer = load_run(Mel2MelRun, tmp_path / "second" / RUN, {"loop.steps": 8})
+    train(longer, data, tmp_path / "second", True)
+
+
+def test_a_start_that_does_not_fit(data: Path, tmp_path: Path) -> None:
+    train(tiny(), data, tmp_path / "first", False)
+    start = str(tmp_path / "first" / "best")
+    with pytest.raises(M2MError, match="is of another model than this run describes: conditioner, hidden; leave"):
+        train(tiny(start=start, model__hidden=9, model__conditioner="concat"), data, tmp_path / "run", False)
+    with pytest.raises(M2MError, match="not a model folder"):
+        train(tiny(start=str(tmp_path / "none")), data, tmp_path / "run", False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"start": "first"}, "began from random weights and goes on from its own checkpoint, not from first;"),
+        (
+            {"adversarial": 0.1},
+            "has no adversary and cannot be resumed with one; begin another .* --start .*best -o FOLDER",
+        ),
+    ],
+)
+def test_a_resumed_run_stays_what_it_is(data: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    train(tiny(), data, tmp_path / "run", False)
+    before = (tmp_path / "run" / RUN).read_bytes()
+    with pytest.raises(M2MError, match=words):
+        train(tiny(**changes), data, tmp_path / "run", True)
+    assert (tmp_path / "run" / RUN).read_bytes() == before
 
 
 # What cannot be.
@@ -263,7 +482,7 @@ def test_curves_and_pictures(data: Path, tmp_path: Path) -> None:
     events.Reload()
     assert set(events.Tags()["scalars"]) == {
         *("train/loss", "train/rate", "train/gradient"),
-        *("validation/tanh-log-abs", "validation/mae", "validation/correlation"),
+        *(f"validation/{name}" for name in mel2mel.FIGURES),
     }
     assert [event.step for event in events.Scalars("train/loss")] == [2, 4, 6]
     assert [event.step for event in events.Scalars("validation/mae")] == [1, 3, 6]
