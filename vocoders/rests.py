@@ -23,7 +23,7 @@ def keep_rests(mel: Mel, blocks: Iterable[Array]) -> Iterator[Array]:
     hop, at = mel.spec.hop_length, 0
     for block in blocks:
         first, last = at // hop, -(-(at + len(block)) // hop) + 1
-        sounding = (mel.window(first, last) > mel.spec.silence + ABOVE).any(axis=1)
+        sounding = mel.window(first, last).max(axis=1) > mel.spec.silence + ABOVE
         if sounding.all():
             yield block
         else:
