@@ -3,7 +3,7 @@
 import json
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,19 @@ def test_the_papers_halving() -> None:
 # A run.
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, however pytest was started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_for_the_step_and_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", dies_at=4, signals=[signal.SIGINT])
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     said = capsys.readouterr().err
     assert "stopping after this step; once more stops at once." in said
     assert "stopped after step 5, which is saved; --resume continues." in said
@@ -121,18 +129,17 @@ def test_an_interrupt_waits_for_the_step_and_loses_nothing(tmp_path: Path, capsy
     assert all(torch.equal(stopped[name], whole[name]) for name in whole)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", dies_at=4, signals=[signal.SIGINT, signal.SIGINT])
     assert run(tmp_path / "run", resume=True).steps == 3  # from the checkpoint of step 3
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert run(tmp_path / "run", dies_at=4, signals=[signal.SIGINT]).steps == 6
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert run(tmp_path / "run", dies_at=4, signals=[signal.SIGINT]).steps == 6
 
 
 def test_what_a_run_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
