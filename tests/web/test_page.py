@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import product
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +83,18 @@ def keep(page: Any, name: str) -> None:
 
 
 def at(page: Any, u: float, v: float) -> tuple[float, float]:
+    """Pixels of the place nearest to (u, v) of the map that no instrument is at, wherever the weights have put them."""
     box = page.locator("#map").bounding_box()
-    return box["x"] + u * box["width"], box["y"] + v * box["height"]
+    taken = page.evaluate(
+        """() => { const { x: [left, right], y: [low, high], instruments } = m2m.map.map;
+        return instruments.map(({ x, y }) => [(x - left) / (right - left), (high - y) / (high - low)]); }"""
+    )
+    steps = [i / 50 for i in range(-10, 11)]
+    for du, dv in sorted(product(steps, steps), key=lambda step: hypot(*step)):
+        x, y = (u + du) * box["width"], (v + dv) * box["height"]
+        if all(hypot(x - a * box["width"], y - b * box["height"]) > 16 for a, b in taken):
+            return box["x"] + x, box["y"] + y
+    raise AssertionError(f"no room on the map near {u}, {v}")
 
 
 def drag(page: Any, *places: tuple[float, float]) -> None:
