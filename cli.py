@@ -53,6 +53,18 @@ def talk(command: Command) -> Command:
     return cast("Command", talking)
 
 
+def _pairs(flag: str, name: str, help: str, what: str = "NAME=VALUE") -> Callable[[Command], Command]:
+    """A repeatable option KEY=VALUE, which the command gets as a dictionary."""
+
+    def split(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+        for pair in given:
+            if "=" not in pair:
+                raise click.BadParameter(f"{pair!r} came, {what} was wanted.")
+        return dict(pair.split("=", 1) for pair in given)
+
+    return click.option(flag, name, multiple=True, callback=split, metavar=what, help=help)
+
+
 def put(text: str) -> None:
     """A line of the result, on standard output."""
     click.echo(text, file=progress.results())
@@ -151,14 +163,7 @@ def new_plugin(name: str, kind: str, output: Path) -> None:
 @plugins.command("check")
 @click.argument("name")
 @_kind("Needed where two kinds share the name.")
-@click.option(
-    "--opt",
-    "options",
-    multiple=True,
-    callback=lambda *given: _pairs("NAME=VALUE")(*given),  # noqa: PLW0108 - it is defined below
-    metavar="NAME=VALUE",
-    help="An option that it is set up with, see `m2m plugins info`.",
-)
+@_pairs("--opt", "options", "An option that it is set up with, see `m2m plugins info`.")
 @click.option(
     "--timeout", default=120.0, show_default=True, type=click.FloatRange(1), help="Seconds that a test may take."
 )
@@ -184,27 +189,13 @@ def check_plugin(name: str, kind: str | None, options: dict[str, str], timeout: 
         raise SystemExit(1)
 
 
-def _pairs(what: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
-    """A click callback that turns repeated KEY=VALUE into a dictionary."""
-
-    def split(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-        for pair in given:
-            if "=" not in pair:
-                raise click.BadParameter(f"{pair!r} came, {what} was wanted.")
-        return dict(pair.split("=", 1) for pair in given)
-
-    return split
-
-
 def _limit(command: Command) -> Command:
     """Give a command `--limit`, see core/midi.py."""
-    return click.option(
+    return _pairs(
         "--limit",
         "limits",
-        multiple=True,
-        callback=_pairs("NAME=NUMBER"),
-        metavar="NAME=NUMBER",
-        help="Read scores beyond the usual size: notes (100000), seconds (7200), polyphony (256), tracks (256).",
+        "Read scores beyond the usual size: notes (100000), seconds (7200), polyphony (256), tracks (256).",
+        "NAME=NUMBER",
     )(command)
 
 
@@ -224,26 +215,12 @@ def _limit(command: Command) -> Command:
     help="A name ('trumpet'), a mixture ('trumpet:0.7,church-organ:0.3') or a path in seconds "
     "('0:grand-piano,30:vibraphone').  [default: each track's own program]",
 )
-@click.option(
-    "--map",
-    "programs",
-    multiple=True,
-    callback=_pairs("PROGRAM=TIMBRE"),
-    metavar="PROGRAM=TIMBRE",
-    help="The timbre of all tracks of a General MIDI program, 0 to 127.",
-)
+@_pairs("--map", "programs", "The timbre of all tracks of a General MIDI program, 0 to 127.", "PROGRAM=TIMBRE")
 @click.option("--vocoder", metavar="NAME", help="Mel to audio, see `m2m plugins list`.")
 @click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
 @click.option("--encoder", metavar="NAME", help="Likewise.")
 @click.option("--model", metavar="FOLDER", help="A trained model of yours.")
-@click.option(
-    "--vocoder-opt",
-    "vocoder_options",
-    multiple=True,
-    callback=_pairs("NAME=VALUE"),
-    metavar="NAME=VALUE",
-    help="An option of the vocoder, see `m2m plugins info`.",
-)
+@_pairs("--vocoder-opt", "vocoder_options", "An option of the vocoder, see `m2m plugins info`.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same seed, same samples."
 )
@@ -417,13 +394,10 @@ def _ranges(numbers: list[int]) -> str:
 @click.option(
     "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name that the server may be asked for by."
 )
-@click.option(
+@_pairs(
     "--limit",
     "limits",
-    multiple=True,
-    callback=_pairs("NAME=VALUE"),
-    metavar="NAME=VALUE",
-    help="How much clients may ask for, such as jobs=8 or score_seconds=120; docs/explorer.md has them all.",
+    "How much clients may ask for, such as jobs=8 or score_seconds=120; docs/explorer.md has them all.",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in your browser.")
 @talk
@@ -495,14 +469,7 @@ def dataset() -> None:
     help="JSON lists 'train', 'validation', 'test'.  [default: by a hash of each file's name]",
 )
 @click.option("--programs", help="General MIDI programs, '0,4,11', or 'all'.  [default: the reference's ten]")
-@click.option(
-    "--set",
-    "values",
-    multiple=True,
-    callback=_pairs("NAME=VALUE"),
-    metavar="NAME=VALUE",
-    help="A field of the config, such as seconds=60.",
-)
+@_pairs("--set", "values", "A field of the config, such as seconds=60.")
 @click.option("-j", "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
 @talk
 def build_dataset(
@@ -548,14 +515,7 @@ def _run_options(default: str) -> Callable[[Command], Command]:
             "--steps", type=click.IntRange(1), help="How long; with --resume, a run can be made longer or shorter."
         ),
         click.option("--device", help="cpu or cuda."),
-        click.option(
-            "--set",
-            "values",
-            multiple=True,
-            callback=_pairs("NAME=VALUE"),
-            metavar="NAME=VALUE",
-            help="Any field of the config, such as loop.batch_size=32.",
-        ),
+        _pairs("--set", "values", "Any field of the config, such as loop.batch_size=32."),
         click.option(
             "--resume",
             is_flag=True,
@@ -591,22 +551,8 @@ def _train(run_type: Any, train: Callable[..., Any], name: str, chosen: dict[str
 @_run_options("runs/mel2mel-CONDITIONER")
 @click.option("--conditioner", metavar="NAME", help="film, concat, or one that you have installed.")
 @click.option("--encoder", metavar="NAME", help="onsets-frames-decay, onsets-frames, or one that you have installed.")
-@click.option(
-    "--conditioner-opt",
-    "conditioner_options",
-    multiple=True,
-    callback=_pairs("NAME=VALUE"),
-    metavar="NAME=VALUE",
-    help="An option of the conditioner, see `m2m plugins info`.",
-)
-@click.option(
-    "--encoder-opt",
-    "encoder_options",
-    multiple=True,
-    callback=_pairs("NAME=VALUE"),
-    metavar="NAME=VALUE",
-    help="An option of the encoder.",
-)
+@_pairs("--conditioner-opt", "conditioner_options", "An option of the conditioner, see `m2m plugins info`.")
+@_pairs("--encoder-opt", "encoder_options", "An option of the encoder.")
 @click.option("--loss", type=click.Choice(["abs", "log-abs", "tanh-log-abs"]), help="What is minimised.")
 @click.option(
     "--start", metavar="FOLDER", help="A Mel2Mel whose weights the run begins with.  [default: random weights]"
@@ -696,14 +642,7 @@ def _listed(_: click.Context, __: click.Parameter, given: str | None) -> list[st
 @click.option("--repeats", type=click.IntRange(0), help="Of the speed measurement; 0: none.  [default: 5]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1))
 @click.option("--device", help="cpu or cuda.  [default: cpu]")
-@click.option(
-    "--set",
-    "values",
-    multiple=True,
-    callback=_pairs("NAME=VALUE"),
-    metavar="NAME=VALUE",
-    help="Any field of the config, such as vocoder_options.griffin-lim.iterations=5.",
-)
+@_pairs("--set", "values", "Any field of the config, such as vocoder_options.griffin-lim.iterations=5.")
 @click.option("--quick", is_flag=True, help="The built-in set in under two minutes; other options go on top.")
 @click.option(
     "-o",

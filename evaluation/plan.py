@@ -220,8 +220,7 @@ def _no_model(config: BenchConfig, conditioner: str, loss: str) -> str:
 
 def _model_folders(root: Path) -> list[Path]:
     """A model folder, a run with its best model in it, or all of those in a folder. Raises M2MError if there are none."""
-    if not root.exists() and root == Path(root.name):
-        root = shipped() / root
+    root = model_folder(root)
     found = [root] if (root / CONFIG).is_file() else [root / "best"] if (root / "best" / CONFIG).is_file() else []
     if not found and root.is_dir():
         found = [folder for child in sorted(root.iterdir()) if child.is_dir() for folder in _quietly(child)]
