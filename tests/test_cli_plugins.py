@@ -3,23 +3,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from m2m import __version__
 
 HEAVY = ("torch", "numpy", "pretty_midi", "rich", "pydantic", "stevedore", "soundfile", "scipy")
-
-
-def fastest(run, times=5):
-    """Seconds of the fastest of a few runs: how fast it is, where single runs say how busy the machine is."""
-    seconds = []
-    for _ in range(times):
-        began = time.perf_counter()
-        assert run().returncode == 0
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["plugins", "list"], ["plugins", "list", "--json"]])
@@ -35,15 +24,9 @@ def test_light_commands_are_light(m2m, arguments):
     assert ran.stderr.splitlines()[-1] == "loaded:"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
-def test_light_commands_are_fast(m2m, arguments):
-    assert fastest(lambda: m2m(*arguments)) < 0.3
-
-
 def test_list_with_fifty_plugins(m2m, install):
     for n in range(50):
         install(f"many-{n}", "raise RuntimeError" if n % 5 == 0 else "pass")
-    assert fastest(lambda: m2m("plugins", "list")) < 0.5
     assert m2m("plugins", "list").stdout.count("A made-up plugin") == 50
 
 

@@ -172,14 +172,16 @@ def test_an_interrupt_leaves_nothing_half_written(work: Path, stop: signal.Signa
     instrument.notes = [pretty_midi.Note(90, 60, 0.5 * i, 0.5 * i + 0.4) for i in range(2400)]
     midi.instruments.append(instrument)
     midi.write(str(work / "long.mid"))
-    command = [sys.executable, "-m", "m2m", "render", "long.mid", "-o", "long.wav"]
+    command = [sys.executable, "-m", "m2m", "render", "solo.mid", "long.mid", "-o", "{stem}.wav"]
     process = subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
+    while not (work / "solo.wav").exists():  # then the long one is begun: twenty minutes of music
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(stop)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + stop
     assert "Traceback" not in errors
-    assert sorted(p.name for p in work.iterdir()) == ["duo.mid", "long.mid", "solo.mid"]
+    assert sorted(p.name for p in work.iterdir()) == ["duo.mid", "long.mid", "solo.mid", "solo.wav"]
 
 
 def test_a_reader_that_leaves_early_is_no_traceback(work: Path) -> None:
