@@ -164,7 +164,7 @@ def parse_score(data: bytes, name: str = "", limits: Limits | None = None) -> Sc
             midi = pretty_midi.PrettyMIDI(mido_object=_channel_wide(mido.MidiFile(file=io.BytesIO(data))))
         score = from_pretty_midi(midi, name, limits)
     except M2MError as error:
-        raise M2MError(f"{name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
     except Exception as error:  # mido and pretty_midi raise whatever the bytes led them into
         raise M2MError(
             f"{name} is a damaged MIDI file ({type(error).__name__}: {error}); re-export it from its editor."
@@ -191,16 +191,13 @@ def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
     for index, track in enumerate(midi.tracks):
         tick, port, channels = 0, 0, set()
         down: set[tuple[int, int]] = set()
-        said: dict[tuple[int, int], int] = {}  # (channel, controller) -> value: a repeated one says nothing
         for message in track:
             tick += message.time
             if message.type == "midi_port":
                 port = message.port
-            elif message.type == "control_change" and message.control in CHANNEL_CONTROLLERS:
-                if said.get((message.channel, message.control)) != message.value:
-                    said[message.channel, message.control] = message.value
-                    shared.setdefault((port, message.channel), []).append((tick, index, message))
-            elif message.type == "program_change":
+            elif message.type == "program_change" or (
+                message.type == "control_change" and message.control in CHANNEL_CONTROLLERS
+            ):
                 shared.setdefault((port, message.channel), []).append((tick, index, message))
             elif message.type == "note_on" and message.velocity:
                 channels.add((port, message.channel))
@@ -209,6 +206,7 @@ def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
                 down.discard((message.channel, message.note))
         players.append(channels)
         hanging.append((tick, sorted(down)))
+    shared = {channel: _news(events) for channel, events in shared.items()}
     end = max((tick for tick, _ in hanging), default=0)
     for track, (tick, keys) in zip(midi.tracks, hanging, strict=True):
         for number, (channel, key) in enumerate(keys):
@@ -229,6 +227,19 @@ def _channel_wide(midi: mido.MidiFile) -> mido.MidiFile:
             gaps = np.diff([0, *(t for t, _ in merged)]).tolist()
             midi.tracks[index] = mido.MidiTrack(m.copy(time=gap) for gap, (_, m) in zip(gaps, merged, strict=True))
     return midi
+
+
+def _news(events: list[tuple[int, int, mido.Message]]) -> list[tuple[int, int, mido.Message]]:
+    """A channel's events of all tracks in time, without controllers that repeat what was said."""
+    said: dict[int, int] = {}
+    news = []
+    for tick, index, message in sorted(events, key=lambda event: event[:2]):
+        if message.type == "control_change":
+            if said.get(message.control) == message.value:
+                continue
+            said[message.control] = message.value
+        news.append((tick, index, message))
+    return news
 
 
 def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "", limits: Limits | None = None) -> Score:

@@ -89,6 +89,20 @@ def test_a_pedal_in_a_track_of_its_own_holds_the_notes_of_its_channel(tmp_path: 
     ]  # 1440 ticks at 120 quarters a minute
 
 
+def test_two_tracks_may_work_one_pedal(tmp_path: Path) -> None:
+    file = mido.MidiFile(ticks_per_beat=480)
+    foot, other, notes = mido.MidiTrack(), mido.MidiTrack(), mido.MidiTrack()
+    for track, *moves in (
+        (foot, (0, 127), (960, 127)),
+        (other, (480, 0), (960, 0)),
+    ):  # down, up, down, up, 480 ticks each
+        track += [mido.Message("control_change", control=64, value=value, time=gap) for gap, value in moves]
+    notes += [mido.Message("note_on", note=60, velocity=80, time=960), mido.Message("note_off", note=60, time=120)]
+    file.tracks += [foot, other, notes]
+    file.save(tmp_path / "two.mid")
+    assert read_score(tmp_path / "two.mid").tracks[0].notes["end"].tolist() == [1.5]
+
+
 def test_a_channel_of_another_part_does_not_hold(tmp_path: Path) -> None:
     file = mido.MidiFile(ticks_per_beat=480)
     notes, pedal = mido.MidiTrack(), mido.MidiTrack()
@@ -211,9 +225,9 @@ def test_a_note_that_never_ends_sounds_to_the_end(tmp_path: Path) -> None:
 
 def test_more_controllers_than_music_has_are_refused_at_once(tmp_path: Path) -> None:
     file = mido.MidiFile()
-    for _ in range(100):
+    for number in range(100):
         notes = [mido.Message("note_on", note=60, velocity=80), mido.Message("note_off", note=60, time=10)]
-        controls = [mido.Message("control_change", control=11, value=i % 128, time=1) for i in range(100)]
+        controls = [mido.Message("control_change", control=11, value=(i + number) % 128, time=1) for i in range(100)]
         file.tracks.append(mido.MidiTrack(notes + controls))
     file.save(tmp_path / "many.mid")
     with pytest.raises(M2MError, match=r"many\.mid: its tracks share 1,000,000 controllers"):
