@@ -19,6 +19,10 @@ DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}  # 
 COMMON_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 
 
+class BeyondLimitError(M2MError):
+    """A score has more than `Limits` allow."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """The most that a score may have, so that a damaged or hostile file costs seconds and not the machine.
@@ -51,10 +55,10 @@ class Limits:
         return cls(**numbers)  # type: ignore[arg-type]
 
     def refuse(self, name: str, found: float, unit: str) -> None:
-        """Raise M2MError where a score has more than is allowed of what `name` limits, and say how to allow it."""
+        """Raise BeyondLimitError where a score has more than is allowed of what `name` limits, and say how to allow it."""
         most = getattr(self, name)
         if found > most:
-            raise M2MError(
+            raise BeyondLimitError(
                 f"it has {found:,.0f} {unit}, {most:,.0f} are the most m2m reads unasked; allow more with "
                 f"--limit {name}={math.ceil(found)}, or split the file."
             )

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -67,6 +67,8 @@ class Guard:
                 return
         except RefusedError as refusal:
             answer = problem(refusal)
+        except ClientDisconnect:  # it went away in the middle of its request: there is nobody to answer
+            return
         await answer(scope, receive, send_guarded)
 
     def _check_host(self, request: Request) -> None:

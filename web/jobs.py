@@ -60,16 +60,12 @@ class Job:
         self.made = 0
         self.watchers, self.seen, self.began = 0, time.monotonic(), 0.0
         self._begin = begin
+        self._turn = threading.Lock()  # of a change of state: the loop may cancel what a worker just takes up
 
     @property
     def active(self) -> bool:
         """It waits or runs."""
         return self.state in ACTIVE
-
-    @property
-    def heard_out(self) -> bool:
-        """It has come to its end."""
-        return self.state == "done"
 
     @property
     def samples(self) -> int:
@@ -88,15 +84,18 @@ class Job:
 
     def end(self, state: State, message: str = "") -> None:
         """Give an active job its last state."""
-        if self.active:
+        with self._turn:
+            if not self.active:
+                return
             self.state, self.message = state, message
             if state != "done":
                 self.performance = None
-            self.bell.ring()
+        self.bell.ring()
 
     def run(self) -> None:
-        """Render, in a worker thread."""
-        self.state, self.began = "running", time.monotonic()
+        """Render, in a worker thread, unless the job was ended while it waited."""
+        if not self._take_up():
+            return
         try:
             performance = self.performance = self._begin()
             self.bell.ring()
@@ -106,10 +105,17 @@ class Job:
                 self.made += len(block)
                 self.bell.ring()
             self.end("done")
-            if not self.heard_out:  # it was ended from outside, perhaps before there was a performance to drop
+            if self.state != "done":  # it was ended from outside, perhaps before there was a performance to drop
                 self.performance = None
         except Exception as error:
             self.end("failed", explain(error))
+
+    def _take_up(self) -> bool:
+        with self._turn:
+            if self.state != "waiting":
+                return False
+            self.state, self.began = "running", time.monotonic()
+            return True
 
 
 class Jobs:
@@ -208,5 +214,4 @@ class Jobs:
                 if self._closed:
                     return
                 job = self._queue.popleft()
-            if job.active:
-                job.run()
+            job.run()

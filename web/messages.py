@@ -181,7 +181,7 @@ class JobRequest(Request):
 
 
 class JobInfo(BaseModel):
-    """A rendering. made: seconds of audio that are there; peak: of these, 1 is full scale; ahead: jobs before it in the queue."""
+    """A rendering. made: seconds of audio that are there; ahead: jobs before it in the queue."""
 
     id: str
     state: State
@@ -199,4 +199,3 @@ class JobInfo(BaseModel):
     seed: int
     gain: float
     command: str = Field(description="the command line that renders the same file")
-    omissions: list[str] = []

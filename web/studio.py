@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from m2m.core import registry
+from m2m.core import midi, registry
 from m2m.core.checkpoint import CONFIG, find_model, read_config, shipped
 from m2m.core.discovery import Component
 from m2m.core.errors import M2MError
@@ -49,6 +49,9 @@ class Studio:
 
     def __init__(self, limits: Limits, models: Sequence[str | Path] = ()) -> None:
         self.limits = limits
+        self._reads = midi.Limits(  # what is beyond the server's own limits is refused below, in the server's words
+            notes=max(midi.Limits.notes, limits.score_notes), seconds=max(midi.Limits.seconds, limits.score_seconds)
+        )
         self._lock = threading.Lock()  # of the dictionaries, never held over work
         self._loading = threading.Lock()  # one pair at a time
         self._shading = threading.Lock()
@@ -136,7 +139,8 @@ class Studio:
             except M2MError as error:
                 self._failed[name, "" if self._model_is_broken(name) else voice] = str(error)
                 raise RefusedError(409, "not-usable", str(error)) from error
-            self._failed.pop((name, voice), None)
+            for mended in ((name, voice), (name, "")):
+                self._failed.pop(mended, None)
             self._pairs[name, voice] = made
             while len(self._pairs) > PAIRS:
                 self._pairs.popitem(last=False)
@@ -184,7 +188,9 @@ class Studio:
         """Read a score and remember it. Raises RefusedError for what is no MIDI file, is too long, or has nothing to play."""
         name = "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip() or "score.mid"
         try:
-            score = parse_score(data, name)
+            score = parse_score(data, name, self._reads)
+        except midi.BeyondLimitError as error:
+            raise RefusedError(413, "too-long", str(error)) from error
         except M2MError as error:
             raise RefusedError(422, "not-midi", str(error)) from error
         limits, notes = self.limits, sum(len(track.notes) for track in score.tracks)

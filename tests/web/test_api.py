@@ -1,5 +1,6 @@
 """The API through real HTTP: what a program can do, and what it cannot."""
 
+import asyncio
 import io
 import json
 import shlex
@@ -10,10 +11,12 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 import soundfile
 
 from m2m.core.pipeline import Pipeline
 from m2m.core.score import parse_score
+from m2m.web.jobs import Bell, Job
 
 Midi = Callable[..., bytes]
 Serve = Callable[..., httpx.Client]
@@ -96,6 +99,14 @@ def test_what_is_no_score_is_refused(serve: Serve, midi: Midi) -> None:
         yield from (b"MThd", *[bytes(500)] * 5)  # without a Content-Length
 
     refused(post(slices()), 413, "too-large", "1 kB")
+
+
+def test_a_server_may_take_more_than_the_reader_does_unasked(serve: Serve, midi: Midi) -> None:
+    long = midi(7300.0)
+    refused(serve().post("/api/scores", content=long), 413, "too-long", "are the most")
+    answer = serve(score_seconds=8000.0).post("/api/scores", content=long)
+    assert answer.status_code == 201
+    assert answer.json()["seconds"] > 7200
 
 
 def test_a_mel_is_had_as_numbers_and_as_bytes(client: httpx.Client, midi: Midi) -> None:
@@ -303,3 +314,13 @@ def test_the_page_and_all_it_needs_come_from_here(client: httpx.Client) -> None:
         sizes += len(answer.content)
     assert sizes < 300_000
     assert client.get("/docs").status_code == 404  # FastAPI's, which loads from elsewhere
+
+
+def test_a_job_that_is_cancelled_while_it_is_taken_up_stays_cancelled() -> None:
+    async def one() -> Job:
+        job = Job("client", lambda: pytest.fail("it was begun"), {}, Bell(asyncio.get_running_loop()))
+        job.end("cancelled")  # after a worker has seen that it waits
+        job.run()
+        return job
+
+    assert asyncio.run(one()).state == "cancelled"

@@ -1,10 +1,13 @@
 """Who may ask: hosts, origins and tokens."""
 
+import asyncio
 from collections.abc import Callable
 
 import httpx
 import pytest
+from starlette.types import Message
 
+from m2m.web.guard import Guard
 from m2m.web.serve import is_loopback
 
 Serve = Callable[..., httpx.Client]
@@ -76,6 +79,18 @@ def test_where_a_token_is_wanted_nothing_is_had_without(serve: Serve) -> None:
     assert "HttpOnly" in came.headers["set-cookie"]
     assert client.get("/api/about").status_code == 200  # by the cookie
     assert client.get("/").status_code == 200
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_fault() -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def never(*_: object) -> None:
+        raise AssertionError("nobody is there to be answered")
+
+    headers = [(b"host", b"localhost"), (b"content-length", b"1000")]
+    scope = {"type": "http", "method": "POST", "path": "/api/scores", "query_string": b"", "headers": headers}
+    asyncio.run(Guard(never, body_bytes=4096)(scope, gone, never))
 
 
 def test_which_addresses_only_this_machine_reaches() -> None:
