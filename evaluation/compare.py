@@ -49,21 +49,30 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 def broken(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Cells that were well and now fail, as sentences: a regression whatever the figures of the others."""
-    well = {_key(row) for row in old["cells"] if not row["error"]}
-    fails = [row for row in new["cells"] if row["error"] and _key(row) in well]
+    well = {key for key, row in _cells(old).items() if not row["error"]}
+    fails = [row for key, row in _cells(new).items() if row["error"] and key in well]
     return [f"{row['system']}, {row['file']} on {row['instrument']}: {row['error']}" for row in fails]
 
 
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (*(row[key] for key in KEYS), row["file"], row["instrument"])
+def _cells(bench: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """A bench's cells by system and recording. A model's folder counts only beside another of its kind: folders get moved."""
+    folders: dict[tuple[Any, ...], set[str]] = {}
+    for row in bench["cells"]:
+        folders.setdefault(tuple(row[key] for key in KEYS), set()).add(row["model"])
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        kind = tuple(row[key] for key in KEYS)
+        return (*kind, row["model"] if len(folders[kind]) > 1 else "", row["file"], row["instrument"])
+
+    return {key(row): row for row in bench["cells"]}
 
 
 def _quality(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
-    before = {_key(row): row for row in old["cells"] if not row["error"]}
+    before = _cells(old)
     groups: dict[tuple[str, str], list[tuple[str, float, float]]] = {}  # (system, measure) -> (file, old, new)
-    for row in new["cells"]:
-        earlier = before.get(_key(row))
-        if earlier is None or row["error"]:
+    for key, row in _cells(new).items():
+        earlier = before.get(key)
+        if earlier is None or earlier["error"] or row["error"]:
             continue
         for name in MEASURES:
             if name in row["measures"] and name in earlier["measures"]:

@@ -83,11 +83,10 @@ def _features(out: Path, rows: list[Row]) -> np.ndarray | None:
 
 
 def _speed(plan: Plan, out: Path) -> list[Row]:
-    ids = dict.fromkeys(
-        plan.speed_id(s, machine(plan.config.device)) for s in plan.systems if s.stage in ("true-mel", "mel")
-    )
-    paths = [path for path in (out / "speed" / f"{id}.json" for id in ids) if path.is_file()]
-    return [json.loads(path.read_text()) for path in paths]
+    labels, here = plan.labels, machine(plan.config.device)
+    parts = {plan.speed_id(s, here): s.vocoder or labels[s] for s in plan.systems if s.stage in ("true-mel", "mel")}
+    paths = {out / "speed" / f"{id}.json": part for id, part in parts.items()}
+    return [json.loads(path.read_text()) | {"part": part} for path, part in paths.items() if path.is_file()]
 
 
 def write_tables(results: dict[str, Any], out: Path) -> None:

@@ -12,7 +12,7 @@ from m2m.evaluation.compare import broken, compare, interval
 def results(values: dict[str, np.ndarray], speed: list[float] = (0.1,), error: str = "") -> dict[str, Any]:
     """A bench of one system: measure -> (files, instruments)."""
     cells = [
-        {"stage": "true-mel", "vocoder": "v", "conditioner": "", "loss": "", "encoder": "", "system": "v",
+        {"stage": "true-mel", "vocoder": "v", "conditioner": "", "loss": "", "encoder": "", "model": "", "system": "v",
          "file": f"f{i}", "instrument": f"i{j}", "error": error if (i, j) == (0, 0) else "",
          "measures": {name: float(found[i, j]) for name, found in values.items()}}
         for i, j in np.ndindex(next(iter(values.values())).shape)
@@ -43,6 +43,22 @@ def test_instruments_of_one_file_are_not_independent() -> None:
     low, high = interval(change.ravel(), [f"f{i}" for i, _ in np.ndindex(14, 10)])
     assert low == 0
     assert high > 0.03
+
+
+def test_two_models_of_one_kind_are_two_systems_and_a_moved_folder_is_the_same() -> None:
+    def two(first: str, second: str) -> dict[str, Any]:
+        benches = [results({"constant_q": np.full((3, 2), level)}) for level in (0.5, 0.7)]
+        for bench, model in zip(benches, (first, second), strict=True):
+            for row in bench["cells"]:
+                row |= {"model": model, "system": model}
+        return {"cells": benches[0]["cells"] + benches[1]["cells"], "speed": []}
+
+    assert [change.verdict for change in compare(two("a", "b"), two("a", "b"))] == ["same", "same"]
+    moved = two("a", "b")
+    moved["cells"] = [row | {"model": "elsewhere"} for row in moved["cells"] if row["model"] == "b"]
+    other = two("a", "b")
+    other["cells"] = [row for row in other["cells"] if row["model"] == "b"]
+    assert [change.verdict for change in compare(other, moved)] == ["same"]
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
