@@ -17,6 +17,7 @@ from m2m.evaluation.metrics import need
 
 SCORES = (1, 2, 3, 4, 5)
 MAX_BYTES = 4 << 20
+KEY = "the key of a listening test"
 POOR = 2  # "poor" or "bad", said of the original
 MOST_POOR = 0.15  # of the hidden references: as ITU-R BS.1534 allows for misses of its hidden reference
 
@@ -35,7 +36,7 @@ class Report:
 
 def report(key_path: Path, paths: Sequence[Path]) -> Report:
     """Score a test from its key and its listeners' files, or folders of them. Raises M2MError for what is none of its."""
-    key = _read(key_path, "the key of a listening test")
+    key = _read(key_path, KEY)
     stimuli = {id: about["system"] for id, about in key["stimuli"].items()}
     listeners: dict[str, dict[str, int]] = {}
     for path in _files(paths):
@@ -67,8 +68,10 @@ def _read(path: Path, what: str) -> dict[str, Any]:
         read = json.loads(path.read_text())
         if not isinstance(read, dict) or not isinstance(read.get("test"), str):
             raise ValueError("it names no test")
-        if what.startswith("the key") and not isinstance(read.get("stimuli"), dict):
-            raise ValueError("it has no stimuli")
+        if what == KEY and not all(isinstance(about["system"], str) for about in read["stimuli"].values()):
+            raise ValueError("a stimulus has no system")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise M2MError(f"{path} is not {what}: it does not say which system a stimulus is of.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise M2MError(f"{path} is not {what}: {getattr(error, 'strerror', None) or error}.") from error
     return read
@@ -80,8 +83,9 @@ def _ratings(path: Path, test: str, stimuli: dict[str, str]) -> tuple[str, dict[
     if read["test"] != test:
         raise M2MError(f"{path} is of another test ({read['test']}, the key's is {test}).")
     found = {}
-    for entry in read.get("ratings") or ():
-        known = isinstance(entry, dict) and entry.get("stimulus") in stimuli
+    given = read.get("ratings")
+    for entry in given if isinstance(given, list) else ():
+        known = isinstance(entry, dict) and isinstance(entry.get("stimulus"), str) and entry["stimulus"] in stimuli
         if not known or entry.get("rating") not in SCORES or isinstance(entry.get("rating"), bool):
             raise M2MError(f"{path} holds {entry!r}; a stimulus of the test and a rating from 1 to 5 were wanted.")
         found[entry["stimulus"]] = int(entry["rating"])

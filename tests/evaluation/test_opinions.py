@@ -87,6 +87,8 @@ def test_one_listener_is_taken_rating_by_rating(key: Path, tmp_path: Path) -> No
         ('{"test": "t", "ratings": [{"stimulus": "good0", "rating": true}]}', "a rating from 1 to 5"),
         ('{"test": "t", "ratings": [{"stimulus": "else", "rating": 3}]}', "a stimulus of the test"),
         ('{"test": "t", "ratings": [3]}', "a stimulus of the test"),
+        ('{"test": "t", "ratings": [{"stimulus": [], "rating": 3}]}', "a stimulus of the test"),
+        ('{"test": "t", "ratings": 3}', "holds no ratings"),
         ("[1]", "is not a listener's ratings"),
     ],
 )
@@ -94,6 +96,13 @@ def test_a_strangers_file_can_only_be_refused(key: Path, tmp_path: Path, content
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(M2MError, match=message):
         report(key, [tmp_path / "x.json"])
+
+
+@pytest.mark.parametrize("stimuli", ["[]", "null", '{"a": 3}', '{"a": {}}', '{"a": {"system": []}}'])
+def test_a_key_that_is_none_is_refused(tmp_path: Path, stimuli: str) -> None:
+    (tmp_path / "key.json").write_text(f'{{"test": "t", "stimuli": {stimuli}}}')
+    with pytest.raises(M2MError, match="is not the key of a listening test"):
+        report(tmp_path / "key.json", [tmp_path])
 
 
 def test_the_same_listener_twice(key: Path, tmp_path: Path) -> None:
