@@ -38,9 +38,13 @@ def shipped() -> Path:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder that a model is named by: itself, or where the one that ships under this name is."""
+    """The folder that a model is named by: where the one that ships under this name is, else itself.
+
+    What ships goes first: a folder that a stranger left in the working directory must not take its place. Say ./NAME for it.
+    """
     folder = Path(model)
-    return shipped() / folder if not folder.exists() and folder == Path(folder.name) else folder
+    ours = folder == Path(folder.name) and not str(model).startswith(".") and (shipped() / folder).is_dir()
+    return shipped() / folder if ours else folder
 
 
 def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | None]) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from m2m.core.checkpoint import CONFIG, WEIGHTS, load_model, save_model
+from m2m.core.checkpoint import CONFIG, WEIGHTS, load_model, model_folder, save_model, shipped
 from m2m.core.errors import M2MError, explain
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
 
@@ -30,6 +30,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "copy")
+
+
+def test_a_folder_left_in_the_working_directory_does_not_replace_what_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mel2mel-film", "mine"):
+        (tmp_path / name).mkdir()
+    assert model_folder("mel2mel-film") == shipped() / "mel2mel-film"
+    assert model_folder("./mel2mel-film") == Path("mel2mel-film")
+    assert model_folder("mine") == Path("mine")
 
 
 def outcome(folder: Path) -> str:
