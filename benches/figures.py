@@ -22,16 +22,15 @@ import torch
 
 from m2m.core import registry
 from m2m.core.checkpoint import find_model
-from m2m.core.mel import Mel, hz_to_mel, mel_to_hz
-from m2m.core.mel2mel import Mel2Mel, load_mel2mel
+from m2m.core.mel import Mel
+from m2m.core.mel2mel import load_mel2mel
 from m2m.core.pipeline import timbre_space
 from m2m.core.score import from_rows
 from m2m.evaluation import figures
-from m2m.evaluation.recordings import open_recordings
 from m2m.evaluation.results import read_results, show
+from m2m.web.atlas import draw_map, shade
 
-GRID = (20, 14)  # points of the map, across and up
-MARGIN = 0.25  # of the instruments' extent, around them
+TITLES = {"centroid": "spectral centroid", "energy": "mean energy"}
 MELS_FILE, MELS_FRAMES = 1, 1000  # a Beethoven sonata in the reference split; 8 s
 PAPER = {"mu-law": "µ-law", "true-mel": "true mel > WaveNet"}  # our stage -> the paper's name of its own
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -98,50 +97,27 @@ def losses(bench: Path) -> None:
 @click.argument("model")
 @click.argument("picture")
 def embedding(model: str, picture: str) -> None:
-    """The instruments on a plane, shaded by the spectral centroid and by the mean energy of what sounds there.
-
-    The plane is that of the first two principal components; each point of it is made to play the built-in prelude.
-    """
+    """The instruments on the explorer's map, shaded by the spectral centroid and by the mean energy of what sounds there."""
     network, _ = load_mel2mel(find_model("mel2mel", model, {}))
     space = timbre_space(network)
-    centre = space.points.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(space.points.astype(np.float64) - centre, full_matrices=False)
+    drawn = draw_map(model, space)
     at = space.plane()
-    low, high = at.min(axis=0), at.max(axis=0)
-    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
-    across, up = (np.linspace(low[i], high[i], GRID[i]) for i in (0, 1))
-    rows = (centre + across[:, None] * axes[0] + y * axes[1] for y in up)  # (columns, dimensions) each
-    found = [colour_and_energy(network, points.astype(np.float32)) for points in rows]
-    centroid, energy = (np.stack([row[i] for row in found]) for i in (0, 1))
     figure, panels = figures.new_figure(12, 4.6, 2)
-    share = 100 * np.square(sizes[:2]).sum() / np.square(sizes).sum()
-    for axis, values, title in zip(
-        panels, (centroid, energy), ("spectral centroid, Hz", "mean energy, dB"), strict=True
-    ):
+    for axis, found in zip(panels, shade(network, space, drawn).values(), strict=True):
+        across, up = np.linspace(*drawn.x, found.columns), np.linspace(*drawn.y[::-1], found.rows)
+        values = np.reshape(found.values, (found.rows, found.columns))
         axis.grid(False)
         picture_ = axis.pcolormesh(across, up, values, cmap="viridis", shading="gouraud")
         figure.colorbar(picture_, ax=axis)
         axis.plot(*at.T, "o", color="white", markeredgecolor="black")
-        higher = np.argsort(np.argsort(at[:, 0])) % 2  # names of neighbours one above, one below their points
-        for name, place, up_ in zip(space.instruments, at, higher, strict=True):
-            label = axis.annotate(name, place, (5, 6 if up_ else -13), textcoords="offset points", fontsize=8.5)
+        sides = np.argsort(np.argsort(at[:, 1])) % 2  # names of neighbours one left, one right of their points
+        for name, place, side in zip(space.instruments, at, sides, strict=True):
+            where: Any = {"xytext": (6, 5), "ha": "left"} if side else {"xytext": (-6, -13), "ha": "right"}
+            label = axis.annotate(name, place, textcoords="offset points", fontsize=8.5, **where)
             label.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1})
-        axis.set_title(title, fontsize=10)
-    panels[0].set_xlabel(f"first two principal components, {share:.0f} % of the variance", fontsize=9)
+        axis.set_title(f"{TITLES[found.by]}, {found.unit}", fontsize=10)
+    panels[0].set_xlabel(f"first two principal components, {drawn.explained:.0%} of the variance", fontsize=9)
     figures.save(figure, picture)
-
-
-@torch.inference_mode()
-def colour_and_energy(model: Mel2Mel, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Spectral centroids in Hz and mean energies in dB of the prelude's first 2 s at (points, dimensions) of the timbre space."""
-    spec, frames = model.config.mel, 250
-    recordings = open_recordings(None)
-    _, _, notes = recordings.read(next(r for r in recordings.list() if r.file == "prelude"), 2.0)
-    roll = torch.from_numpy(model.encode(notes, 0, frames)).expand(len(points), -1, -1)
-    mel = np.exp(model(roll, torch.from_numpy(points)[:, None]).double().numpy())  # (points, frames, n_mels)
-    edges = hz_to_mel(np.array([spec.fmin, spec.fmax]), spec.mel_scale)
-    hz = mel_to_hz(np.linspace(*edges, spec.n_mels + 2), spec.mel_scale)[1:-1]
-    return (mel * hz).sum(axis=(1, 2)) / mel.sum(axis=(1, 2)), 10 * np.log10(np.square(mel).sum(axis=2).mean(axis=1))
 
 
 @main.command()

@@ -85,6 +85,9 @@ def model_alone(score: Path, seconds: float) -> dict[str, object]:
     pipeline = Pipeline()
     part = pipeline.parts(read_score(score), None, {})[0]
     mel = pipeline.mel(part, seconds)
+    _ = (
+        mel.values
+    )  # predicted here and now: a mel is made when it is asked for, and must not be part of Griffin-Lim's time
 
     def rate(work: object, runs: int) -> float:
         times = []
@@ -96,7 +99,7 @@ def model_alone(score: Path, seconds: float) -> dict[str, object]:
 
     return {
         "torch threads": torch.get_num_threads(),
-        "Mel2Mel alone, x real time": rate(lambda: pipeline.mel(part, seconds), 5),
+        "Mel2Mel alone, x real time": rate(lambda: pipeline.mel(part, seconds).values, 5),
         "Griffin-Lim alone, x real time": rate(lambda: pipeline.vocoder.synthesize(mel, 0), 3),
     }
 
