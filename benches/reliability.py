@@ -57,7 +57,11 @@ def attempt(item: dict[str, str]) -> dict[str, Any]:
             else:
                 _pipeline().render(score)
         else:
-            pipeline = Pipeline(model=item["model"], vocoder_options={"iterations": 1, "updates": 1})
+            pipeline = (
+                Pipeline(model=item["model"], vocoder_options={"iterations": 1, "updates": 1})
+                if item["kind"] == "mel2mel"
+                else Pipeline(vocoder=item["kind"], vocoder_options={"model": item["model"]})
+            )
             pipeline.render(_score(note_array([(0.0, 0.5, 60, 90), (0.3, 0.9, 64, 70)])))
     except M2MError as error:
         became, said = "refused", str(error)
@@ -228,12 +232,20 @@ def midi(folder: Path, draw: random.Random, count: int, **_: Any) -> dict[str, A
 def checkpoints(folder: Path, draw: random.Random, count: int, **_: Any) -> dict[str, Any]:
     from m2m.core.checkpoint import save_model
     from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
+    from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig
+    from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
-    config = Mel2MelConfig(hidden=8, timbre_dim=3)
-    save_model(folder / "whole", "mel2mel", config, Mel2Mel(config), "# a model")
+    made: dict[str, Any] = {
+        "mel2mel": Mel2Mel(Mel2MelConfig(hidden=8, timbre_dim=3)),
+        "wavenet": WaveNet(WaveNetConfig(layers=4, residual=16, skip=16, classes=16)),
+        "parallel-wavenet": Student(StudentConfig(flows=(2, 3), residual=4, skip=4)),
+    }
+    for kind, model in made.items():
+        save_model(folder / kind, kind, model.config, model, "# a model")
     items = []
     for number in range(count // 4):
-        copy = shutil.copytree(folder / "whole", folder / str(number))
+        kind = list(made)[number // 3 % len(made)]
+        copy = shutil.copytree(folder / kind, folder / str(number))
         config_file, weights = copy / "config.json", copy / "model.safetensors"
         if number % 3 == 0:
             weights.write_bytes(mutate(weights.read_bytes(), draw))
@@ -241,7 +253,7 @@ def checkpoints(folder: Path, draw: random.Random, count: int, **_: Any) -> dict
             config_file.write_text(mutate_config(config_file.read_text(), draw))
         else:
             config_file.write_bytes(mutate(config_file.read_bytes(), draw))
-        items.append({"model": str(copy)})
+        items.append({"kind": kind, "model": str(copy)})
     return soak(items)
 
 

@@ -22,7 +22,8 @@ from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import NoteArray, note_array
 
 Array = NDArray[np.float32]
-Size = Annotated[int, Field(ge=1)]
+# The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
+Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class ConditioningConfig(BaseModel):
@@ -31,7 +32,7 @@ class ConditioningConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     upsample: tuple[tuple[Size, Size], ...] = Field(
-        ((16, 8), (32, 16)), min_length=1, description="window and stride of each transposed convolution"
+        ((16, 8), (32, 16)), min_length=1, max_length=16, description="window and stride of each transposed convolution"
     )
     condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
     encoder: str = Field("onsets-frames", description="of that roll")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,31 @@ from torch import nn
 from m2m.core.checkpoint import CONFIG, WEIGHTS, load_model, model_folder, save_model, shipped
 from m2m.core.errors import M2MError, explain
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
+from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 
 TINY = Mel2MelConfig(hidden=4, timbre_dim=2, instruments={"organ": 19})
+KINDS = {  # the network, its config, and what loads it
+    "mel2mel": (Mel2Mel, TINY, load_mel2mel),
+    "wavenet": (WaveNet, WaveNetConfig(layers=2, residual=2, skip=2, classes=4), load_wavenet),
+    "parallel-wavenet": (Student, StudentConfig(flows=(1, 2), residual=2, skip=2), load_student),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+only = partial(pytest.mark.parametrize, "kind", indirect=True, scope="module")  # of a test that is about one kind
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "whole"
+def whole(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Path:
+    folder = tmp_path_factory.mktemp("model") / kind
     torch.manual_seed(0)
-    save_model(folder, "mel2mel", TINY, Mel2Mel(TINY), "# tiny")
+    network, config, _ = KINDS[kind]
+    save_model(folder, kind, config, network(config), "# tiny")
     return folder
 
 
@@ -43,10 +60,10 @@ def test_a_folder_left_in_the_working_directory_does_not_replace_what_ships(
     assert model_folder("mine") == Path("mine")
 
 
-def outcome(folder: Path) -> str:
+def outcome(folder: Path, kind: str = "mel2mel") -> str:
     """The line that says why there is no model; empty if there is one. Anything else that is raised is a bug."""
     try:
-        model, _ = load_mel2mel(folder)
+        model, _ = KINDS[kind][2](folder)
     except M2MError as error:
         line = explain(error)
         assert line.isprintable()
@@ -56,15 +73,17 @@ def outcome(folder: Path) -> str:
     return ""
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([CONFIG, WEIGHTS]), st.floats(0, 1), st.integers(0, 12), st.binary(max_size=12))
-def test_any_bytes_are_a_model_or_a_line(copy: Path, whole: Path, name: str, at: float, lost: int, new: bytes) -> None:
+def test_any_bytes_are_a_model_or_a_line(
+    copy: Path, whole: Path, kind: str, name: str, at: float, lost: int, new: bytes
+) -> None:
     data = bytearray((whole / name).read_bytes())
     place = int(at * len(data)) if name == CONFIG else int(at * 2500)  # the header of the weights, and some of them
     data[place : place + lost] = new
     shutil.copytree(whole, copy, dirs_exist_ok=True)
     (copy / name).write_bytes(data)
-    outcome(copy)
+    outcome(copy, kind)
 
 
 strange = st.one_of(
@@ -73,15 +92,15 @@ strange = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_config_is_a_model_or_a_line(copy: Path, whole: Path, data: st.DataObject) -> None:
+def test_any_config_is_a_model_or_a_line(copy: Path, whole: Path, kind: str, data: st.DataObject) -> None:
     about = json.loads((whole / CONFIG).read_text())
     branch = data.draw(st.sampled_from([about, about["config"], about["config"], about["config"]["mel"]]))
     branch[data.draw(st.sampled_from([*branch, "unknown"]))] = data.draw(strange)
     shutil.copytree(whole, copy, dirs_exist_ok=True)
     (copy / CONFIG).write_text(json.dumps(about))
-    outcome(copy)
+    outcome(copy, kind)
 
 
 def change(folder: Path, **values: object) -> None:
@@ -90,12 +109,39 @@ def change(folder: Path, **values: object) -> None:
     (folder / CONFIG).write_text(json.dumps(about))
 
 
-def test_a_model_larger_than_its_weights_is_never_built(copy: Path) -> None:
-    """65,536 units would be 137 GB of weights, of which the file holds none."""
-    change(copy, hidden=65_536)
-    assert "does not fit its config.json" in outcome(copy)
+def test_a_model_larger_than_its_weights_is_never_built(copy: Path, kind: str) -> None:
+    """65,536 units would be 34 GB of weights and more, of which the file holds none."""
+    change(copy, **{"hidden" if kind == "mel2mel" else "residual": 65_536})
+    assert "does not fit its config.json" in outcome(copy, kind)
 
 
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("mel2mel", {"layers": 65}),
+        ("wavenet", {"layers": 257}),
+        ("wavenet", {"mixtures": 10**9}),
+        ("wavenet", {"skip": 10**9}),
+        ("wavenet", {"upsample": [[1, 1]] * 50 + [[128, 128]]}),
+        ("wavenet", {"upsample": [[128 + 2 * 10**9, 128]]}),
+        ("parallel-wavenet", {"flows": [65]}),
+        ("parallel-wavenet", {"flows": [1] * 17}),
+        ("parallel-wavenet", {"residual": 10**9}),
+    ],
+    indirect=["kind"],
+    scope="module",
+)
+def test_what_would_be_built_for_hours_is_refused_by_its_config(
+    copy: Path, kind: str, sizes: dict[str, object]
+) -> None:
+    """Without memory too, a module takes its time: as many as a config of a few bytes can ask for take for ever."""
+    change(copy, **sizes)
+    line = outcome(copy, kind)
+    assert "should be less than or equal to" in line or "should have at most" in line
+    assert next(iter(sizes)) in line
+
+
+@only(["mel2mel"])
 def test_a_component_that_cannot_do_without_memory_is_checked_after_it_is_made(whole: Path) -> None:
     class Eager(nn.Linear):
         def __init__(self) -> None:
@@ -106,6 +152,7 @@ def test_a_component_that_cannot_do_without_memory_is_checked_after_it_is_made(w
         load_model(Eager, whole)
 
 
+@only(["mel2mel"])
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -129,6 +176,7 @@ def test_what_is_no_model_is_one_line(copy: Path, spoil, words: str) -> None:
     assert words in outcome(copy)
 
 
+@only(["mel2mel"])
 def test_nan_weights_are_refused(copy: Path) -> None:
     model = Mel2Mel(TINY)
     nn.init.constant_(model.inward.weight, float("nan"))

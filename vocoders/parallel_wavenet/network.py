@@ -24,18 +24,19 @@ There is no sample loop and no class: samples are numbers, as fine as float32, a
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple, cast
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2m.core.checkpoint import load_weights, read_config
+from m2m.core.checkpoint import load_model, read_config
 from m2m.core.score import NoteArray
 from m2m.vocoders.comb import bare, notes_within
-from m2m.vocoders.conditioning import Array, Conditioned, ConditioningConfig, Size, centre
+from m2m.vocoders.conditioning import Array, Conditioned, ConditioningConfig, centre
 from m2m.vocoders.wavenet.network import Layer, exactly, skip_sum
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 4.0  # of one flow: what lies beyond is a number that has run away
@@ -49,10 +50,12 @@ class StudentConfig(ConditioningConfig):
     noise: Literal["gaussian", "logistic"] = Field(
         "gaussian", description="that goes in: ClariNet's, or Parallel WaveNet's"
     )
-    flows: tuple[Size, ...] = Field((10, 10, 10, 10), min_length=1, description="layers of each flow, '10,10,10,30'")
+    flows: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        (10, 10, 10, 10), min_length=1, max_length=16, description="layers of each flow, '10,10,10,30'"
+    )
     dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
-    residual: int = Field(64, ge=1, description="channels from layer to layer")
-    skip: int = Field(64, ge=1, description="channels from every layer to the flow's output")
+    residual: int = Field(64, ge=1, le=65_536, description="channels from layer to layer")
+    skip: int = Field(64, ge=1, le=65_536, description="channels from every layer to the flow's output")
     comb: bool = Field(
         False, description="hear the score's notes as bare combs of harmonics as well, which a filter can make music of"
     )
@@ -154,7 +157,7 @@ class Flow(nn.Module):
             torch.no_grad()
         ):  # begins as a plain scaling to the level of music: a mean is learned, noise need not be unlearned
             self.end.weight.mul_(0.1)
-            self.end.bias.copy_(torch.tensor([0.0, torch.tensor(config.level).log() / len(config.flows)]))
+            self.end.bias.copy_(torch.tensor([0.0, math.log(config.level) / len(config.flows)]))
 
     @property
     def stack(self) -> list[Layer]:
@@ -172,5 +175,5 @@ class Flow(nn.Module):
 
 def load_student(folder: Path) -> tuple[Student, str]:
     """The model in a folder, ready for inference, and the hash of its weights. Raises M2MError as core/checkpoint.py does."""
-    model = Student(read_config(folder, KIND, StudentConfig))
-    return model, load_weights(model, folder)
+    config = read_config(folder, KIND, StudentConfig)
+    return load_model(lambda: Student(config), folder)

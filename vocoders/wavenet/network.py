@@ -36,15 +36,15 @@ SMOOTH_WAVES = 16  # in which the tables over classes begin
 class WaveNetConfig(ConditioningConfig):
     """What a WaveNet is made of; saved beside its weights. The defaults are the reference system's."""
 
-    layers: int = Field(20, ge=1)
+    layers: int = Field(20, ge=1, le=256)
     dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
-    residual: int = Field(64, ge=1, description="channels from layer to layer")
-    skip: int = Field(256, ge=1, description="channels from every layer to the output")
+    residual: int = Field(64, ge=1, le=65_536, description="channels from layer to layer")
+    skip: int = Field(256, ge=1, le=65_536, description="channels from every layer to the output")
     classes: int = Field(256, ge=2, le=32768, description="µ-law classes, and units of the output's hidden layer")
     output: Literal["mulaw", "gaussian", "mol"] = Field(
         "mulaw", description="of a sample: one of the classes, a Gaussian, or a mixture of logistics"
     )
-    mixtures: int = Field(10, ge=1, description="logistics of a mixture")
+    mixtures: int = Field(10, ge=1, le=4096, description="logistics of a mixture")
 
     @property
     def dilations(self) -> list[int]:
