@@ -170,6 +170,8 @@ def _begin_smooth(table: Tensor, scale: float) -> None:
 
     That classes are the steps of a loudness is else learned from data alone.
     """
+    if table.is_meta:  # an outline without memory: nothing to fill, and PyTorch would take a second to import how
+        return
     at = torch.linspace(-1, 1, len(table))[:, None]  # (classes, 1)
     turns = math.pi / 2 * torch.arange(1, SMOOTH_WAVES + 1)  # half a wave over all classes, one, one and a half, ..
     waves = torch.cat([torch.cos(at * turns), torch.sin(at * turns)], dim=1) / turns.repeat(2).sqrt()
