@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # which models there are can be told without torch and its tw
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+DTYPES = ("F16", "BF16", "F32")  # of weights, as safetensors names them; no model holds another kind of numbers
 MAX_CONFIG_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 2 << 30
 
@@ -106,9 +107,7 @@ def load_weights(model: nn.Module, folder: Path) -> str:
         digest = weights_hash(folder)
     except (OSError, SafetensorError) as error:
         raise M2MError(f"cannot read the weights {path}: {error}; only safetensors files are loaded.") from error
-    broken = [
-        name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()
-    ]
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise M2MError(
             f"{path} holds NaN or infinite numbers in {broken[0]}; the file is damaged, or its training diverged."
@@ -146,9 +145,16 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     try:
         require_file(path, MAX_WEIGHT_BYTES, "the weights of an m2m model")
         with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+            tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
+            types = {name: str(tensor.get_dtype()) for name, tensor in tensors.items()}
     except (OSError, SafetensorError, M2MError) as error:
         raise M2MError(f"cannot read the weights {path}: {error}; only safetensors files are loaded.") from error
+    if strange := next((name for name in sorted(types) if types[name] not in DTYPES), None):
+        raise M2MError(
+            f"{path} holds {types[strange]} numbers in {strange}, {', '.join(DTYPES)} were wanted: convert it."
+        )
+    return shapes
 
 
 def _refuse_misfit(found: dict[str, tuple[int, ...]], model: nn.Module, folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from m2m.core.checkpoint import CONFIG, WEIGHTS, load_model, model_folder, save_model, shipped
@@ -174,6 +174,23 @@ def test_a_component_that_cannot_do_without_memory_is_checked_after_it_is_made(w
 def test_what_is_no_model_is_one_line(copy: Path, spoil, words: str) -> None:
     spoil(copy)
     assert words in outcome(copy)
+
+
+STRANGE = ["float8_e4m3fn", "float8_e5m2", "float64", "int64", "uint8", "bool", "complex64"]
+
+
+@pytest.mark.parametrize("dtype", STRANGE)
+def test_weights_of_other_numbers_are_refused(copy: Path, kind: str, dtype: str) -> None:
+    tensors = load_file(copy / WEIGHTS)
+    name = sorted(tensors)[-1]
+    save_file(tensors | {name: torch.zeros_like(tensors[name], dtype=getattr(torch, dtype))}, copy / WEIGHTS)
+    assert f"numbers in {name}, F16, BF16, F32 were wanted" in outcome(copy, kind)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_weights_of_floating_point_are_taken(copy: Path, kind: str, dtype: torch.dtype) -> None:
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(copy / WEIGHTS).items()}, copy / WEIGHTS)
+    assert not outcome(copy, kind)
 
 
 @only(["mel2mel"])
