@@ -78,11 +78,13 @@ class Pipeline:
         self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
         self._blamed = registry.find("vocoder", self.vocoder_name)
         with registry.blame(self._blamed, "cannot be set up"):
-            wanted = self.vocoder.mel_spec
+            wanted, self._vocoder_told = self.vocoder.mel_spec, dict(self.vocoder.provenance)
         if not isinstance(wanted, MelSpec | None):
             raise M2MError(
                 f"{self._blamed} broke its contract: its mel_spec is a {type(wanted).__name__}, not a MelSpec."
             )
+        if not all(isinstance(text, str) for item in self._vocoder_told.items() for text in item):
+            raise M2MError(f"{self._blamed} broke its contract: its provenance is not text by name.")
         require_spec(self.spec, wanted, str(self._blamed))
         if self.vocoder.notice:
             say(f"{self.vocoder_name}: {one_line(self.vocoder.notice)}")
@@ -247,6 +249,7 @@ class Pipeline:
                 "name": vocoder.name,
                 "package": f"{vocoder.distribution} {vocoder.version}",
                 "options": self.vocoder.options.model_dump(mode="json"),
+                "provenance": self._vocoder_told,
             },
             "timbre": timbre,
             "map": {str(program): text for program, text in programs.items()},

@@ -71,10 +71,13 @@ def _find_score(path: Path, tags: dict[str, Any], score: Path | None) -> Path:
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
-    """What differs between two provenances, one phrase a field; where the score lies does not count, nor the result."""
+    """What differs between two provenances, one phrase a field; where the score lies does not count, nor the result.
+
+    What only one of them tells cannot be compared: a file of an older m2m may tell less.
+    """
     changes = []
-    for key in before.keys() | after.keys():
-        old, new, name = before.get(key), after.get(key), f"{prefix}{key}"
+    for key in before.keys() & after.keys():
+        old, new, name = before[key], after[key], f"{prefix}{key}"
         if name in ("score.path", "score.name", "model.path", "samples"):
             continue
         if isinstance(old, dict) and isinstance(new, dict):

@@ -28,7 +28,7 @@ docs/plugins.md goes the whole way.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -69,6 +69,8 @@ class Vocoder(ABC):
     mel_spec:     the recipe it was made for; None means that it computes with any (Griffin-Lim does).
     notice:       what a user should know before trusting its sound, such as weights that are not yet good; one line, said
                   when it is about to render.
+    provenance:   what decides its samples beside options, seed and device: a hash of its weights, the engine and precision it
+                  chose; text by name. It goes into the tags of what is rendered, and `m2m rerender` names what has changed.
     """
 
     API_VERSION: ClassVar[int] = 1
@@ -78,6 +80,7 @@ class Vocoder(ABC):
     uses_seed: ClassVar[bool] = True
     mel_spec: MelSpec | None = None
     notice: str = ""
+    provenance: Mapping[str, str] = {}
 
     def __init__(self, options: VocoderOptions | None = None, device: str = "cpu") -> None:
         """Load what is needed (weights, kernels) here, not in `stream`. `device` is a torch device string."""

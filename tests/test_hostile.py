@@ -52,6 +52,11 @@ SPECS = {
         "mel_spec = 'the usual'",
         "vocoder 'odd' of odd 6.6 broke its contract: its mel_spec is a str, not a MelSpec",
     ),
+    "secretive": (
+        "provenance = {'weights': b'0'}",
+        "vocoder 'secretive' of secretive 6.6 broke its contract: its provenance is not text by name",
+    ),
+    "silent": ("provenance = None", "'silent' of silent 6.6 cannot be set up: TypeError"),
     "raising": (
         "mel_spec = property(lambda self: 1 / 0)",
         "'raising' of raising 6.6 cannot be set up: ZeroDivisionError",

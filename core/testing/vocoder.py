@@ -194,6 +194,13 @@ class VocoderConformance(Conformance):
         mel = self.tones()
         self._same(again.synthesize(mel, 3), self.vocoder.synthesize(mel, 3), "another instance")
         require(again.mel_spec == self.vocoder.mel_spec, "another instance was made for another mel.")
+        require(again.provenance == self.vocoder.provenance, "another instance tells another provenance of itself.")
+
+    def test_provenance(self) -> None:
+        """What it tells of itself for a file's tags (provenance) is text by name"""
+        told = dict(self.vocoder.provenance)
+        wrong = {name: text for name, text in told.items() if not (isinstance(name, str) and isinstance(text, str))}
+        require(not wrong, f"its provenance holds {wrong}: names and texts were wanted.")
 
     def test_notes_are_used_as_declared(self) -> None:
         """It works without notes, and they change nothing unless the class says that it uses them (uses_notes)"""

@@ -1,18 +1,25 @@
 """The stages in a row, with the models that ship."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pretty_midi
 import pytest
+import torch
 
 from m2m.core import registry
+from m2m.core.checkpoint import save_model, weights_hash
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.pipeline import Pipeline, presence
 from m2m.core.rerender import rerender
 from m2m.core.score import from_pretty_midi, note_array
 from m2m.core.vocoder import Vocoder
+from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 
 def score_of(*parts: tuple[int, list[int]], volume: int | None = None) -> pretty_midi.PrettyMIDI:
@@ -123,6 +130,47 @@ def test_a_rendering_is_made_again_from_its_file(pipeline: Pipeline, tmp_path: P
     (tmp_path / "a.mid").rename(tmp_path / "b.mid")
     with pytest.raises(M2MError, match="give it with --score"):
         rerender(tmp_path / "a.ogg")
+
+
+@pytest.mark.parametrize("name", ["wavenet", "parallel-wavenet"])
+def test_it_says_that_the_vocoders_weights_or_engine_are_others(name: str, tmp_path: Path) -> None:
+    def train(seed: int) -> None:
+        torch.manual_seed(seed)
+        sizes = {"residual": 16, "skip": 16}
+        made: Any = (
+            Student(StudentConfig(flows=(2,), **sizes))
+            if name == "parallel-wavenet"
+            else WaveNet(WaveNetConfig(layers=2, classes=16, **sizes))
+        )
+        save_model(tmp_path / "vocoder", name, made.config, made, "")
+
+    train(0)
+    score_of((0, [60])).write(str(tmp_path / "a.mid"))
+    options = {"model": str(tmp_path / "vocoder")}
+    rendering = Pipeline(vocoder=name, vocoder_options=options).render(tmp_path / "a.mid")
+    rendering.save(tmp_path / "a.wav")
+    told = rendering.provenance["vocoder"]["provenance"]
+    assert told["weights"] == weights_hash(tmp_path / "vocoder")
+    assert {"engine", "precision"} < told.keys()
+    again = rerender(tmp_path / "a.wav")
+    assert again.same
+    assert not again.changes
+    train(1)
+    other = rerender(tmp_path / "a.wav")
+    assert not other.same
+    (line,) = other.changes
+    assert line.startswith(f"vocoder.provenance.weights was {told['weights']}, is ")
+    # a file of an m2m before this told nothing of it: it is rendered all the same, and nothing is made up
+    older = copy.deepcopy(rendering.provenance)
+    del older["vocoder"]["provenance"]
+    replace(rendering, provenance=older).save(tmp_path / "older.wav")
+    assert rerender(tmp_path / "older.wav").changes == ()
+    moved = copy.deepcopy(rendering.provenance)
+    moved["vocoder"]["provenance"] = other.rendering.provenance["vocoder"]["provenance"] | {"engine": "an abacus"}
+    replace(rendering, provenance=moved).save(tmp_path / "moved.wav")
+    assert rerender(tmp_path / "moved.wav").changes == (
+        f"vocoder.provenance.engine was an abacus, is {told['engine']}",
+    )
 
 
 def test_a_vocoder_made_for_another_mel_is_never_run(monkeypatch: pytest.MonkeyPatch) -> None:

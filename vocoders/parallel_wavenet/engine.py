@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.backends.cpu import get_cpu_capability
 from torch.nn import functional as F
 
 from m2m.core.errors import M2MError
@@ -60,6 +61,7 @@ class Engine:
     """A student's weights, packed for inference: mels to audio, several side by side.
 
     precision: of the products; sums from layer to layer and flow to flow stay float32. compiled: by torch.compile.
+    about: what of it shows in its samples, for core/vocoder.py's `provenance`.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Engine:
             raise M2MError(f"{device} has no bfloat16 arithmetic of its own: use precision=fp32, or auto.")
         self.student = student.to(device)
         self.config, self.device = student.config, torch.device(device)
+        runs_on = torch.cuda.get_device_name(device) if self.device.type == "cuda" else get_cpu_capability()
+        self.about = {"engine": f"PyTorch on {runs_on}", "precision": precision}
         self.sums = next(student.parameters()).dtype
         self.dtype = torch.bfloat16 if precision == "bf16" else self.sums
         self.flows = [_PackedFlow(flow, self.dtype) for flow in student.stack]

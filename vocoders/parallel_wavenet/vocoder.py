@@ -57,9 +57,10 @@ class ParallelWaveNet(Vocoder):
                 "no Parallel WaveNet ships with this m2m; train one with 'm2m train parallel-wavenet', and give its folder: "
                 "--vocoder-opt model=FOLDER."
             ) from error
-        student, self.model_hash = load_student(folder)
+        student, digest = load_student(folder)
         self.mel_spec, self.notice = student.config.mel, read_notice(folder)
         self.engine = Engine(student, device, self.options.precision, self.options.compile)
+        self.provenance = {"weights": digest, **self.engine.about}
         seconds = self.options.block_seconds or BLOCK["cuda" if torch.device(device).type == "cuda" else "cpu"]
         self.block = max(1, round(seconds * self.mel_spec.frame_rate))  # frames
 

@@ -95,6 +95,7 @@ class CpuEngine(Engine):
                 "this processor: install a C++ compiler and m2m again, or use engine=torch, which is slow."
             )
         self._library, self.side_by_side = lib, GROUP * processors()
+        self.about = {"engine": "cpu", "precision": precision, "instructions": self.instructions}
         weights = np.concatenate([x.detach().cpu().float().numpy().ravel() for x in in_order(model)])
         engine = lib.wavenet_engine(ctypes.byref(shape_of(model)), weights.ctypes.data, BITS[precision])
         if not engine:

@@ -57,6 +57,8 @@ class CudaEngine(Engine):
                 break
             limits = replace(limits, cluster=limits.cluster // 2)
         self.kernels: Kernels = kernels
+        capability = ".".join(map(str, limits.capability))
+        self.about = {"engine": "cuda", "precision": precision, "regime": chosen, "capability": capability}
         self.side_by_side = max(1, limits.processors // self.plan.blocks) * self.plan.streams
         weights, biases = pack(model, self.plan)
         self.weights, self.biases = self._upload(weights), self._upload(biases)

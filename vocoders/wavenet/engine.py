@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,13 @@ class Engine(ABC):
 
     features: numbers of a frame, the mel's and the roll's.
     side_by_side: so many streams at once that more gain nothing.
+    about: what of it shows in its samples, for core/vocoder.py's `provenance`.
     """
 
     config: WaveNetConfig
     features: int
     side_by_side: int = 16
+    about: Mapping[str, str]
 
     @property
     def kind(self) -> type[np.generic]:

@@ -34,6 +34,7 @@ class TorchEngine(Engine):
     def __init__(self, model: WaveNet, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64) -> None:
         self.config, self.features = model.config, model.features
         self.device, self.dtype = torch.device(device), dtype
+        self.about = {"engine": "torch", "precision": str(dtype).removeprefix("torch.")}
         self.model = deepcopy(model).to(self.device, dtype).eval().requires_grad_(False)
 
     @torch.inference_mode()

@@ -84,9 +84,10 @@ class WaveNetVocoder(Vocoder):
                 "no WaveNet ships with this m2m; train one with 'm2m train wavenet', and give its folder: "
                 "--vocoder-opt model=FOLDER."
             ) from error
-        self.model, self.model_hash = load_wavenet(folder)
+        self.model, digest = load_wavenet(folder)
         self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
         self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
+        self.provenance = {"weights": digest, **self.engine.about}
 
     @classmethod
     def best_engine(cls) -> Chosen:
