@@ -1,7 +1,12 @@
 """The CPU kernel against the network in float64, for every instruction set that this machine has and each precision."""
 
+import ctypes
+import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +134,34 @@ def test_inputs_and_threads_may_be_shared():
     np.testing.assert_array_equal(given, before)
     reordered = np.asfortranarray(given[0]).astype(np.float64)
     np.testing.assert_array_equal(engine.generate([reordered], 0)[0], engine.generate(given[:1], 0)[0])
+
+
+SHORT_OF_THREADS = """
+import ctypes, resource
+import numpy as np
+from wavenets import mels, network
+from m2m.vocoders.wavenet.cpu_engine import CpuEngine
+
+model = network(layers=2, residual=16, skip=16, classes=16)
+engine, given = CpuEngine(model), mels(model, *[3] * 4)
+alone = engine.generate(given, 0, threads=1)
+libc, attributes, stack = ctypes.CDLL(None), ctypes.create_string_buffer(256), 1 << 30
+libc.pthread_attr_init(attributes)
+assert libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(stack)) == 0
+assert libc.pthread_setattr_default_np(attributes) == 0
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 3 * stack // 2,) * 2)  # room for the stack of one more thread, not of two
+np.testing.assert_array_equal(engine.generate(given, 0, threads=4), alone)
+"""
+
+
+@built
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "pthread_setattr_default_np"), reason="the C library is not glibc")
+def test_where_threads_run_short_those_there_are_do_all():
+    support = str(Path(__file__).parents[1] / "support")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([support, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", SHORT_OF_THREADS], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @built

@@ -170,7 +170,7 @@ class _Session:
                 pointers([arrays[i][skipped:] for i in self.order]) if arrays else None for arrays in (samples, outputs)
             ]
             if not self.engine._library.wavenet_step(self.session, count, *rest, self.threads):
-                raise MemoryError("WaveNet's threads")
+                raise MemoryError("WaveNet's samples")
 
 
 def processors() -> int:

@@ -157,7 +157,7 @@ template <class P> class Group {
         z_ = Buffer<float>(R), packed_ = Buffer<Word>(size_t(N) * packed_size_());
         hidden_ = Buffer<float>(size_t(N) * padded(s.classes));
         outputs_ = Buffer<float>(size_t(N) * padded(s.outputs));
-        sums_ = Buffer<float>(size_t(COLUMNS) * padded(s.outputs));
+        sums_ = Buffer<float>(padded(s.outputs));
         plan_upsampling_();
     }
 
@@ -380,7 +380,10 @@ template <class P> class Groups : public Session {
                 groups_[i].step(frames, samples + i * size_, outputs ? outputs + i * size_ : nullptr);
         };
         std::vector<std::thread> others;
-        for (int i = 1; i < std::min(threads, int(groups_.size())); i++) others.emplace_back(work);
+        try {
+            for (int i = 1; i < std::min(threads, int(groups_.size())); i++) others.emplace_back(work);
+        } catch (const std::exception&) {
+        }  // where no more threads are to be had, those there are do the work of all
         work();
         for (auto& other : others) other.join();
     }
@@ -403,7 +406,7 @@ template <class P> struct EngineOf : Engine {
     Weights<P> weights;
 };
 
-// No exception crosses into C: a failure, which can only be a lack of memory or of threads, is a null or a zero.
+// No exception crosses into C: a failure, which can only be a lack of memory, is a null or a zero.
 template <class Work> auto guarded(Work work) -> decltype(work()) {
     try {
         return work();

@@ -1,6 +1,6 @@
 // WaveNet on a GPU: one launch draws thousands of samples of many streams, all that a sample needs staying on the chip.
 //
-// The network is network.py's; sizes, precision and the shape of a launch are constants that plan.py passes to the compiler:
+// The network is network.py's; sizes, precision and the shape of a launch are constants that cuda_plan.py passes to the compiler:
 //
 //   LAYERS CYCLE                          layer l looks back 2 ** (l % CYCLE) samples
 //   RESIDUAL SKIP HIDDEN ENDS BANDS       channels, filled up with zeros to multiples of 16
