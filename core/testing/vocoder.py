@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.mel import Mel, MelSpec, filter_bank, log_mel
+from m2m.core.mel import Mel, MelInTheMaking, MelSpec, filter_bank, log_mel
 from m2m.core.score import note_array
 from m2m.core.testing.suite import BrokenPromiseError, Conformance, made, require
 from m2m.core.vocoder import Vocoder
@@ -29,12 +29,14 @@ class VocoderConformance(Conformance):
     tolerance: by which samples may differ between ways that should give the same (full scale is 1).
     silence: the highest peak that silence may come out with; 0.001 is -60 dB.
     cents: how near a tone must come out when its note is given; without a note, a band of the mel is the limit.
+    endless_seconds: of the mel whose first block is waited for: longer than any that is rendered at once, on a GPU too.
     growth: bytes by which the peak of memory may grow when `long_seconds` become twice as many.
     """
 
     kind = "vocoder"
     seconds: ClassVar[float] = 1.0
     long_seconds: ClassVar[float] = 10.0
+    endless_seconds: ClassVar[float] = 4 * 3600.0
     tolerance: ClassVar[float] = 1e-4
     silence: ClassVar[float] = 1e-3
     cents: ClassVar[float] = 35.0
@@ -160,6 +162,26 @@ class VocoderConformance(Conformance):
             f"{2 * self.long_seconds:g} s need {more >> 20} MB more than {self.long_seconds:g} s, "
             f"{self.growth >> 20} MB are the most.",
         )
+
+    def test_promptness(self) -> None:
+        """A stream sounds before the mel is made to its end: it reads `mel.window`, not `mel.values`"""
+        unit = self.tones()
+        count = round(self.endless_seconds / unit.seconds)
+        made: list[int] = []
+
+        def make(first: int, last: int) -> Array:
+            made.append(last)
+            require(
+                len(made) < count,
+                f"{self.endless_seconds / 3600:g} hours of mel were made for the first block: "
+                "read `mel.window(first, last)`, not `mel.values`.",
+            )
+            return unit.values
+
+        spans = [(n * unit.frames, (n + 1) * unit.frames) for n in range(count)]
+        stream = iter(self.vocoder.stream(MelInTheMaking(make, spans, unit.spec, unit.notes), 0))
+        _sound(next(stream))
+        getattr(stream, "close", lambda: None)()
 
     def test_reading_may_stop_early(self) -> None:
         """A stream that is read in part and closed harms nothing"""

@@ -16,7 +16,7 @@ from m2m.core.mel import Mel
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import KIND, load_student
-from m2m.vocoders.rests import keep_rests
+from m2m.vocoders.rests import Heard, keep_rests
 
 Array = NDArray[np.float32]
 
@@ -71,7 +71,8 @@ class ParallelWaveNet(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield a block of audio at a time: (samples,) float32."""
-        yield from keep_rests(mel, (block for (block,) in self._blocks([mel], seed)))
+        heard = Heard(mel)
+        yield from keep_rests(heard, (block for (block,) in self._blocks([heard], seed)))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels side by side, which a GPU does faster; each result equals `synthesize` of that mel alone, to rounding."""
@@ -79,7 +80,7 @@ class ParallelWaveNet(Vocoder):
         for mel in mels:
             self.check(mel)
         for first in range(0, len(mels), self.options.streams):
-            group = mels[first : first + self.options.streams]
+            group = [Heard(mel) for mel in mels[first : first + self.options.streams]]
             blocks = list(self._blocks(group, seed))
             for i, mel in enumerate(group):
                 rested = keep_rests(mel, (block[i] for block in blocks))

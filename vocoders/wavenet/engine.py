@@ -65,7 +65,11 @@ class Engine(ABC):
         threads: int = 0,
         frames: int = 64,
     ) -> Iterator[list[NDArray[Any]]]:
-        """The same in blocks of so many frames: one array a mel, empty where that mel is at its end."""
+        """The same in blocks of so many frames: one array a mel, empty where that mel is at its end.
+
+        A block reads its mel up to `margin` frames (vocoders/conditioning.py) beyond its own: what comes after them may be
+        filled in while the stream goes on, if a mel is contiguous float32 and so not copied.
+        """
         if not (math.isfinite(temperature) and temperature >= 0):
             raise M2MError(f"temperature {temperature} came, zero or more was wanted.")
         self._check_mels(mels)

@@ -18,7 +18,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.vocoder import Engine as Chosen
 from m2m.core.vocoder import Vocoder, VocoderOptions
-from m2m.vocoders.rests import keep_rests
+from m2m.vocoders.rests import Heard, keep_rests
 from m2m.vocoders.wavenet import cpu_engine, cuda_device
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine
 from m2m.vocoders.wavenet.cuda_engine import CudaEngine
@@ -28,6 +28,7 @@ from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, 
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
+BLOCK = 64  # frames that a piece in one stream is heard and made by
 FASTEST = "int8"  # costs less than 0.001 nats a sample on trained weights: docs/performance.md
 
 
@@ -104,22 +105,35 @@ class WaveNetVocoder(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
+        heard = Heard(mel)
         if pieces(mel, self.options.segment) == 1:
-            drawn = self.engine.stream([self.model.hear(mel)], seed, **self._drawing)
-            yield from keep_rests(mel, (self._wave(block) for (block,) in drawn))
+            yield from keep_rests(heard, self._in_one(heard, seed))
         else:
-            yield from keep_rests(mel, join(self._render([mel], seed), mel.spec, mel.frames))
+            yield from keep_rests(heard, join(self._render([heard], seed), mel.spec, mel.frames))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels, all their segments side by side; each result equals `synthesize` of that mel alone."""
         for mel in mels:
             self.check(mel)
-        rendered, empty = self._render(mels, seed), np.zeros(0, np.float32)
+        heard = [Heard(mel) for mel in mels]
+        rendered, empty = self._render(heard, seed), np.zeros(0, np.float32)
         counts = [pieces(mel, self.options.segment) for mel in mels]
         return [
             np.concatenate([empty, *keep_rests(mel, join(islice(rendered, count), mel.spec, mel.frames))])
-            for mel, count in zip(mels, counts, strict=True)
+            for mel, count in zip(heard, counts, strict=True)
         ]
+
+    def _in_one(self, mel: Mel, seed: int) -> Iterator[Array]:
+        """A piece in one stream, heard as far as each block needs it."""
+        features, known = np.zeros((mel.frames, self.model.features), np.float32), 0
+        drawn = self.engine.stream([features], seed, frames=BLOCK, **self._drawing)
+        for first in range(0, mel.frames, BLOCK):
+            needed = min(first + BLOCK + self.model.config.margin, mel.frames)
+            if needed > known:
+                features[known:needed] = self.model.hear(mel, known, needed)
+                known = needed
+            (block,) = next(drawn)
+            yield self._wave(block)
 
     def _cut(self, mel: Mel) -> Iterator[Segment]:
         config, hop = self.model.config, mel.spec.hop_length
@@ -134,9 +148,10 @@ class WaveNetVocoder(Vocoder):
         count = sum(pieces(mel, self.options.segment) for mel in mels)
         rounds = max(1, math.ceil(count / (self.options.streams or self.engine.side_by_side)))
         for size in map(len, np.array_split(np.arange(count), rounds)):
-            chosen = list(islice(jobs, size))
-            features = [self.model.hear(mel, segment.start, segment.stop) for mel, segment in chosen]
-            segments = [segment for _, segment in chosen]
+            segments, features = [], []
+            for mel, segment in islice(jobs, size):  # each heard when it is cut: a mel in the making is made once
+                segments.append(segment)
+                features.append(self.model.hear(mel, segment.start, segment.stop))
             numbers = [segment.number for segment in segments]
             waves = self.engine.generate(features, seed, numbers, **self._drawing)
             yield from zip(segments, map(self._wave, waves), strict=True)
