@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -286,15 +287,16 @@ def render(
     ]
     batch.check_outputs(jobs)
     outcomes = []
-    for outcome in batch.run(jobs, chosen["jobs"]):
-        outcomes.append(outcome)
-        if outcome.error:
-            named = outcome.error if outcome.score in outcome.error else f"{outcome.score}: {outcome.error}"
-            click.echo(f"m2m: error: {named}", err=True)
-            continue
-        for text in (*(omission["text"] for omission in outcome.omissions), *outcome.notices):
-            note(f"{outcome.score}: {text}")
-        note(f"{outcome.score} -> {', '.join(outcome.outputs)} ({outcome.seconds:.1f} s)")
+    with closing(batch.run(jobs, chosen["jobs"])) as rendered:  # or an interrupt could leave processes at work
+        for outcome in rendered:
+            outcomes.append(outcome)
+            if outcome.error:
+                named = outcome.error if outcome.score in outcome.error else f"{outcome.score}: {outcome.error}"
+                click.echo(f"m2m: error: {named}", err=True)
+                continue
+            for text in (*(omission["text"] for omission in outcome.omissions), *outcome.notices):
+                note(f"{outcome.score}: {text}")
+            note(f"{outcome.score} -> {', '.join(outcome.outputs)} ({outcome.seconds:.1f} s)")
     if chosen["as_json"]:
         _print_json([vars(outcome) for outcome in outcomes])
     if any(outcome.error for outcome in outcomes):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from m2m.core import audio, progress
+from m2m.core import audio, progress, registry
 from m2m.core.errors import M2MError, explain
 from m2m.core.files import make_folder, refuse_overwrite
 from m2m.core.score import read_score, stem_name
+from m2m.core.workers import in_order
 
 STDOUT = Path("-")
 FIELDS = ("stem", "timbre", "vocoder", "conditioner", "seed")
@@ -81,36 +78,31 @@ def check_outputs(jobs: Sequence[Job]) -> None:
             audio.check_format(out.suffix, jobs[0].sample_format)
 
 
-def run(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
+def run(jobs: Sequence[Job], workers: int) -> Generator[Outcome]:
     """Render jobs, in their order, in this process or in several; what fails is an outcome with its `error`."""
-    if workers <= 1 or len(jobs) == 1:
-        yield from map(_attempt, jobs)
-        return
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    context = multiprocessing.get_context("spawn")  # a forked torch may hang in its thread pool
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, progress.quiet))
-    try:
-        yield from pool.map(_attempt, jobs)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(in_order(jobs, _attempt, workers, progress.quiet)) as worked:
+        for job, outcome, death in worked:
+            yield Outcome(str(job.score), error=f"{death}; {_at_work(job)}.") if death else outcome
 
 
-def _start_worker(threads: int, quiet: bool) -> None:
-    import torch
+def _at_work(job: Job) -> str:
+    """Whose code a job runs, as far as it is a stranger's, else its vocoder: what a process that died can no longer tell."""
+    from m2m.core.checkpoint import read_config
+    from m2m.core.mel2mel import Mel2MelConfig
+    from m2m.core.pipeline import choose_model
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; the parent says what there is to say
-    torch.set_num_threads(threads)
-    progress.quiet, progress.bars = quiet, False
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its workers, who would wait for the next job for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    chosen = dict(job.components)
+    parts = {"vocoder": chosen.get("vocoder") or registry.default("vocoder")}
+    found = []
+    with suppress(M2MError):
+        folder = choose_model(*(chosen.get(name) for name in ("model", "encoder", "conditioner")))
+        made_of = read_config(folder, "mel2mel", Mel2MelConfig)
+        parts |= {"conditioner": made_of.conditioner, "encoder": made_of.encoder}
+    for kind, name in parts.items():
+        with suppress(M2MError):
+            found.append(registry.find(kind, name))
+    strangers = [component for component in found if component.distribution != "m2m"]
+    return f"at work was {' and '.join(map(str, strangers or found[:1]))}"
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,9 @@
 
 The process is given one item after another as a line of JSON and answers each with one. Where an answer stays away it is
 killed, with whatever it has started, and the next item gets a new process.
+
+core/workers.py shares out m2m's own work, whose parts are chosen; here they are suspects. So an item's time does not count the
+start of its process, which is a session of its own, so that all of it can be killed, is mute, and is believed nothing but JSON.
 """
 
 from __future__ import annotations

@@ -16,15 +16,16 @@ import json
 import os
 from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from m2m.core import progress
 from m2m.core.files import make_folder
+from m2m.core.workers import work_off
 from m2m.evaluation.machine import machine
 from m2m.evaluation.metrics import need
 from m2m.evaluation.plan import BenchConfig, Cell, Plan, make_plan
-from m2m.evaluation.workers import work_off
 
 CONFIG = "bench.json"
 REPORTS = ("table.csv", "results.json", "summary.md", "report.html")
@@ -103,10 +104,10 @@ def _time(plan: Plan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
     for hopeless in [task for task in tasks if task.system.problem]:
         speed.write_timing(hopeless, {"error": hopeless.system.problem})
         tasks.remove(hopeless)
-    worked = work_off(tasks, speed.do_timing, 1, lambda _: plan.config.limit, fresh=True)
-    for task, _, death in progress.track(worked, "timing", len(tasks)):
-        if death:
-            speed.write_timing(task, {"error": f"it failed: {death}."})
+    with closing(work_off(tasks, speed.do_timing, 1, lambda _: plan.config.limit, fresh=True)) as worked:
+        for task, _, death in progress.track(worked, "timing", len(tasks)):
+            if death:
+                speed.write_timing(task, {"error": f"it failed: {death}."})
 
 
 def _compute(plan: Plan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
@@ -117,10 +118,9 @@ def _compute(plan: Plan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
         groups.setdefault(cell.recording, []).append(cell)
     tasks = deque(Task(plan.config, out, cells) for cells in groups.values())
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with progress.advance("computing cells", len(missing)) as done:
-        for task, _, death in work_off(
-            tasks, do_cells, jobs, lambda t: len(t.cells) * plan.config.limit, threads=threads
-        ):
+    worked = work_off(tasks, do_cells, jobs, lambda t: len(t.cells) * plan.config.limit, threads=threads)
+    with closing(worked), progress.advance("computing cells", len(missing)) as done:
+        for task, _, death in worked:
             left = [cell for cell in task.cells if not cell_path(out, cell.id).is_file()]
             if death and left:  # they are worked off in order: the first one left is what the process died of
                 write_cell(out, left[0], {"error": f"{left[0].system.label} failed: {death}."})

@@ -184,6 +184,82 @@ def test_an_interrupt_leaves_nothing_half_written(work: Path, stop: signal.Signa
     assert sorted(p.name for p in work.iterdir()) == ["duo.mid", "long.mid", "solo.mid", "solo.wav"]
 
 
+CRASHING = """
+import os
+import numpy as np
+from m2m.core.vocoder import Vocoder
+
+class Encoder(Vocoder):
+    def stream(self, mel, seed):
+        if mel.samples > 4 * 16_000:
+            os._exit(7)
+        print("a line that is no result")
+        yield np.zeros(mel.samples, np.float32)
+"""
+
+
+def test_a_score_that_a_process_dies_of_is_reported_and_the_rest_go_on(work: Path, m2m: M2M, install) -> None:
+    install("crashing", CRASHING, group="m2m.vocoders")
+    midi = pretty_midi.PrettyMIDI(str(work / "solo.mid"))
+    midi.instruments[0].notes.append(pretty_midi.Note(90, 60, 2.0, 3.0))
+    midi.write(str(work / "long.mid"))
+    done = m2m("render", "solo.mid", "long.mid", "duo.mid", "--vocoder", "crashing", "--jobs", "2", "--json")
+    assert done.returncode == 1
+    death = "its process ended with exit code 7; at work was vocoder 'crashing' of crashing 1.0."
+    told = [(outcome["score"], outcome["error"]) for outcome in json.loads(done.stdout)]
+    assert told == [("solo.mid", ""), ("long.mid", death), ("duo.mid", "")]
+    assert f"m2m: error: long.mid: {death}\n" in done.stderr
+    assert sorted(p.name for p in work.glob("*.wav")) == ["duo.wav", "solo.wav"]
+
+
+WRITING = """
+import os, time
+import numpy as np
+import soundfile
+from m2m.core.vocoder import Vocoder
+
+class Encoder(Vocoder):
+    def stream(self, mel, seed):
+        yield np.zeros(mel.samples, np.float32)
+
+def write(self, wave):
+    open(f"writing-{os.getpid()}", "w").close()
+    time.sleep(600)
+
+soundfile.SoundFile.write = write
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_processes_that_are_stopped_while_they_write_leave_nothing(work: Path, install, stop: signal.Signals) -> None:
+    """Ctrl-C reaches all of them, SIGTERM and SIGKILL the command alone."""
+    install("writing", WRITING, group="m2m.vocoders")
+    command = [sys.executable, "-m", "m2m", "render", "solo.mid", "duo.mid", "--vocoder", "writing", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(workers := [path.name.split("-")[1] for path in work.glob("writing-*")]) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(list(work.glob(".*.wav"))) == 2
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)
+    else:
+        process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)  # to the end of what the processes may say
+    assert process.returncode == (-stop if stop == signal.SIGKILL else 128 + stop)
+    assert "Traceback" not in errors
+    assert not any(running(worker) for worker in workers)
+    assert sorted(p.name for p in work.iterdir() if "writing" not in p.name) == ["duo.mid", "solo.mid"]
+
+
+def running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_reader_that_leaves_early_is_no_traceback(work: Path) -> None:
     command = f"{sys.executable} -m m2m render solo.mid -o - | head -c 10 > /dev/null"
     done = subprocess.run(command, shell=True, cwd=work, capture_output=True, text=True, timeout=60, env=os.environ)

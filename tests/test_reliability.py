@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pretty_midi
@@ -115,34 +114,6 @@ def test_what_libraries_leave_of_a_kill_is_no_output(work: Path) -> None:
     assert not (work / "a.wav").exists()
     assert subprocess.run([*RENDER, "a.mid", "-o", "a.wav"], cwd=work, capture_output=True).returncode == 0
     assert soundfile.info(work / "a.wav").frames > 0
-
-
-def test_workers_end_with_a_parent_that_is_killed(work: Path) -> None:
-    for n in range(2):
-        (work / f"{n}.mid").write_bytes((work / "a.mid").read_bytes())
-    slow = ["--vocoder-opt", "iterations=3000", "--vocoder-opt", "blind_iterations=3000"]
-    parent = subprocess.Popen([*RENDER, "0.mid", "1.mid", "-j", "2", *slow], cwd=work, stderr=subprocess.DEVNULL)
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    workers: list[str] = []
-    deadline = time.monotonic() + 60
-    while len(workers) < 3 and time.monotonic() < deadline:  # multiprocessing's tracker, and two
-        time.sleep(0.2)
-        workers = children.read_text().split()
-    time.sleep(4)  # torch is imported, the watcher runs
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 40
-    while alive := [pid for pid in workers if running(pid)]:
-        assert time.monotonic() < deadline, alive
-        time.sleep(0.2)
-    assert not list(work.glob("*.wav"))
-
-
-def running(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except OSError:
-        return False
 
 
 def test_several_at_once_in_one_folder(work: Path) -> None:
