@@ -19,6 +19,7 @@ import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Literal
 
@@ -302,8 +303,13 @@ def _print(system: System, config: BenchConfig) -> str:
 
 def _source(target: str) -> str:
     """A hash of a component's module, so that an author who edits it gets new cells without a new version; loads nothing."""
+    top, *rest = target.partition(":")[0].split(".")
     try:
-        spec = importlib.util.find_spec(target.partition(":")[0])
+        # importlib.util.find_spec of a dotted name imports the packages above it, which are a stranger's.
+        spec = importlib.util.find_spec(top)
+        for name in rest:
+            within = spec.submodule_search_locations if spec else None
+            spec = PathFinder.find_spec(f"{spec.name}.{name}", within) if spec and within else None
         return hashlib.sha256(Path(spec.origin or "").read_bytes()).hexdigest() if spec else ""
     except (ImportError, OSError, ValueError, AttributeError):
         return ""

@@ -86,6 +86,24 @@ def test_other_weights_under_the_name_that_ships_make_new_cells(
     assert len({cell.id for cell in make_plan(config).cells if cell.system.vocoder} - before) == len(before) > 0
 
 
+@pytest.mark.parametrize("hostile", ["raise RuntimeError('no')", "raise SystemExit(3)", "import time; time.sleep(600)"])
+def test_a_strangers_package_is_looked_into_and_not_imported(hostile: str, recordings: Path, install) -> None:
+    info = install("strange", group="m2m.vocoders", entries="strange = odd.deep.voice:Voice")
+    package = info.parent / "odd"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text(hostile)
+    (package / "deep" / "__init__.py").write_text(hostile)
+
+    def ids(code: str) -> set[str]:
+        (package / "deep" / "voice.py").write_text(code)
+        config = BenchConfig(data=recordings, vocoders=("strange",), stages=("true-mel",), seconds=1.0)
+        return {cell.id for cell in make_plan(config).cells if cell.system.vocoder}
+
+    first = ids("class Voice: pass")
+    assert ids("class Voice: pass") == first
+    assert not ids("class Voice: pitch = 1") & first
+
+
 def test_a_folder_of_recordings_and_a_score_that_is_missing(recordings: Path, tmp_path: Path) -> None:
     found = open_recordings(recordings)
     first = found.list()[0]
