@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 # The Python API, name -> module that holds it. Looked up on first use, so that `import m2m` and the command stay light.
 _API: dict[str, str] = {
+    "Limits": "m2m.core.midi",
     "M2MError": "m2m.core.errors",
     "Pipeline": "m2m.core.pipeline",
     "Rendering": "m2m.core.rendering",

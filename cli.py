@@ -214,7 +214,8 @@ def _limit(command: Command) -> Command:
 @click.option(
     "--timbre",
     help="A name ('trumpet'), a mixture ('trumpet:0.7,church-organ:0.3') or a path in seconds "
-    "('0:grand-piano,30:vibraphone').  [default: each track's own program]",
+    "('0:grand-piano,30:vibraphone', with ';' between its points '0:trumpet; 8:map@0.2,-0.5').  "
+    "[default: each track's own program]",
 )
 @_pairs("--map", "programs", "The timbre of all tracks of a General MIDI program, 0 to 127.", "PROGRAM=TIMBRE")
 @click.option("--vocoder", metavar="NAME", help="Mel to audio, see `m2m plugins list`.")
@@ -669,7 +670,10 @@ def bench(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Compare components: quality against recordings, speed, memory; tables, plots and sound in OUTPUT/report.html."""
+    """Compare components: quality against recordings, speed, memory; tables, plots and sound in OUTPUT/report.html.
+
+    The exit code is 1 if anything failed.
+    """
     if context.invoked_subcommand:
         return
     from m2m.evaluation.bench import QUICK, run
@@ -681,12 +685,14 @@ def bench(
     if chosen.get("files") and chosen["files"][0].isdecimal():
         chosen["files"] = chosen["files"][0]
     jobs = jobs or (min(2, os.cpu_count() or 1) if quick else 1)
-    outcome = run(load_run(BenchConfig, config, {**(QUICK if quick else {}), **chosen, **values}), output, jobs, retry)
+    outcome = run(load_run(BenchConfig, config, {**chosen, **values}, QUICK if quick else {}), output, jobs, retry)
     if as_json:
         _print_json({"folder": str(output), **vars(outcome)})
     else:
         put((output / "summary.md").read_text().rstrip())
     note(f"{outcome.cells} cells, {outcome.computed} computed now, {outcome.failed} failed: {output / 'report.html'}")
+    if outcome.failed:
+        raise SystemExit(1)
 
 
 @bench.command("compare")

@@ -21,6 +21,7 @@ SampleFormat = Literal["pcm16", "pcm24", "pcm32", "float"]
 
 _CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
 _SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
+_STEPS = {"PCM_16": 2.0**-15, "PCM_24": 2.0**-23, "PCM_32": 2.0**-23, "FLOAT": 0.0}  # between samples, as float32 tells
 MAX_BYTES = 8 << 30  # of a file that is read
 _BLOCK = 1 << 16  # samples handed to the encoder at once: libsndfile's Ogg encoder overflows its stack on minutes
 
@@ -30,7 +31,7 @@ def check_format(suffix: str, sample_format: SampleFormat | None) -> None:
     container = _CONTAINERS.get(suffix.lower())
     if container is None or container not in soundfile.available_formats():
         raise M2MError(
-            f"cannot write {suffix or 'a file without an extension'!r}: give one of {', '.join(_CONTAINERS)}."
+            f"cannot write {suffix or 'a file without an extension'}: give it one of {', '.join(_CONTAINERS)}."
         )
     if sample_format is not None and not soundfile.check_format(container, _SUBTYPES[sample_format]):
         fits = [name for name in get_args(SampleFormat) if soundfile.check_format(container, _SUBTYPES[name])]
@@ -165,6 +166,18 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     except (OSError, ValueError, soundfile.LibsndfileError) as error:  # ValueError: a rate or length that cannot be
         raise M2MError(f"cannot read {path}: {error}") from error
     return wave.mean(axis=1), int(rate)
+
+
+def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
+    """Whether a file has the samples of one of `waves`, as far as its sample format can tell; of a lossy file always True."""
+    try:
+        subtype = soundfile.info(path).subtype
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise M2MError(f"cannot read {path}: {error}") from error
+    if subtype not in _STEPS:
+        return True
+    heard, _ = read_audio(path)
+    return any(len(wave) == len(heard) and np.abs(wave - heard).max(initial=0.0) <= _STEPS[subtype] for wave in waves)
 
 
 def mu_law_encode(wave: NDArray[np.floating[Any]], classes: int = 256) -> NDArray[np.int64]:

@@ -66,6 +66,9 @@ def output_path(template: str, score: Path, names: dict[str, str]) -> Path:
 
 def check_outputs(jobs: Sequence[Job]) -> None:
     """Raise M2MError for what can be known to fail before anything is rendered."""
+    for job in jobs:
+        if job.score.is_dir():
+            raise M2MError(f"{job.score} is a folder, a MIDI file was wanted, such as {job.score / '*.mid'}.")
     outs = [job.out for job in jobs]
     if STDOUT in outs and (len(jobs) > 1 or jobs[0].sidecar or dict(jobs[0].mixing).get("stems")):
         raise M2MError(
@@ -74,6 +77,8 @@ def check_outputs(jobs: Sequence[Job]) -> None:
     for out in outs:
         if outs.count(out) > 1:
             raise M2MError(f"several scores would be written to {out}; use {{stem}} in -o to keep them apart.")
+        if out != STDOUT and out.is_dir():
+            raise M2MError(f"{out} is a folder; name a file, such as -o '{out / '{stem}.wav'}'.")
         if out != STDOUT:
             audio.check_format(out.suffix, jobs[0].sample_format)
 
@@ -116,6 +121,8 @@ def _pipeline(components: tuple[tuple[str, Any], ...]) -> Any:
 def _attempt(job: Job) -> Outcome:
     try:
         return _render(job)
+    except BrokenPipeError:  # of standard output: whoever read it has had enough, which is no failure
+        raise
     except Exception as error:  # whatever it was, the other scores have not earned it
         return Outcome(str(job.score), error=explain(error))
 
@@ -132,7 +139,14 @@ def _render(job: Job) -> Outcome:
         wav = audio.audio_bytes(
             ".wav", rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
         )
-        progress.results().buffer.write(wav)
+        out = progress.results().buffer
+        try:
+            out.write(wav)
+            out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise M2MError(f"cannot write to standard output: {error.strerror}.") from error
     else:
         _save(job, rendering, paths)
     return Outcome(

@@ -84,7 +84,7 @@ def refuse_overwrite(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -
     except (OSError, ValueError) as error:  # a name too long, a loop of links
         raise M2MError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
     if not overwrite:
-        raise M2MError(f"{path} exists; overwrite it with -y, or choose another name with -o.")
+        raise M2MError(f"{path} exists; overwrite it with -y (overwrite=True), or choose another name with -o.")
     if not stat.S_ISREG(there.st_mode):
         raise M2MError(f"{path} is not a regular file and is not overwritten; choose another name with -o.")
     if any(source.exists() and source.samefile(path) for source in inputs):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from m2m.core.vocoder import Vocoder, require_spec
 
 TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
 RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 GAIN_DB = 9.0  # training audio leaves headroom for dense chords, which most pieces do not need
 
 
@@ -151,6 +152,8 @@ class Pipeline:
         limits: Limits | None = None,
     ) -> Rendering:
         """Render a score, or a MIDI file; `play` has the arguments."""
+        if clip_mode not in get_args(ClipMode):
+            raise M2MError(f"there is no clip mode {clip_mode!r}; there are {', '.join(get_args(ClipMode))}.")
         performance = self.play(
             score, timbre=timbre, programs=programs, seed=seed, gain=gain, stems=stems, limits=limits
         )
@@ -179,8 +182,13 @@ class Pipeline:
         """
         if not math.isfinite(gain):
             raise M2MError(f"gain {gain} came, a finite number of decibels was wanted.")
-        if seed < 0:
-            raise M2MError(f"seed {seed} came, a whole number from 0 up was wanted.")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise M2MError(f"seed {seed!r} came, a whole number from 0 up was wanted.")
+        if not isinstance(score, Score | str | Path):
+            raise M2MError(f"a {type(score).__name__} came as the score, a Score or a MIDI file's path was wanted.")
+        strange = [program for program in programs or {} if program not in range(128)]
+        if strange:
+            raise M2MError(f"{strange[0]!r} is no General MIDI program, a number from 0 to 127.")
         path = None if isinstance(score, Score) else Path(score)
         music = score if isinstance(score, Score) else read_score(score, limits)
         timbre = timbre or config.settings().defaults.timbre
@@ -190,6 +198,8 @@ class Pipeline:
             raise M2MError(
                 f"{music.name or 'the score'} has no note that can sound{': ' + left_out if left_out else ''}."
             )
+        for program in sorted(set(programs or {}) - {track.program for track in music.playable}):
+            say(f"{music.name or 'the score'}: no track has program {program}, whose timbre was given")
         lanes = []
         for index, part in enumerate(parts):
             last = min(music.duration, float(part.notes["end"].max())) + TAIL  # no silence after a part's end
@@ -341,6 +351,8 @@ def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[
 def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in DEVICES:
+        raise M2MError(f"there is no device {name!r}; give 'cpu', 'cuda' or 'cuda:1', or 'auto' for the best there is.")
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m2m.core.audio import read_tags
+from m2m.core.audio import holds, read_tags
 from m2m.core.errors import M2MError
 from m2m.core.midi import Limits
 from m2m.core.pipeline import Pipeline
@@ -55,8 +55,14 @@ def rerender(
         raise M2MError(
             f"the tags of {path} are damaged ({type(error).__name__}: {error}); render the score anew."
         ) from error
+    changes = _changes(tags, rendering.provenance)
     same = rendering.provenance["samples"] == tags.get("samples")
-    return Comparison(rendering, same, tuple(_changes(tags, rendering.provenance)))
+    if same and not holds(path, [rendering.audio, *rendering.stems.values()]):
+        same, changes = (
+            False,
+            [f"{path} no longer has the samples that its tags tell of: it was cut or edited", *changes],
+        )
+    return Comparison(rendering, same, tuple(changes))
 
 
 def _find_score(path: Path, tags: dict[str, Any], score: Path | None) -> Path:

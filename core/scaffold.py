@@ -5,11 +5,13 @@ What an author is given is therefore what m2m's own tests install, check and ren
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import os
 import re
 import sys
 import tempfile
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,11 +34,12 @@ def new_plugin(name: str, kind: str, parent: Path) -> Path:
         raise M2MError(
             f"{name!r} cannot be a plugin's name: small letters, digits and single hyphens, as in 'my-{kind}'."
         )
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in ("m2m", "tests", "test"):
-        raise M2MError(f"{name!r} would be a Python module that is something else already; choose another name.")
     taken = [c for c in registry.components() if c.name == name]
     if taken:
         raise M2MError(f"{name!r} is the name of {taken[0]} already; choose another.")
+    reserved = keyword.iskeyword(module) or module in sys.stdlib_module_names or module in ("m2m", "tests", "test")
+    if reserved or importlib.util.find_spec(module) or _is_installed(name):
+        raise M2MError(f"{name!r} would be a Python module that is something else already; choose another name.")
     folder = parent / name
     if folder.exists() or folder.is_symlink():
         raise M2MError(f"{folder} exists; choose another name, or another place with -o.")
@@ -60,6 +63,13 @@ def new_plugin(name: str, kind: str, parent: Path) -> Path:
     except OSError as error:
         raise M2MError(f"cannot write {folder}: {error.strerror or error}.") from error
     return folder
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        return bool(metadata.distribution(distribution))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _only(kind: str, text: str) -> str:

@@ -70,7 +70,7 @@ class TimbreSpace:
             nodes = [tuple(side.strip() for side in part.split(":", 1)) for part in text.split(";") if part.strip()]
             if any(len(node) != 2 or _number(node[0]) is None for node in nodes):
                 raise M2MError(
-                    f"timbre {text!r}: every point of a path is 'seconds:timbre', as in '0:piano; 8:@0.2,1'."
+                    f"timbre {text!r}: a point of a path is 'seconds:timbre', as in '0:trumpet; 8:trumpet:0.7,vibraphone:0.3'."
                 )
             return self._path([(_number(node[0]) or 0.0, self._still(node[1], text)) for node in nodes], text)
         pairs = _pairs(text)
@@ -134,7 +134,8 @@ class TimbreSpace:
             return self.point(pairs[0][0])
         if any(len(pair) != 2 for pair in pairs):
             raise M2MError(
-                f"timbre {whole!r}: every part needs a number: 'name:weight,...' for a mixture, 'seconds:name,...' for a path."
+                f"timbre {whole!r}: every part needs a number, 'name:weight,...' for a mixture, 'seconds:name,...' for a path; "
+                "a path through mixtures has ';' between its points, '0:trumpet; 8:trumpet:0.7,vibraphone:0.3'."
             )
         return self._mixture(pairs, whole)
 
@@ -149,7 +150,8 @@ class TimbreSpace:
         weights = [number for number in numbers if number is not None and number >= 0]
         if len(weights) < len(pairs) or not sum(weights) > 0:
             raise M2MError(
-                f"timbre {text!r}: the weights of a mixture are numbers from 0 up and not all 0: 'trumpet:0.7,organ:0.3'."
+                f"timbre {text!r}: the weights of a mixture are numbers from 0 up and not all 0: 'trumpet:0.7,vibraphone:0.3'; "
+                "between the points of a path through mixtures stands ';'."
             )
         points = np.stack([self.point(name) for name, _ in pairs])
         mixed: NDArray[np.float32] = np.average(points, axis=0, weights=weights).astype(np.float32)

@@ -100,6 +100,18 @@ def test_standard_output_is_a_wav(work: Path) -> None:
     assert done.stdout[:4] == b"RIFF"
 
 
+def test_a_reader_that_has_had_enough_and_a_disk_that_is_full_are_no_bugs(work: Path) -> None:
+    for command, words in (
+        ("render solo.mid -o - | true", ""),
+        ("render solo.mid -o - > /dev/full", "m2m: error: solo.mid: cannot write to standard output: No space left"),
+    ):
+        done = subprocess.run(
+            f"{sys.executable} -m m2m {command}", shell=True, cwd=work, capture_output=True, text=True
+        )
+        assert done.stderr.startswith(words)
+        assert done.stderr.count("\n") == bool(words)
+
+
 def test_what_stems_would_overwrite_is_seen_before_anything_is_rendered(work: Path, here: M2M) -> None:
     (work / "d-2-voice-40.wav").write_text("mine")
     done = here("render", "duo.mid", "-o", "d.wav", "--stems")
@@ -133,15 +145,16 @@ def test_stems_and_sidecar(work: Path, here: M2M) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (["render", ".", "-o", "a.wav"], 1, ". is a folder, a MIDI file was wanted"),
         (["absent.mid"], 1, "cannot read absent.mid: No such file"),
         (["solo.mid", "--vocoder", "griffin-lin"], 1, "did you mean griffin-lim?"),
         (["solo.mid", "--conditioner", "nil"], 1, "no mel2mel model with conditioner 'nil' ships"),
         (["solo.mid", "--timbre", "kazoo"], 1, "no timbre 'kazoo'"),
         (["solo.mid", "--vocoder-opt", "passes=3"], 1, "passes"),
         (["solo.mid", "--vocoder-opt", "iterations=lots"], 1, "iterations"),
-        (["solo.mid", "--model", "nowhere"], 1, "nowhere is not a model folder"),
-        (["solo.mid", "-o", "a.aiff"], 1, "cannot write '.aiff'"),
-        (["solo.mid", "-o", "solo.mid"], 1, "cannot write '.mid'"),
+        (["solo.mid", "--model", "nowhere"], 1, "there is no model 'nowhere'"),
+        (["solo.mid", "-o", "a.aiff"], 1, "cannot write .aiff"),
+        (["solo.mid", "-o", "solo.mid"], 1, "cannot write .mid"),
         (["solo.mid", "-o", "{name}.wav"], 1, "there is no field {name}"),
         (["solo.mid", "duo.mid", "-o", "a.wav"], 1, "several scores would be written to a.wav"),
         (["solo.mid", "duo.mid", "-o", "-"], 1, "standard output (-o -) takes one score"),

@@ -181,6 +181,8 @@ def test_pghis_workflow_is_the_examples():
         (["My_Vocoder", "--kind", "vocoder"], 1, "small letters, digits and single hyphens"),
         (["../evil", "--kind", "vocoder"], 1, "cannot be a plugin's name"),
         (["json", "--kind", "encoder"], 1, "a Python module that is something else"),
+        (["torch", "--kind", "vocoder"], 1, "a Python module that is something else"),
+        (["typing-extensions", "--kind", "vocoder"], 1, "a Python module that is something else"),
         (["griffin-lim", "--kind", "vocoder"], 1, "is the name of vocoder 'griffin-lim' of m2m"),
         (["there", "--kind", "vocoder"], 1, "there exists; choose another name"),
         (["mine", "--kind", "vocoder", "-o", "/proc/x"], 1, "cannot make the folder"),

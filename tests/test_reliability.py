@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_nothing(work: Path, suffix: str, here, monkeypatch: 
     ("arguments", "words"),
     [
         (["-o", "x" * 300 + ".wav"], "File name too long"),
-        (["-o", "folder.wav", "-y"], "is not a regular file and is not overwritten"),
+        (["-o", "folder.wav", "-y"], "folder.wav is a folder; name a file"),
         (["-o", "fifo.wav", "-y"], "is not a regular file and is not overwritten"),
         (["-o", "a.mid/b.wav"], "Not a directory"),
         (["-o", "loop.wav"], "symbolic links"),

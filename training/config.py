@@ -18,14 +18,17 @@ MAX_BYTES = 1 << 20
 Run = TypeVar("Run", bound=BaseModel)
 
 
-def load_run(run_type: type[Run], path: Path | None, values: Mapping[str, object]) -> Run:
+def load_run(
+    run_type: type[Run], path: Path | None, values: Mapping[str, object], base: Mapping[str, object] | None = None
+) -> Run:
     """Read a run's config.
 
     path: a .yaml, .toml or .json file, or None for the defaults; a run's own run.json will do.
     values: dotted names to values, such as {"loop.steps": 500}; strings are turned into the field's type.
+    base: fields that the file goes over.
     Raises M2MError that names the field at fault.
     """
-    tree = _read(path) if path else {}
+    tree = {**(base or {}), **(_read(path) if path else {})}
     tree.pop("kind", None)
     for name, value in values.items():
         *parents, last = name.split(".")

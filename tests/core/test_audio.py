@@ -55,7 +55,7 @@ def test_wav_in_memory_is_the_same_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sample_format", "words"),
     [
-        ("a.xyz", None, "cannot write '.xyz'"),
+        ("a.xyz", None, "cannot write .xyz"),
         ("a", None, "without an extension"),
         ("a.flac", "float", "use pcm16 or pcm24"),
         ("a.mp3", "pcm16", "leave the format out"),

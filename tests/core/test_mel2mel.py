@@ -1,6 +1,7 @@
 """Mel2Mel and its checkpoints, at sizes where everything can be looked at."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -152,8 +153,13 @@ def test_models_are_found_by_what_they_are_made_of(saved: Path, tmp_path: Path) 
         find_model("mel2mel", saved, {"conditioner": "concat"})
     with pytest.raises(M2MError, match=r"no mel2mel model with conditioner 'x' ships.*mel2mel-film"):
         find_model("mel2mel", None, {"conditioner": "x"})
-    with pytest.raises(M2MError, match="not a model folder"):
+    with pytest.raises(M2MError, match="there is no model"):
         find_model("mel2mel", tmp_path, {})
+    with pytest.raises(M2MError, match="did you mean mel2mel-film"):
+        find_model("mel2mel", "mel2mel-fil", {})
+    shutil.copytree(saved, tmp_path / "run" / "best")
+    with pytest.raises(M2MError, match="it is a run, whose model is .*best"):
+        find_model("mel2mel", tmp_path / "run", {})
 
 
 @pytest.mark.parametrize(("where", "kept"), [("both", 2), ("before", 1), ("after", 1), ("none", 0)])

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from m2m.core import registry
+from m2m.core.audio import SampleFormat
 from m2m.core.checkpoint import save_model, weights_hash
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
@@ -248,7 +249,7 @@ def test_numbers_that_make_no_sense(pipeline: Pipeline, wrong: dict[str, float],
 
 
 def test_an_unknown_device_is_one_line() -> None:
-    with pytest.raises(M2MError, match="device 'warp' cannot be used"):
+    with pytest.raises(M2MError, match="there is no device 'warp'; give 'cpu'"):
         Pipeline(device="warp")
 
 
@@ -264,6 +265,41 @@ def test_the_python_api(tmp_path: Path) -> None:
     score = m2m.read_score(tmp_path / "a.mid")
     assert repr(score).startswith("Score('a.mid', 1 tracks, 1 notes")
     assert score._repr_html_().count("<rect") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"clip_mode": "foo"}, "no clip mode 'foo'; there are rescale, clamp, none"),
+        ({"programs": {"0": "trumpet"}}, "'0' is no General MIDI program"),
+        ({"programs": {400: "trumpet"}}, "400 is no General MIDI program"),
+        ({"seed": "x"}, "seed 'x' came, a whole number"),
+        ({"score": b"MThd"}, "a bytes came as the score"),
+    ],
+)
+def test_a_script_is_told_as_well(pipeline: Pipeline, wrong: dict, words: str) -> None:
+    with pytest.raises(M2MError, match=words):
+        pipeline.render(**{"score": from_pretty_midi(score_of((0, [60])))} | wrong)
+
+
+def test_a_programs_timbre_that_no_track_takes_is_told(pipeline: Pipeline, capsys: pytest.CaptureFixture) -> None:
+    pipeline.play(from_pretty_midi(score_of((0, [60])), "one.mid"), programs={0: "trumpet", 5: "trumpet"})
+    assert capsys.readouterr().err == "one.mid: no track has program 5, whose timbre was given\n"
+
+
+@pytest.mark.parametrize(("name", "sample_format"), [("a.wav", None), ("a.wav", "float"), ("a.flac", "pcm24")])
+def test_a_file_that_somebody_has_edited_is_not_the_same(
+    pipeline: Pipeline, tmp_path: Path, name: str, sample_format: SampleFormat | None
+) -> None:
+    score_of((0, [60])).write(str(tmp_path / "a.mid"))
+    made = pipeline.render(tmp_path / "a.mid")
+    made.save(tmp_path / name, sample_format=sample_format)
+    assert rerender(tmp_path / name).same
+    made.audio[5000:6000] = 0
+    made.save(tmp_path / name, sample_format=sample_format, overwrite=True)
+    edited = rerender(tmp_path / name)
+    assert not edited.same
+    assert "it was cut or edited" in edited.changes[0]
 
 
 def test_an_empty_part_has_an_empty_mel(pipeline: Pipeline) -> None:

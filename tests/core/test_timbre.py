@@ -50,6 +50,7 @@ def test_coordinates() -> None:
         ("0:piano; 0:organ", "rise"),
         ("0:piano; organ", "seconds:timbre"),
         ("0:piano; 4:zither", "there are piano"),
+        ("0:piano:0.5,organ:0.5", "stands ';'"),
         (";", "start at 0"),
         ("", "no timbre"),
     ],

@@ -32,7 +32,7 @@ def test_a_whole_bench_is_resumed_grown_and_compared(here: M2M, recordings: Path
     work = tmp_path / "work"
     bench = ("bench", "--data", str(recordings), "--conditioners", "film", *TINY, "-o", "b")
     done = here(*bench, "--vocoders", "griffin-lim,echo,nobody", "--repeats", "2", "--json", "-j", "2")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # nobody has failed
     # original, µ-law, three vocoders from the true mel and from film's, film's mel: on four recordings
     assert {k: v for k, v in json.loads(done.stdout).items() if k != "folder"} == {
         "cells": 36, "computed": 36, "failed": 8,
@@ -172,7 +172,10 @@ def test_a_config_file_says_what_flags_say(here: M2M, recordings: Path, tmp_path
         f'data = "{recordings}"\nvocoders = ["griffin-lim"]\nstages = ["mu-law"]\nfiles = 1\nrepeats = 0\nseconds = 1\n'
     )
     done = here("bench", "--config", "bench.toml", "--instruments", "trumpet", "--json", "-o", "b")
+    assert done.returncode == 0
     assert json.loads(done.stdout) == {"folder": "b", "cells": 2, "computed": 2, "failed": 0}
+    quick = here("bench", "--config", "bench.toml", "--instruments", "trumpet", "--quick", "--json", "-o", "b")
+    assert json.loads(quick.stdout)["computed"] == 0  # the file goes over --quick, which has other seconds
     assert json.loads(Path("b/bench.json").read_text())["instruments"] == ["trumpet"]
 
 
