@@ -40,7 +40,7 @@ class ExampleVocoder(Vocoder):
         phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, spec.n_mels)  # of this rendering alone
         for first in range(0, mel.frames, BLOCK):
             frames = min(BLOCK, mel.frames - first)
-            values = mel.values[first : first + frames + 1]  # one more, to move towards
+            values = mel.window(first, first + frames + 1)  # one more, to move towards
             loud = self.options.level * (linear_mel(values, spec) - np.float32(spec.floor))  # (frames + 1, n_mels)
             loud = np.concatenate([loud, loud[-1:]])
             sample = np.arange(frames * spec.hop_length)

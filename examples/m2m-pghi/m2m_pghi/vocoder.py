@@ -60,14 +60,8 @@ class PGHI(Vocoder):
         sign = 1 - 2 * (
             np.arange(n // 2 + 1) % 2
         )  # phases count from the centre, the FFT from the window's first sample
-        reach = -(-n // hop)
-        # Windows over a sample: as many before it as after, so that the sum of their squares is the same everywhere.
-        norm = np.zeros(hop)
-        for part in np.split(np.pad(win**2, (0, reach * hop - n)), reach):
-            norm += part
-        held = np.zeros(
-            max(n, hop) + (BLOCK - 1) * hop
-        )  # sums of windowed frames; begins half a window before the block's first sample
+        # Sums of windowed frames, and of the windows' squares; they begin half a window before the block's first sample.
+        held = np.zeros((2, max(n, hop) + (BLOCK - 1) * hop))
         skip = n // 2  # what lies before sample 0
         for block, after in self._magnitudes(mel):
             spectrum = np.empty(block.shape, np.complex128)
@@ -75,16 +69,17 @@ class PGHI(Vocoder):
                 phase = integrator.frame(magnitude, block[t + 1] if t + 1 < len(block) else after)
                 spectrum[t] = magnitude * sign * np.exp(1j * phase)
             for t, frame in enumerate(np.fft.irfft(spectrum, n) * (win / magnitude_scale(spec))):
-                held[t * hop : t * hop + n] += frame
+                held[:, t * hop : t * hop + n] += frame, win**2
             done = len(block) * hop
-            yield from self._cut(held[:done] / np.maximum(np.tile(norm, len(block)), 1e-8), skip)
+            yield from self._cut(held[:, :done], skip)
             skip = max(0, skip - done)
-            held = np.concatenate([held[done:], np.zeros(done)])
-        rest = n // 2  # the last half window, of which no frame is left to finish it
-        yield from self._cut(held[:rest] / np.maximum(np.resize(norm, rest), 1e-8), skip)
+            held = np.concatenate([held[:, done:], np.zeros((2, done))], axis=1)
+        yield from self._cut(held[:, : n // 2], skip)  # the last half window, of which no frame is left to finish it
 
     @staticmethod
-    def _cut(wave: NDArray[np.float64], skip: int) -> Iterator[Array]:
+    def _cut(held: NDArray[np.float64], skip: int) -> Iterator[Array]:
+        """Sums divided by the windows that are there: at both ends of the mel they are fewer, and it is no quieter."""
+        wave = held[0] / np.maximum(held[1], 1e-3)  # no division by a window's very end
         if skip < len(wave):
             yield wave[skip:].astype(np.float32)
 
@@ -102,7 +97,7 @@ class PGHI(Vocoder):
     def _invert(self, mel: Mel, first: int, last: int) -> NDArray[np.float64]:
         """Non-negative magnitudes of frames first..last whose mel is nearly the given one: (frames, n_bins)."""
         spec = mel.spec
-        target = np.maximum(linear_mel(mel.values[first:last], spec).astype(np.float64) - spec.floor, 0.0)
+        target = np.maximum(linear_mel(mel.window(first, last), spec).astype(np.float64) - spec.floor, 0.0)
         start = np.ones((last - first, spec.n_fft // 2 + 1))
         if self.options.score_informed and mel.notes is not None and len(mel.notes):
             begun = mel.notes["start"] * spec.frame_rate

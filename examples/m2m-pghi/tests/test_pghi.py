@@ -124,3 +124,13 @@ def test_notes_say_where_in_a_band_the_energy_lies():
 def test_every_length_is_kept(frames, spec):
     mel = Mel(np.full((frames, 80), -4.0, np.float32), spec)
     assert PGHI().synthesize(mel).shape == (mel.samples,)
+
+
+def test_both_ends_are_as_loud_as_the_middle():
+    """A sine that began long before the mel and goes on after it: fewer windows there must not make it quieter."""
+    long = (0.3 * np.sin(2 * np.pi * 880 * np.arange(3 * RATE) / RATE)).astype(np.float32)
+    mel = Mel(log_mel(long, MelSpec())[125:250].copy(), MelSpec(), note_array([(0.0, 1.0, 81, 90)]))
+    wave = PGHI().synthesize(mel)
+    middle = np.sqrt((wave[4000:12_000] ** 2).mean())
+    for end in (wave[:HOP], wave[-HOP:]):
+        assert abs(20 * np.log10(np.sqrt((end**2).mean()) / middle)) < 0.5
