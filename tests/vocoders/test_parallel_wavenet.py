@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from m2m.core import checkpoint
+from m2m.core import checkpoint, doctor
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
@@ -195,9 +195,17 @@ def test_bfloat16_is_near() -> None:
     assert 0 < np.abs(exact - near).std() < 0.02 * exact.std()
 
 
+def test_the_doctor_hears_of_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    told = doctor.load({"kind": "vocoder", "name": "parallel-wavenet"})
+    assert told["engine"].startswith("PyTorch on the CPU, float32")
+    assert ("bfloat16" in told["engine"]) == has_bf16("cpu")
+    assert told["slower"] == "PyTorch sees no GPU"
+
+
 def test_bfloat16_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "has_bf16", lambda device: False)
-    with pytest.raises(M2MError, match="no bfloat16 arithmetic.*precision=fp32"):
+    with pytest.raises(M2MError, match=r"no bfloat16 arithmetic.*use precision=fp32\.$"):
         Engine(student(), precision="bf16")
 
 

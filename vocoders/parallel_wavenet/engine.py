@@ -68,7 +68,7 @@ class Engine:
         self, student: Student, device: str = "cpu", precision: Precision = "fp32", compiled: bool = False
     ) -> None:
         if precision == "bf16" and not has_bf16(device):
-            raise M2MError(f"{device} has no bfloat16 arithmetic of its own: use precision=fp32, or auto.")
+            raise M2MError(f"{device} has no bfloat16 arithmetic of its own: use precision=fp32.")
         self.student = student.to(device)
         self.config, self.device = student.config, torch.device(device)
         runs_on = torch.cuda.get_device_name(device) if self.device.type == "cuda" else get_cpu_capability()
