@@ -1,6 +1,7 @@
 """Parallel WaveNet: the flows against their inverse and against autograd, the engine against the network, the vocoder."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,24 @@ def test_two_streams_at_once_do_not_meet(folder: Path) -> None:
     waves = [np.concatenate(blocks) for blocks in zip(*together, strict=True)]
     assert np.array_equal(waves[0], made.synthesize(first))
     assert np.array_equal(waves[1], made.synthesize(second))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is seen here")
+def test_graphs_are_captured_while_other_threads_render(folder: Path) -> None:
+    """Each thread captures a graph of its own, while others allocate memory of sizes that are new to the allocator."""
+    made = ParallelWaveNet(ParallelWaveNetOptions(model=str(folder), block_seconds=0.05), device="cuda")
+    mels = [Mel(mel(300, seed), SPEC) for seed in range(8)]
+    alone = [made.synthesize(heard) for heard in mels]
+
+    def work(number: int) -> np.ndarray:
+        for turn in range(20):
+            torch.empty((number * 20 + turn + 1) << 20, device="cuda")
+            wave = made.synthesize(mels[number])
+        return wave
+
+    with ThreadPoolExecutor(8) as pool:
+        for wave, wanted in zip(pool.map(work, range(8)), alone, strict=True):
+            assert np.array_equal(wave, wanted)
 
 
 def test_temperature_zero_draws_nothing(folder: Path) -> None:

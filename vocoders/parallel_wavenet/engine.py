@@ -9,6 +9,7 @@ The noise is a function of seed and sample alone (Philox, vocoders/wavenet/sampl
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -164,7 +165,13 @@ class _PackedLayer:
 
 
 class _Graph:
-    """A step as a CUDA graph: hundreds of small kernels, launched as one. Captured at the first block, replayed after it."""
+    """A step as a CUDA graph: hundreds of small kernels, launched as one. Captured at the first block, replayed after it.
+
+    Only one capture at a time may be under way in a process (PyTorch's rule), and it must not forbid other threads, which may
+    be rendering, to ask for memory: CUDA's "global" mode does, "thread_local" does not.
+    """
+
+    _capturing = threading.Lock()
 
     def __init__(self, step: Callable[[Tensor, Tensor, list[Kept]], Tensor], kept: list[Kept]) -> None:
         self.run, self.kept = step, kept
@@ -172,21 +179,26 @@ class _Graph:
 
     def __call__(self, z: Tensor, u: Tensor, kept: list[Kept]) -> Tensor:
         if self.graph is None:
-            self.z, self.u = z.clone(), u.clone()
-            before = [[tensor.clone() for tensor in flow] for flow in kept]
-            side = torch.cuda.Stream(self.z.device)
-            side.wait_stream(torch.cuda.current_stream(self.z.device))
-            with torch.cuda.stream(side):
-                for _ in range(2):  # libraries choose their kernels now, since they may not while a graph is captured
-                    self.run(self.z, self.u, kept)
-            torch.cuda.current_stream(self.z.device).wait_stream(side)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self.wave = self.run(self.z, self.u, kept)
-            for flow, saved in zip(kept, before, strict=True):
-                for tensor, old in zip(flow, saved, strict=True):
-                    tensor.copy_(old)
+            with self._capturing:
+                self.graph = self._capture(z, u, kept)
         self.z.copy_(z)
         self.u.copy_(u)
         self.graph.replay()
         return self.wave
+
+    def _capture(self, z: Tensor, u: Tensor, kept: list[Kept]) -> torch.cuda.CUDAGraph:
+        self.z, self.u = z.clone(), u.clone()
+        before = [[tensor.clone() for tensor in flow] for flow in kept]
+        side = torch.cuda.Stream(self.z.device)
+        side.wait_stream(torch.cuda.current_stream(self.z.device))
+        with torch.cuda.stream(side):
+            for _ in range(2):  # libraries choose their kernels now, since they may not while a graph is captured
+                self.run(self.z, self.u, kept)
+        torch.cuda.current_stream(self.z.device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+            self.wave = self.run(self.z, self.u, kept)
+        for flow, saved in zip(kept, before, strict=True):
+            for tensor, old in zip(flow, saved, strict=True):
+                tensor.copy_(old)
+        return graph
