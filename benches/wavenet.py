@@ -28,17 +28,13 @@ import torch
 
 from m2m.training.dataset import ShardReader
 from m2m.vocoders.wavenet.cpu_engine import BITS, GROUP, CpuEngine, available, processors
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 
 def network(model: str | None) -> WaveNet:
     if model:
-        from m2m.core.checkpoint import load_weights, read_config
-
-        network = WaveNet(read_config(Path(model), "wavenet", WaveNetConfig))
-        load_weights(network, Path(model))
-        return network
+        return load_wavenet(Path(model))[0]
     torch.manual_seed(0)
     network = WaveNet(WaveNetConfig())
     with torch.no_grad():

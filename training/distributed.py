@@ -1,7 +1,9 @@
 """One run on several processes: `torchrun --nproc-per-node 4 -m m2m train wavenet DATA --device cuda`.
 
 Each process computes its share of every batch, and all take the mean of their gradients, so a run is the same, up to the order
-of sums, on however many. Without torchrun there is one process, and nothing here does anything.
+of sums, on however many; but for what a model itself draws on the way (WaveNet's `noise`, a divergence by Monte Carlo): each
+process draws that for its own rows, the same in distribution, not in numbers. Without torchrun there is one process, and nothing
+here does anything.
 """
 
 from __future__ import annotations
