@@ -74,8 +74,8 @@ def librosa_phase(magnitude: np.ndarray, mel: Mel, iterations: int) -> np.ndarra
     )
 
 
-def librosa_run(mel: Mel, iterations: int) -> np.ndarray:
-    """What librosa.feature.inverse.mel_to_audio does."""
+def librosa_run(mel: Mel, iterations: int = 32) -> np.ndarray:
+    """What librosa.feature.inverse.mel_to_audio does, by default as often as it does."""
     return librosa_phase(librosa_inversion(mel), mel, iterations)
 
 

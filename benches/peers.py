@@ -22,10 +22,11 @@ from typing import Any
 import click
 import numpy as np
 import pretty_midi
+from griffin_lim import librosa_run
 
 from m2m.core import registry
 from m2m.core.instruments import REFERENCE
-from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, magnitude_scale
+from m2m.core.mel import Mel, MelSpec, linear_mel, magnitude_scale
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.pipeline import choose_model, timbre_space
 from m2m.evaluation.measures import Reference, measure_audio
@@ -59,16 +60,7 @@ def ours(vocoder: str, conditioner: str | None = None) -> Render:
 
 
 def librosa_griffin_lim(r: Reference, _: Recording) -> np.ndarray:
-    """librosa.feature.inverse.mel_to_audio, with our filter bank and scale in the place of its own."""
-    import librosa
-
-    spec = r.spec
-    mel = linear_mel(r.mel, spec).T
-    magnitude = librosa.util.nnls(filter_bank(spec).numpy(), mel) / magnitude_scale(spec)
-    hop = {"hop_length": spec.hop_length, "length": len(r.wave)}
-    return librosa.griffinlim(
-        np.pad(magnitude, ((0, 0), (0, 1)), mode="edge"), random_state=0, pad_mode="constant", **hop
-    )
+    return librosa_run(Mel(r.mel, r.spec))[: len(r.wave)]
 
 
 def torchaudio_griffin_lim() -> Render:

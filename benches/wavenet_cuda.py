@@ -23,28 +23,17 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from wavenet import network
 
 from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.cuda_device import CudaDevice, available
 from m2m.vocoders.wavenet.cuda_engine import FEW, CudaEngine
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 REGIMES = ("latency", "throughput")
 NV_MODES = {1: "single block", 2: "dual block", 3: "persistent", 4: "manyblock"}
-
-
-def network(model: str | None) -> WaveNet:
-    if model:
-        return load_wavenet(Path(model))[0]
-    torch.manual_seed(0)
-    network = WaveNet(WaveNetConfig())
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.normal_(0, (weight[0].numel() if weight.dim() > 1 else 100) ** -0.5)
-        network.end.weight *= 3  # neither flat nor certain
-    return network
 
 
 def truth(model: WaveNet, mel: np.ndarray, samples: np.ndarray) -> np.ndarray:
