@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -249,20 +250,24 @@ def test_processes_that_are_stopped_while_they_write_leave_nothing(work: Path, i
     install("writing", WRITING, group="m2m.vocoders")
     command = [sys.executable, "-m", "m2m", "render", "solo.mid", "duo.mid", "--vocoder", "writing", "--jobs", "2"]
     process = subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(workers := [path.name.split("-")[1] for path in work.glob("writing-*")]) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert len(list(work.glob(".*.wav"))) == 2
-    if stop == signal.SIGINT:
-        os.killpg(process.pid, stop)
-    else:
-        process.send_signal(stop)
-    _, errors = process.communicate(timeout=30)  # to the end of what the processes may say
+    try:
+        deadline = time.monotonic() + 120
+        while len(workers := [path.name.split("-")[1] for path in work.glob("writing-*")]) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(list(work.glob(".*.wav"))) == 2
+        if stop == signal.SIGINT:
+            os.killpg(process.pid, stop)
+        else:
+            process.send_signal(stop)
+        _, errors = process.communicate(timeout=30)  # to the end of what the processes may say
+        assert not any(running(worker) for worker in workers)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == (-stop if stop == signal.SIGKILL else 128 + stop)
     assert "Traceback" not in errors
-    assert not any(running(worker) for worker in workers)
     assert sorted(p.name for p in work.iterdir() if "writing" not in p.name) == ["duo.mid", "solo.mid"]
 
 

@@ -128,7 +128,9 @@ def serve(tiny: Path) -> Iterator[Serve]:
         def start(*, token: str = "", hosts: tuple[str, ...] = (), **limits: Any) -> httpx.Client:
             app = build_app(Studio(Limits(**limits), [tiny]), token=token, hosts=hosts)
             address = stack.enter_context(_serving(app))
-            return stack.enter_context(httpx.Client(base_url=address, timeout=30))
+            client = stack.enter_context(httpx.Client(base_url=address, timeout=30))
+            client.jobs = app.state.jobs  # type: ignore[attr-defined]  # to look at without asking, which is interest
+            return client
 
         yield start
 
