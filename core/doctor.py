@@ -45,7 +45,7 @@ def examine() -> Iterator[Finding]:
     yield _fluidsynth()
     yield _soundfonts()
     for extra, modules in (
-        ("train", ("fluidsynth", "soxr", "joblib", "tensorboard", "matplotlib", "yaml")),
+        ("train", ("fluidsynth", "soxr", "tensorboard", "matplotlib", "yaml")),
         ("eval", ("librosa", "mir_eval", "matplotlib", "pyloudnorm", "scipy")),
         ("web", ("fastapi", "uvicorn")),
     ):

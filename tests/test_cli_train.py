@@ -51,7 +51,6 @@ def no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which the command runs: three MIDI files in midi/, and a split of them."""
-    pytest.importorskip("joblib", reason="joblib is not installed")
     monkeypatch.setattr(dataset, "Renderer", Sines)
     work = tmp_path / "work"
     (work / "midi").mkdir(parents=True)

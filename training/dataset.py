@@ -15,6 +15,7 @@ import json
 import os
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,7 @@ from m2m.core.instruments import REFERENCE, program_name
 from m2m.core.mel import MelSpec, log_mel
 from m2m.core.progress import track
 from m2m.core.score import HIGHEST_KEY, LOWEST_KEY, NoteArray, as_rows, excerpt, hold, merge, read_score
+from m2m.core.workers import in_order
 
 SPLITS = ("train", "validation", "test")
 OVERSAMPLING = 2
@@ -374,24 +376,22 @@ def build(
     midi_dir: Path, soundfont: Path, out: Path, config: DatasetConfig, split: Path | None, jobs: int
 ) -> Sequence[str]:
     """Build a data set, or the missing part of one. Returns the files that could not be read, with the reason."""
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise M2MError(f"building a data set needs joblib ({error}): pip install 'm2m[train]'.") from error
-
     Renderer(soundfont, config.mel.sample_rate, config.gain).require(config.programs)  # before anything is written
     files = split_files(midi_dir, split)
     describe(out, soundfont, config, files)
-    work = [(name, name_split) for name_split in SPLITS for name in files[name_split]]
-    results = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(_attempt)(midi_dir / name, name, name_split, soundfont, out, config) for name, name_split in work
-    )
-    return [message for message in track(results, "rendering", total=len(work)) if message]
+    work = [
+        (midi_dir / name, name, split_name, soundfont, out, config)
+        for split_name in SPLITS
+        for name in files[split_name]
+    ]
+    with closing(in_order(work, _attempt, jobs)) as worked:
+        told = (f"{task[0]}: {death}." if death else message for task, message, death in worked)
+        return [message for message in track(told, "rendering", total=len(work)) if message]
 
 
-def _attempt(source: Path, name: str, split: str, soundfont: Path, out: Path, config: DatasetConfig) -> str:
+def _attempt(shard: tuple[Path, str, str, Path, Path, DatasetConfig]) -> str:
     try:
-        build_shard(source, name, split, soundfont, out, config)
+        build_shard(*shard)
     except M2MError as error:
         return str(error)
     return ""

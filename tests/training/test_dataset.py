@@ -50,16 +50,7 @@ def _fluidsynth() -> str:
     return "" if SOUNDFONT.is_file() else f"this pretty_midi brings no {SOUNDFONT.name}"
 
 
-def _joblib() -> str:
-    try:
-        import joblib  # noqa: F401
-    except ImportError as error:
-        return f"joblib is not installed: {error}"
-    return ""
-
-
 needs_fluidsynth = pytest.mark.skipif(bool(_fluidsynth()), reason=_fluidsynth() or "-")
-needs_joblib = pytest.mark.skipif(bool(_joblib()), reason=_joblib() or "-")
 
 
 # Files into splits.
@@ -299,22 +290,18 @@ def test_what_is_not_installed_is_one_line(
         assert not (tmp_path / "out").exists()
         return str(caught.value)
 
-    if not _joblib():
-        site = tmp_path / "site"  # pyfluidsynth without the library that it wraps
-        site.mkdir()
-        (site / "fluidsynth.py").write_text("""raise ImportError("Couldn't find the FluidSynth library.")""")
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "path", [str(site), *sys.path])
-            patch.delitem(sys.modules, "fluidsynth", raising=False)
-            assert attempt() == (
-                "rendering a SoundFont needs FluidSynth (Couldn't find the FluidSynth library): "
-                "install Debian's libfluidsynth3 (macOS: brew install fluid-synth)."
-            )
-        without("fluidsynth")
-        assert "FluidSynth (import of fluidsynth halted" in attempt()
-        assert "pip install 'm2m[train]'" in attempt()
-    without("joblib")
-    assert "needs joblib" in attempt()
+    site = tmp_path / "site"  # pyfluidsynth without the library that it wraps
+    site.mkdir()
+    (site / "fluidsynth.py").write_text("""raise ImportError("Couldn't find the FluidSynth library.")""")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [str(site), *sys.path])
+        patch.delitem(sys.modules, "fluidsynth", raising=False)
+        assert attempt() == (
+            "rendering a SoundFont needs FluidSynth (Couldn't find the FluidSynth library): "
+            "install Debian's libfluidsynth3 (macOS: brew install fluid-synth)."
+        )
+    without("fluidsynth")
+    assert "FluidSynth (import of fluidsynth halted" in attempt()
     assert "pip install 'm2m[train]'" in attempt()
 
 
@@ -349,8 +336,6 @@ def site(tmp_path: Path, midi: Midi) -> Site:
 
 @pytest.fixture
 def built(site: Site, sines: None) -> Site:
-    if _joblib():
-        pytest.skip(_joblib())
     assert site.build() == []
     return site
 
@@ -434,8 +419,6 @@ def test_a_build_is_continued_where_it_stopped(built: Site) -> None:
 
 
 def test_a_build_that_dies_leaves_no_half_shard(site: Site, sines: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if _joblib():
-        pytest.skip(_joblib())
     save = dataset.save_file
 
     def die(tensors: object, path: Path, metadata: object) -> None:
@@ -457,8 +440,6 @@ def test_a_build_that_dies_leaves_no_half_shard(site: Site, sines: None, monkeyp
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_a_build_that_is_killed_leaves_no_half_shard(site: Site) -> None:
     """As above, where nothing can be tidied up: what is left behind is not taken for a shard."""
-    if _joblib():
-        pytest.skip(_joblib())
     code = f"""
 import os, signal
 from pathlib import Path
@@ -539,8 +520,6 @@ def test_a_full_disk_is_one_line(built: Site, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_bad_file_among_good_ones(site: Site, sines: None, midi: Midi) -> None:
-    if _joblib():
-        pytest.skip(_joblib())
     (site.midi / "bad.mid").write_bytes(b"MThd nonsense")
     midi("drums.mid", (38, 40), drums=True)
     files = {"train": ["bad.mid", "drums.mid", "a.mid"], "validation": ["d.mid"]}
@@ -551,7 +530,6 @@ def test_a_bad_file_among_good_ones(site: Site, sines: None, midi: Midi) -> None
     assert ShardReader(site.out, "train").files == ["a.mid"]
 
 
-@needs_joblib
 @needs_fluidsynth
 def test_two_processes_make_the_same_bytes(site: Site) -> None:
     """And so does FluidSynth in another order: a shard depends on nothing but its file and the config."""
@@ -566,7 +544,6 @@ def test_two_processes_make_the_same_bytes(site: Site) -> None:
     assert contents(site.out) == one
 
 
-@needs_joblib
 @needs_fluidsynth
 def test_fluidsynth_agrees_with_the_notes(site: Site) -> None:
     site.soundfont = SOUNDFONT
