@@ -190,12 +190,13 @@ def _serve(connection: Connection, function: Callable[[Any], Any], threads: int,
             except (EOFError, OSError):  # the parent has ended, or was killed
                 break
             connection.send(function(task))
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)  # so that whoever asks learns what has ended it
     except BaseException:
-        traceback.print_exc()
-        code = 1
+        if signal.getsignal(signal.SIGTERM) is _interrupt:
+            traceback.print_exc()
+            code = 1
+        else:  # it was told to stop, of which a library may have made another exception
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)  # so that whoever asks learns what has ended it
     os._exit(code)  # not waiting for threads that a plugin has left
 
 
