@@ -47,7 +47,7 @@ def test_another_address_has_a_token(tmp_path: Path) -> None:
     [
         (["--limit", "jobs=0"], "--limit: option 'jobs'"),
         (["--limit", "jbos=3"], "there is no option 'jbos'"),
-        (["--model", "nowhere"], "not a model folder"),
+        (["--model", "nowhere"], "there is no model 'nowhere'"),
         (["--host", "no.such.host.invalid"], "cannot serve at no.such.host.invalid"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_component_that_crashes_is_a_row_and_the_others_are_not_lost(here: M2M
     done = here("bench", "--data", str(recordings), "--vocoders", "echo,griffin-lim", "--stages", "true-mel", *TINY,
                 "--instruments", "trumpet", "--files", "1", "--repeats", "0", "-o", "b",
                 "--set", "vocoder_options.echo.mode=crash")  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     table = rows(Path("b"))
     assert [(row["system"], row["error"]) for row in table] == [
         ("original", ""),

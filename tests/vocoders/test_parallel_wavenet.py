@@ -362,7 +362,7 @@ def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, mo
         patch.setattr(checkpoint, "shipped", lambda: tmp_path / "empty")
         with pytest.raises(M2MError, match=r"m2m train parallel-wavenet.*--vocoder-opt model=FOLDER"):
             ParallelWaveNet()
-    with pytest.raises(M2MError, match="not a model folder"):
+    with pytest.raises(M2MError, match="there is no model"):
         make(tmp_path / "none")
     with pytest.raises(M2MError, match="not a parallel-wavenet model"):
         make(Path("mel2mel-film"))

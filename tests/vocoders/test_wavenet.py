@@ -302,7 +302,7 @@ def test_where_the_kernel_cannot_run_one_line_says_so(
 
 
 def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(M2MError, match="not a model folder"):
+    with pytest.raises(M2MError, match="there is no model"):
         make(tmp_path / "none")
     with pytest.raises(M2MError, match="not a wavenet model"):
         make(Path("mel2mel-film"))

@@ -46,7 +46,7 @@ def until(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
 def until_swept(client: Any, job: str) -> None:
     """Wait until the server's sweep has been at a job. Asked for it over HTTP it would take the job for wanted."""
     deadline = time.monotonic() + 60
-    while (known := client.jobs._all.get(job)) and (known.active or known.heard_out):
+    while (known := client.jobs._all.get(job)) and (known.active or known.state == "done"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
