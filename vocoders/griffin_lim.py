@@ -49,7 +49,10 @@ Array = NDArray[np.float32]
 
 
 class GriffinLimOptions(VocoderOptions):
-    """Options of `GriffinLim`; the defaults are the measured knee between quality and speed."""
+    """Options of `GriffinLim`; the defaults are measured on predicted mels.
+
+    More than a few iterations harm those: they follow a mel that no sound has. True mels take 20 and more (docs/results.md).
+    """
 
     # the score
     score_informed: bool = Field(True, description="let the notes, if any, start the inversion and the phase")
@@ -59,7 +62,7 @@ class GriffinLimOptions(VocoderOptions):
 
     # magnitude and phase
     updates: int = Field(4, ge=1, le=1000, description="updates of the mel inversion")
-    iterations: int = Field(20, ge=0, le=10_000, description="Griffin-Lim iterations when the notes start the phase")
+    iterations: int = Field(8, ge=0, le=10_000, description="Griffin-Lim iterations when the notes start the phase")
     blind_iterations: int = Field(32, ge=0, le=10_000, description="Griffin-Lim iterations from a random phase")
     refit: float = Field(0.5, ge=0, le=1, description="how far an iteration moves the magnitudes to its wave's")
     momentum: float = Field(0.99, ge=0, lt=2, description="of fast Griffin-Lim; 0 is the method of 1984")

@@ -339,7 +339,7 @@ def test_the_first_block_does_not_wait_for_the_end_of_the_score(
 
 def test_a_glance_adds_up_what_sounds_together(pipeline: Pipeline) -> None:
     score = from_pretty_midi(score_of((0, [60, 64, 67, 72])))
-    (part,) = pipeline.parts(score, "trumpet", {})
+    (part,) = pipeline.parts(score, "grand-piano", {})
     alone = pipeline.glance([(part.notes, part.timbre)], 0.5, 1.5)
     assert alone.values.shape == (125 + 1, 80)
     whole = pipeline.mel(part, score.duration + 2.0).values[62:188]
