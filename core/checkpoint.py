@@ -67,9 +67,9 @@ def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | N
         config = about.get("config")
         if about.get("kind") == kind and isinstance(config, dict) and wishes.items() <= config.items():
             return folder
-        if model is not None and not isinstance(config, dict):
-            raise M2MError(f"{folder / CONFIG} holds no config; the folder is damaged.")
         if model is not None and about.get("kind") == kind:
+            if not isinstance(config, dict):
+                raise M2MError(f"{folder / CONFIG} holds no config; the folder is damaged.")
             has = ", ".join(f"{key} {config.get(key)!r}" for key in wishes)
             raise M2MError(f"{folder} was trained with {has}, asked for was {_phrase(wishes)}; leave that option out.")
     if model is not None:
