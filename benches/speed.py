@@ -85,9 +85,8 @@ def model_alone(score: Path, seconds: float) -> dict[str, object]:
     pipeline = Pipeline()
     part = pipeline.parts(read_score(score), None, {})[0]
     mel = pipeline.mel(part, seconds)
-    _ = (
-        mel.values
-    )  # predicted here and now: a mel is made when it is asked for, and must not be part of Griffin-Lim's time
+    # Predicted here and now: a mel is made when it is asked for, and must not be part of Griffin-Lim's time.
+    _ = mel.values
 
     def rate(work: object, runs: int) -> float:
         times = []

@@ -59,9 +59,8 @@ def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | N
     ships = sorted(path.parent for path in shipped().glob(f"*/{CONFIG}"))
     candidates = ships if model is None else [model_folder(model)]
     if model is not None and not (candidates[0] / CONFIG).is_file():
-        raise M2MError(
-            f"there is no model {str(model)!r}: no such folder with a {CONFIG} in it{_hint(candidates[0], ships, kind)}."
-        )
+        hint = _hint(candidates[0], _of_kind(kind, ships))
+        raise M2MError(f"there is no model {str(model)!r}: no such folder with a {CONFIG} in it{hint}.")
     for folder in candidates:
         about = _read_json(folder / CONFIG)
         config = about.get("config")
@@ -74,17 +73,20 @@ def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | N
             raise M2MError(f"{folder} was trained with {has}, asked for was {_phrase(wishes)}; leave that option out.")
     if model is not None:
         raise M2MError(f"{candidates[0]} is not a {kind} model.")
-    names = [folder.name for folder in candidates if _read_json(folder / CONFIG).get("kind") == kind]
+    names = ", ".join(_of_kind(kind, ships)) or "none"
     raise M2MError(
-        f"no {kind} model with {_phrase(wishes)} ships with m2m (there are {', '.join(names) or 'none'}); "
+        f"no {kind} model with {_phrase(wishes)} ships with m2m (there are {names}); "
         f"train one with 'm2m train {kind}' and give its folder with --model."
     )
 
 
-def _hint(folder: Path, ships: list[Path], kind: str) -> str:
+def _of_kind(kind: str, folders: list[Path]) -> list[str]:
+    return [folder.name for folder in folders if _read_json(folder / CONFIG).get("kind") == kind]
+
+
+def _hint(folder: Path, names: list[str]) -> str:
     if (folder / "best" / CONFIG).is_file():
         return f"; it is a run, whose model is {folder / 'best'}"
-    names = [path.name for path in ships if _read_json(path / CONFIG).get("kind") == kind]
     near = difflib.get_close_matches(folder.name, names, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(near)}" if near else f"; those that ship are {', '.join(names)}"
 

@@ -58,10 +58,8 @@ def rerender(
     changes = _changes(tags, rendering.provenance)
     same = rendering.provenance["samples"] == tags.get("samples")
     if same and not holds(path, [rendering.audio, *rendering.stems.values()]):
-        same, changes = (
-            False,
-            [f"{path} no longer has the samples that its tags tell of: it was cut or edited", *changes],
-        )
+        same = False
+        changes.insert(0, f"{path} no longer has the samples that its tags tell of: it was cut or edited")
     return Comparison(rendering, same, tuple(changes))
 
 

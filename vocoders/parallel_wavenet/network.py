@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from m2m.core.checkpoint import load_model, read_config
 from m2m.core.score import NoteArray
 from m2m.vocoders.comb import bare, notes_within
-from m2m.vocoders.conditioning import Array, Conditioned, ConditioningConfig, centre
+from m2m.vocoders.conditioning import Array, Conditioned, ConditioningConfig, Size, centre
 from m2m.vocoders.wavenet.network import Layer, exactly, skip_sum
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 4.0  # of one flow: what lies beyond is a number that has run away
@@ -54,8 +54,8 @@ class StudentConfig(ConditioningConfig):
         (10, 10, 10, 10), min_length=1, max_length=16, description="layers of each flow, '10,10,10,30'"
     )
     dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
-    residual: int = Field(64, ge=1, le=65_536, description="channels from layer to layer")
-    skip: int = Field(64, ge=1, le=65_536, description="channels from every layer to the flow's output")
+    residual: Size = Field(64, description="channels from layer to layer")
+    skip: Size = Field(64, description="channels from every layer to the flow's output")
     comb: bool = Field(
         False, description="hear the score's notes as bare combs of harmonics as well, which a filter can make music of"
     )

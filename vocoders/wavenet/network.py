@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2m.core.checkpoint import load_model, read_config
-from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, centre
+from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, Size, centre
 
 SMOOTH_WAVES = 16  # in which the tables over classes begin
 
@@ -38,8 +38,8 @@ class WaveNetConfig(ConditioningConfig):
 
     layers: int = Field(20, ge=1, le=256)
     dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
-    residual: int = Field(64, ge=1, le=65_536, description="channels from layer to layer")
-    skip: int = Field(256, ge=1, le=65_536, description="channels from every layer to the output")
+    residual: Size = Field(64, description="channels from layer to layer")
+    skip: Size = Field(256, description="channels from every layer to the output")
     classes: int = Field(256, ge=2, le=32768, description="µ-law classes, and units of the output's hidden layer")
     output: Literal["mulaw", "gaussian", "mol"] = Field(
         "mulaw", description="of a sample: one of the classes, a Gaussian, or a mixture of logistics"
