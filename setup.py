@@ -44,7 +44,8 @@ def entry_points() -> dict[str, list[str]]:
 
 
 def wavenet_kernels() -> list[Extension]:
-    """WaveNet's CPU kernel, one library for each instruction set; cpu_engine.py loads the best that runs.
+    """WaveNet's CPU kernels, one library for each instruction set; the best that runs is loaded. wavenet.h's draws samples
+    (cpu_engine.py), stack.h's trains (stack.py), for which only processors that multiply bfloat16 are worth the while.
 
     They are no Python modules, only built like some: with a C interface, and each optional by itself, so that m2m installs
     with an old compiler or none.
@@ -56,13 +57,15 @@ def wavenet_kernels() -> list[Extension]:
             "avx2": ["-mavx2", "-mfma"],
             "avx512": avx512,
             "avx512_bf16": [*avx512, "-mavx512vnni", "-mavx512bf16"],
+            "stack_avx512_bf16": [*avx512, "-mavx512bf16"],
+            "stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
         }
     folder = "vocoders/wavenet/cpu"
     return [
         Extension(
             f"m2m.vocoders.wavenet.cpu.{name}",
             [f"{folder}/{name}.cpp"],
-            depends=[f"{folder}/{header}.h" for header in ("vector", "matrix", "wavenet")],
+            depends=[f"{folder}/{header}.h" for header in ("vector", "matrix", "wavenet", "stack")],
             extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-pthread", *extra],
             extra_link_args=["-pthread"],
             optional=True,

@@ -1,14 +1,17 @@
-"""What a network that makes samples hears of the music: the log-mel, and the roll beside it, brought to the rate of samples.
+"""What a network that makes samples hears of the music: the log-mel, and the score beside it, brought to the rate of samples.
 
-    mel (and roll) at the rate of frames -> transposed convolutions -> u, (samples, n_mels)
+    mel (and roll, and comb) at the rate of frames -> transposed convolutions -> u, (samples, width)
 
-The score's roll may stand beside the mel, whose 80 bands blur the low octaves that the notes say exactly.
+The mel's 80 bands blur the low octaves, and no band says with which phase its energy swings. What the score knows of that may
+stand beside the mel: the roll, which keys sound; and the *comb*, these notes as they are, played by bare oscillators
+(vocoders/comb.py). To make a tone of white noise, or of its own past, a network learns for long; to filter one it does not.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -20,7 +23,9 @@ from m2m.core import registry
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import NoteArray, note_array
+from m2m.vocoders.comb import bare, notes_within
 
+RELEASE = 0.1  # seconds, the comb's time constant after a note's end: what rings on longer, the mel says
 Array = NDArray[np.float32]
 # The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
 Size = Annotated[int, Field(ge=1, le=65_536)]
@@ -37,6 +42,9 @@ class ConditioningConfig(BaseModel):
     condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
     encoder: str = Field("onsets-frames", description="of that roll")
     encoder_options: dict[str, object] = {}
+    comb: bool = Field(
+        False, description="hear the score's notes as bare combs of harmonics as well, which a filter can make music of"
+    )
     mel: MelSpec = MelSpec()
 
     @model_validator(mode="after")
@@ -62,7 +70,14 @@ class ConditioningConfig(BaseModel):
 
 
 class Conditioned(nn.Module):
-    """A network with conditioning: `upsample`'s weights, and how features become what its layers add."""
+    """A network with conditioning: `upsample`'s weights, and how features become what its layers add.
+
+    A frame's features are its log-mel, its roll if that is read, and its samples of the comb if that is heard. The comb goes
+    through the convolutions, the last band of which begins as the comb itself: so an engine needs to know nothing of it. With
+    `comb_apart` it passes them by, as one channel more.
+    """
+
+    comb_apart = False
 
     def __init__(self, config: ConditioningConfig) -> None:
         super().__init__()
@@ -70,21 +85,29 @@ class Conditioned(nn.Module):
         if config.condition_on_notes:
             self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.heard, bands = config, config.mel.n_mels
-        self.width = bands  # channels of the conditioning
-        self.features = bands + (self.encoder.n_features if self.encoder else 0)
+        comb = config.comb * config.mel.hop_length
+        self.apart = comb if self.comb_apart else 0  # the last so many features pass the convolutions by
+        self.width = bands + (self.apart > 0)  # channels of the conditioning
+        self.features = bands + (self.encoder.n_features if self.encoder else 0) + comb
         self.upsample = nn.ModuleList(
-            nn.ConvTranspose1d(bands if i else self.features, bands, window, stride, (window - stride) // 2)
+            nn.ConvTranspose1d(
+                bands if i else self.features - self.apart, bands, window, stride, (window - stride) // 2
+            )
             for i, (window, stride) in enumerate(config.upsample)
         )
+        if comb and not self.apart:
+            _carry(cast("list[nn.ConvTranspose1d]", list(self.upsample)), comb)
 
     def conditioning(self, features: Tensor) -> Tensor:
-        """(batch, frames, features) log-mel, and after it the roll if there is one -> (batch, frames * hop_length, width)."""
+        """(batch, frames, features) -> (batch, frames * hop_length, width)."""
         bands, silence = self.heard.mel.n_mels, self.heard.mel.silence
+        features, comb = features.split([features.shape[-1] - self.apart, self.apart], dim=-1)
         scaled = 1 + features[..., :bands] * (2 / abs(silence))  # the floor is -1, a full-scale sine +1
         u = torch.cat([scaled, features[..., bands:]], dim=-1).mT  # (B, features, frames)
         for convolution in self.upsample:
             u = convolution(u)
-        return u.mT
+        u = u.mT
+        return torch.cat([u, comb.reshape(*u.shape[:2], 1).to(u.dtype)], dim=-1) if self.apart else u
 
     def conditioning_between(self, features: Array, first: int, last: int) -> Tensor:
         """Of frames first..last of (frames, features): (samples, width), zero beyond the end.
@@ -102,14 +125,41 @@ class Conditioned(nn.Module):
         return u
 
     def hear(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
-        """What the network reads of a mel's frames first..last: (frames, features). Without notes the roll is empty."""
+        """What the network reads of a mel's frames first..last: (frames, features). Without notes roll and comb are silent."""
         values = mel.window(first, mel.frames if last is None else last)
         notes = note_array([]) if mel.notes is None else mel.notes
         return np.concatenate([values, *self.read(notes, first, len(values))], axis=1)
 
     def read(self, notes: NoteArray, first: int, frames: int) -> list[Array]:
-        """What it reads of the notes beside frames of mel, each (frames, n): the roll, if it does."""
-        return [self.encoder.encode(notes, self.heard.mel.frame_rate, first, frames)] if self.encoder else []
+        """What it reads of the notes beside frames of mel, each (frames, n): the roll, and a frame's samples of the comb."""
+        spec, read = self.heard.mel, []
+        if self.encoder:
+            read.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
+        if self.heard.comb:
+            sounding = notes_within(notes, first, first + frames, RELEASE, spec)
+            wave = bare(sounding, first * spec.hop_length, frames * spec.hop_length, RELEASE, spec)
+            read.append(wave.reshape(frames, spec.hop_length))
+        return read
+
+
+@torch.no_grad()
+def _carry(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
+    """Have the last band of transposed convolutions begin as the last `samples` of a frame's features, one after the other.
+
+    On the way there, of each step the samples still to be told apart are the last so many channels.
+    """
+    for convolution in convolutions:
+        stride, crop = convolution.stride[0], convolution.padding[0]
+        left = samples // stride  # that a step holds after this convolution
+        bands = convolution.out_channels
+        if left > bands:
+            return  # they do not fit through: it begins as it comes, and is learned
+        convolution.weight[:, bands - left :] = 0
+        convolution.bias[bands - left :] = 0
+        for place in range(samples):
+            channel = convolution.in_channels - samples + place
+            convolution.weight[channel, bands - left + place % left, crop + place // left] = 1
+        samples = left
 
 
 def centre(u: Tensor, samples: int) -> Tensor:

@@ -15,9 +15,8 @@ which is what distillation compares with the teacher's. The Jacobian dx/dz_0 is 
 
     log q(x) = log p(z_0) - sum_t log_scale[t].
 
-With `comb` the conditioning holds one more channel: the notes as the score has them, played by bare oscillators
-(vocoders/comb.py). To make a tone of white noise takes a long training; to filter one does not. The flows stay what they are, for
-a conditioning may be anything that is known beforehand.
+With `comb` (vocoders/conditioning.py) the conditioning holds one more channel. The flows stay what they are, for a conditioning
+may be anything that is known beforehand.
 
 There is no sample loop and no class: samples are numbers, as fine as float32, and no µ-law is on the way.
 """
@@ -34,14 +33,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2m.core.checkpoint import load_model, read_config
-from m2m.core.score import NoteArray
-from m2m.vocoders.comb import bare, notes_within
-from m2m.vocoders.conditioning import Array, Conditioned, ConditioningConfig, Size, centre
+from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, Size, centre
 from m2m.vocoders.wavenet.network import Layer, exactly, skip_sum
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 4.0  # of one flow: what lies beyond is a number that has run away
 KIND = "parallel-wavenet"
-RELEASE = 0.1  # seconds, the comb's time constant after a note's end: what rings on longer, the mel says
 
 
 class StudentConfig(ConditioningConfig):
@@ -56,9 +52,6 @@ class StudentConfig(ConditioningConfig):
     dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
     residual: Size = Field(64, description="channels from layer to layer")
     skip: Size = Field(64, description="channels from every layer to the flow's output")
-    comb: bool = Field(
-        False, description="hear the score's notes as bare combs of harmonics as well, which a filter can make music of"
-    )
     level: float = Field(0.05, gt=0, le=1, description="of full scale: how loud an untrained student is")
 
     @field_validator("flows", mode="before")
@@ -93,11 +86,11 @@ class Student(Conditioned):
     torch.Size([1, 256])
     """
 
+    comb_apart = True
+
     def __init__(self, config: StudentConfig) -> None:
         super().__init__(config)
         self.config = config
-        self.width += config.comb
-        self.features += config.comb * config.mel.hop_length
         self.flows = nn.ModuleList(Flow(config, layers) for layers in config.flows)
 
     @property
@@ -121,23 +114,6 @@ class Student(Conditioned):
             mean = mean * scale + flow_mean
             log_scale = log_scale + flow_log_scale
         return Drawn(z, mean, log_scale)
-
-    def read(self, notes: NoteArray, first: int, frames: int) -> list[Array]:
-        """The roll, if there is one, and a frame's samples of the comb, if it is heard."""
-        spec, read = self.config.mel, super().read(notes, first, frames)
-        if self.config.comb:
-            sounding = notes_within(notes, first, first + frames, RELEASE, spec)
-            wave = bare(sounding, first * spec.hop_length, frames * spec.hop_length, RELEASE, spec)
-            read.append(wave.reshape(frames, spec.hop_length))
-        return read
-
-    def conditioning(self, features: Tensor) -> Tensor:
-        """The conditioning of all networks, and the comb's sample as it is: -> (batch, frames * hop_length, width)."""
-        if not self.config.comb:
-            return super().conditioning(features)
-        hop = self.config.mel.hop_length
-        u = super().conditioning(features[..., :-hop])
-        return torch.cat([u, features[..., -hop:].reshape(*u.shape[:2], 1).to(u.dtype)], dim=-1)
 
 
 class Flow(nn.Module):

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sysconfig
 import weakref
 from collections.abc import Iterator, Sequence
 from ctypes import c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.engine import Array, Engine
+from m2m.vocoders.wavenet.kernels import kernel
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "generic")  # best first
@@ -41,11 +40,6 @@ class Shape(ctypes.Structure):
         ("stride", c_int32 * MAX_STAGES),
         ("mel_scale", c_float),
     ]
-
-
-def kernel(name: str) -> Path:
-    """Where the kernel for an instruction set is, if it was built."""
-    return Path(__file__).with_name("cpu") / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
 @lru_cache

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from m2m.core.checkpoint import load_model, read_config
 from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, Size, centre
+from m2m.vocoders.wavenet import stack
 
 SMOOTH_WAVES = 16  # in which the tables over classes begin
 
@@ -148,6 +149,8 @@ class Layer(nn.Module):
 
 def skip_sum(layers: Sequence[Layer], x: Tensor, u: Tensor) -> Tensor:
     """All layers in a row: x (batch, T, residual), conditioning (batch, T, n_mels) -> the sum of their skips (batch, T, skip)."""
+    if stack.does(layers, x, u):
+        return stack.skip_sum(layers, x, u)
     gated = []
     for layer in layers:
         x, z = layer(x, u)
