@@ -583,14 +583,21 @@ def train_mel2mel(
     type=click.Choice(["mulaw", "gaussian", "mol"]),
     help="Of a sample: 256 classes, a Gaussian, or a mixture of logistics.",
 )
+@click.option(
+    "--start",
+    metavar="MODEL",
+    help="A WaveNet with whose weights the run begins, those that fit.  [default: random ones]",
+)
 @click.option("--mel-model", metavar="FOLDER", help="A Mel2Mel whose predicted mels are mixed in.")
 @talk
-def train_wavenet(preset: str | None, distribution: str | None, mel_model: str | None, **given: Any) -> None:
+def train_wavenet(
+    preset: str | None, distribution: str | None, start: str | None, mel_model: str | None, **given: Any
+) -> None:
     """Train WaveNet on a data set."""
     from m2m.training.wavenet import PRESETS, WaveNetRun
     from m2m.training.wavenet import train as run_training
 
-    chosen = {**PRESETS.get(preset or "", {}), "model.output": distribution, "mel_model": mel_model}
+    chosen = {**PRESETS.get(preset or "", {}), "model.output": distribution, "start": start, "mel_model": mel_model}
     _train(WaveNetRun, run_training, f"wavenet-{distribution or 'mulaw'}", chosen, given)
 
 
@@ -605,16 +612,22 @@ def train_wavenet(preset: str | None, distribution: str | None, mel_model: str |
     metavar="NAMES",
     help="Of kl,stft,frames,power,adversarial: these and no others (weights: --set losses.kl=0.1).",
 )
+@click.option(
+    "--start",
+    metavar="MODEL",
+    help="A student with whose weights the run begins, those that fit.  [default: random ones]",
+)
 @click.option("--mel-model", metavar="FOLDER", help="A Mel2Mel whose predicted mels are mixed in.")
 @talk
 def train_parallel_wavenet(
-    teacher: str | None, noise: str | None, losses: str | None, mel_model: str | None, **given: Any
+    teacher: str | None, noise: str | None, losses: str | None, start: str | None, mel_model: str | None, **given: Any
 ) -> None:
     """Train Parallel WaveNet, a student of a WaveNet that renders without a sample loop."""
     from m2m.training.parallel_wavenet import StudentRun, only
     from m2m.training.parallel_wavenet import train as run_training
 
-    chosen = {"teacher": teacher, "model.noise": noise, "mel_model": mel_model, **(only(losses) if losses else {})}
+    chosen = {"teacher": teacher, "model.noise": noise, "start": start, "mel_model": mel_model}
+    chosen |= only(losses) if losses else {}
     _train(StudentRun, run_training, "parallel-wavenet", chosen, given)
 
 

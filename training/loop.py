@@ -34,6 +34,7 @@ from m2m.core import progress
 from m2m.core.checkpoint import save_tensors
 from m2m.core.errors import M2MError
 from m2m.core.files import atomic_path, make_folder
+from m2m.training import memory
 from m2m.training.average import Average
 from m2m.training.distributed import Group, join
 from m2m.training.interruption import Interruption, waiting
@@ -149,6 +150,7 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
         raise M2MError(f"{out} already holds a run; continue it with --resume, or choose another folder.")
     if resume and not state_path.exists():
         raise M2MError(f"{out} holds no run to resume: there is no {STATE}; start one without --resume.")
+    memory.keep()
     if config.threads:
         torch.set_num_threads(config.threads)
     with join(config.device, config.batch_size) as group:

@@ -28,6 +28,7 @@ from m2m.training.dataset import ShardReader
 from m2m.training.discriminator import MelDiscriminator, Opposed, adversarial_losses, joined
 from m2m.training.loop import RUN, LoopConfig, Task, fit
 from m2m.training.losses import LOSSES
+from m2m.training.start import refuse_another
 
 FIGURES = ("tanh-log-abs", "mae", "correlation", "variance")
 
@@ -219,11 +220,7 @@ def train(run: Mel2MelRun, data: Path, out: Path, resume: bool) -> dict[str, flo
 def _refuse_another(run: Mel2MelRun, out: Path) -> None:
     """A checkpoint decides what weights a run goes on with, and whether it has an adversary. Raises M2MError."""
     earlier = load_run(Mel2MelRun, out / RUN, {})
-    if run.start != earlier.start:
-        raise M2MError(
-            f"the run in {out} began from {earlier.start or 'random weights'} and goes on from its own checkpoint, "
-            f"not from {run.start or 'random weights'}; without --resume, start begins a run in another folder."
-        )
+    refuse_another(run.start, earlier.start, out)
     if bool(run.adversarial) != bool(earlier.adversarial):
         has, wanted = ("an", "none") if earlier.adversarial else ("no", "one")
         raise M2MError(

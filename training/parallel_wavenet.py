@@ -27,9 +27,10 @@ from m2m.training.discriminator import Opposed, WaveDiscriminator, adversarial_l
 from m2m.training.divergence import gaussian_kl, monte_carlo_kl, scale_penalty
 from m2m.training.loop import fit
 from m2m.training.spectral import DISTANCES, stft_distance
+from m2m.training.start import begin, take_over
 from m2m.training.windows import Window, WindowRun, WindowTask
 from m2m.vocoders.conditioning import Conditioned
-from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig
+from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig, load_student
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 
 ALONE = 1.0  # weight of the adversary where there is no teacher and none is given
@@ -240,4 +241,8 @@ def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
 
 def train(run: StudentRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
     """Train a student on a data set (`m2m dataset build`) and return the last validation figures."""
-    return fit(StudentTask(run, data), run.loop, out, {"kind": KIND, **run.model_dump(mode="json")}, resume)
+    run, begun = begin(run, load_student, out, resume)
+    task = StudentTask(run, data)
+    if begun:
+        take_over(task.student, begun)
+    return fit(task, run.loop, out, {"kind": KIND, **run.model_dump(mode="json")}, resume)

@@ -15,8 +15,9 @@ from torch import Tensor
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
 from m2m.training.loop import fit
+from m2m.training.start import begin, take_over
 from m2m.training.windows import Window, WindowRun, WindowTask
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.sampling import nll
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
@@ -124,4 +125,8 @@ class WaveNetTask(WindowTask):
 
 def train(run: WaveNetRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
     """Train a WaveNet on a data set (`m2m dataset build`) and return the last validation figures."""
-    return fit(WaveNetTask(run, data), run.loop, out, {"kind": "wavenet", **run.model_dump(mode="json")}, resume)
+    run, begun = begin(run, load_wavenet, out, resume)
+    task = WaveNetTask(run, data)
+    if begun:
+        take_over(task.model, begun)
+    return fit(task, run.loop, out, {"kind": "wavenet", **run.model_dump(mode="json")}, resume)

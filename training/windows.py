@@ -25,7 +25,7 @@ from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
 from m2m.training.dataset import ShardReader
 from m2m.training.loop import LoopConfig, Task
-from m2m.vocoders.conditioning import Conditioned
+from m2m.vocoders.conditioning import Conditioned, ConditioningConfig
 
 Array = NDArray[np.float32]
 
@@ -46,7 +46,12 @@ class WindowRun(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    model: ConditioningConfig
+
     loop: WindowLoop = WindowLoop()
+    start: Path | None = Field(
+        None, description="a model of this kind, by folder or name, with whose weights the run begins, those that fit"
+    )
     instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
     sequence: int = Field(32, ge=1, description="frames of a training window: 0.26 s")
     lead: int = Field(0, ge=0, description="frames at a window's beginning that the loss leaves out")

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 INSTRUCTION_SETS = ("amx", "avx512_bf16")  # best first
 DEPTH = 32  # what numbers of channels and of samples are multiples of
-WEIGHTS = ("prev", "cur", "cond", "bias", "res", "res_bias", "out", "out_bias")  # of all layers, as `skip_sum` stacks them
+WEIGHTS = (
+    "prev",
+    "cur",
+    "cond",
+    "bias",
+    "res",
+    "res_bias",
+    "out",
+    "out_bias",
+)  # of all layers, as `skip_sum` stacks them
 
 
 class _Stack(ctypes.Structure):
@@ -32,8 +41,8 @@ class _Stack(ctypes.Structure):
 
     _fields_ = [
         *((name, c_int32) for name in ("layers", "cycle", "residual", "skip", "width", "sequences", "samples")),
-        *((name, c_void_p) for name in (*WEIGHTS, "first", "u", "x", "gates", "z", "sum")),
-        *((name, c_void_p) for name in ("dsum", "dgates", "du", "dfirst", *(f"d{name}" for name in WEIGHTS))),
+        *((name, c_void_p) for name in (*WEIGHTS, "first", "u", "x", "gates", "sum")),
+        *((name, c_void_p) for name in ("dsum", "du", "dfirst", *(f"d{name}" for name in WEIGHTS))),
     ]
 
 
@@ -101,7 +110,6 @@ class _SkipSum(torch.autograd.Function):
             "u": heard,
             "x": u.new_empty(count, rows, residual),
             "gates": u.new_empty(count, batch * samples, 2 * residual),
-            "z": u.new_empty(count, batch * samples, residual),
         }
         found = u.new_empty(batch, samples, skip)
         ctx.sizes = (count, cycle, residual, skip, width, batch, samples)
@@ -113,11 +121,10 @@ class _SkipSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dsum: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         given = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
-        count, _, residual, _, width, batch, samples = ctx.sizes
+        _, _, residual, _, width, batch, samples = ctx.sizes
         made = {f"d{name}": torch.zeros_like(given[name]) for name in WEIGHTS}  # what is made is added
         du, dx = torch.empty_like(given["u"]), given["bias"].new_empty(batch, samples, residual)
-        dgates = du.new_empty(count, len(du), 2 * residual)
-        _run(ctx.instructions, ctx.sizes, **given, dsum=dsum.contiguous(), dgates=dgates, du=du, dfirst=dx, **made)
+        _run(ctx.instructions, ctx.sizes, **given, dsum=dsum.contiguous(), du=du, dfirst=dx, **made)
         du = du[: -ctx.pad].view(batch, -1, width)[:, ctx.pad :, : ctx.width]
         made["dcond"] = made["dcond"][..., : ctx.width]
         return dx, du, None, None, *made.values()

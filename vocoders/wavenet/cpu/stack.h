@@ -5,7 +5,7 @@
 // 512 samples, small enough for one core's caches, and in a chunk 32 samples at a time from products to gates to products.
 //
 //   forward    per chunk: all layers, then the sum of their skips as one product over all layers. Kept for the way back are what
-//              each layer heard (x), its two gates, and their product (z).
+//              each layer heard (x) and its two gates.
 //   backward   the chunks from the last to the first, the layers from the top: a layer's past is where the gradient of its past
 //              goes, and comes from a later chunk that is done already. The weights' gradients are products over time, added up
 //              chunk by chunk.
@@ -35,7 +35,9 @@ namespace {
 
 using Half = uint16_t;  // a bfloat16
 
-constexpr int SIDE = 16, DEPTH = 32, ROWS = 2 * SIDE, TILE = SIDE * DEPTH, CHUNK = 512;
+constexpr int SIDE = 16, DEPTH = 32, ROWS = 2 * SIDE, TILE = SIDE * DEPTH;
+constexpr int CHUNK = 512;  // samples
+constexpr int NEAR = 64;    // samples that a tile of weights is used for before the next one: both stay in the first cache
 
 // As stack.py lays it out. Numbers of channels and of samples are multiples of 32.
 struct Stack {
@@ -48,16 +50,16 @@ struct Stack {
     const Half* u;       // (rows, width)
     Half* x;             // (layers, rows, residual): what each layer heard
     Half* gates;         // (layers, sequences * samples, 2 residual): tanh a, sigmoid b
-    Half* z;             // (layers, sequences * samples, residual)
     Half* sum;           // (sequences * samples, skip)
     // and of the backward pass
     const Half* dsum;
-    Half *dgates, *du;  // (layers, rows, 2 residual); as u
+    Half* du;  // as u
     float *dfirst, *dprev, *dcur, *dcond, *dbias, *dres, *dres_bias, *dout, *dout_bias;
 
     int dilation(int layer) const { return 1 << layer % cycle; }
     int pad() const { return 1 << (std::min(layers, cycle) - 1); }
     int64_t dense() const { return int64_t(sequences) * samples; }
+    int ring() const { return (pad() + 2 * CHUNK - 1) / CHUNK * CHUNK; }  // chunks that hold one and what it looks back, or ahead
     int64_t rows() const { return int64_t(sequences) * (pad() + samples) + pad(); }
 };
 
@@ -65,6 +67,16 @@ inline F widened(const Half* from) {
     return (F)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16);
 }
 inline void narrow(Half* to, F v) { store(to, _mm512_cvtneps_pbh((__m512)v)); }
+
+// 2^x for |x| < 126 within 1e-4, a small part of what a bfloat16 tells apart; 1 / x likewise.
+inline F nearly_exp2(F x) {
+    F rounded = x + ROUND, f = x - (rounded - ROUND);
+    F p = f * 0.05517166f + 0.24261112f;
+    p = p * f + 0.69326099f;
+    p = p * f + 0.99992807f;
+    return (F)((I)p + ((I)rounded << 23));
+}
+inline F nearly_inverse(F x) { return (F)_mm512_rcp14_ps((__m512)x); }
 
 // --- products of tiles -----------------------------------------------------------------------------------------------------
 
@@ -282,16 +294,20 @@ struct Layer {
 // What a thread has of its own: a chunk's sums, its panels, and its part of the gradients.
 struct Work {
     Buffer<float> x;
-    Buffer<Half> dx, left_gates, left_dx, left_sum, past, now, heard, z;
+    Buffer<Half> z;       // forward (layers, CHUNK, residual), backward (CHUNK, residual)
+    Buffer<Half> dgates;  // (layers, ring and 32 more, 2 residual): sample t in place t % ring, the first 32 places once more behind
+    Buffer<Half> dx, left_gates, left_dx, left_sum, past, now, heard, right_z;
     std::vector<Gradient> gates, res, out;  // gates: of [prev, cur, cond]
     Buffer<float> bias, res_bias, out_bias;
 
     explicit Work(const Stack& s) : x(size_t(CHUNK) * s.residual) {
         const size_t R = s.residual;
+        z = Buffer<Half>(CHUNK * R * (s.dsum ? 1 : s.layers));
         if (!s.dsum) return;
+        dgates = Buffer<Half>(size_t(s.layers) * (s.ring() + ROWS) * 2 * R);
         dx = Buffer<Half>(CHUNK * R), left_gates = Buffer<Half>(CHUNK * 2 * R), left_dx = Buffer<Half>(CHUNK * R);
         left_sum = Buffer<Half>(size_t(CHUNK) * s.skip), heard = Buffer<Half>(size_t(CHUNK) * s.width);
-        past = Buffer<Half>(CHUNK * R), now = Buffer<Half>(CHUNK * R), z = Buffer<Half>(CHUNK * R);
+        past = Buffer<Half>(CHUNK * R), now = Buffer<Half>(CHUNK * R), right_z = Buffer<Half>(CHUNK * R);
         bias = Buffer<float>(s.layers * 2 * R), res_bias = Buffer<float>(s.layers * R), out_bias = Buffer<float>(s.skip);
         for (int l = 0; l < s.layers; l++) {
             gates.emplace_back(2 * s.residual, 2 * s.residual + s.width), out.emplace_back(s.skip, s.residual);
@@ -331,19 +347,19 @@ class Passes {
             for (int l = 0; l < s_.layers; l++) {
                 Half* x = x_(l, at);
                 for (int i = 0; i < count * R; i += LANES) narrow(x + i, load<F>(work.x + i));
-                for (int t = 0; t < count; t += ROWS) {
-                    gates_(l, at + t);
-                    if (l + 1 < s_.layers) residual_(l, at + t, work.x + ptrdiff_t(t) * R);
+                for (int t = 0; t < count; t += NEAR) {
+                    const int near = std::min(NEAR, count - t);
+                    Half* z = work.z + ptrdiff_t(l * CHUNK + t) * R;
+                    gates_(l, at + t, near, z);
+                    if (l + 1 < s_.layers) residual_(l, near, z, work.x + ptrdiff_t(t) * R);
                 }
             }
-            for (int t = 0; t < count; t += ROWS) skips_(at + t);
+            for (int t = 0; t < count; t += NEAR) skips_(at + t, std::min(NEAR, count - t), work.z + ptrdiff_t(t) * R);
         }
     }
 
     void backward(int b, Work& work) const {
-        for (int l = 0; l < s_.layers; l++) {
-            clear_after_(s_.dgates + l * s_.rows() * 2 * R, b, 2 * R);
-        }
+        std::memset(work.dgates + 0, 0, size_t(s_.layers) * (s_.ring() + ROWS) * 2 * R * sizeof(Half));
         for (int begin = (T - 1) / CHUNK * CHUNK; begin >= 0; begin -= CHUNK) {
             const int count = std::min(CHUNK, T - begin), steps = count / DEPTH;
             const At at{int64_t(b) * T + begin, row_(b) + begin};
@@ -356,12 +372,14 @@ class Passes {
                 store(work.out_bias + c, sum);
             }
             for (int l = s_.layers; l-- > 0;) {
-                for (int t = 0; t < count; t += ROWS) through_gates_(l, at + t, t, work);
-                to_weights_(l, at, steps, work);
-                for (int t = 0; t < count; t += ROWS) to_input_(l, at + t, work.x + ptrdiff_t(t) * R);
+                Half* dgates = dgates_(l, begin, work);
+                for (int t = 0; t < count; t += NEAR) through_gates_(l, at + t, t, std::min(NEAR, count - t), dgates, work);
+                if (begin % s_.ring() == 0) std::memcpy(dgates + s_.ring() * 2 * R, dgates, ROWS * 2 * R * sizeof(Half));
+                to_weights_(l, at, steps, dgates, work);
+                for (int t = 0; t < count; t += NEAR) to_input_(l, begin + t, std::min(NEAR, count - t), t, work);
             }
             std::memcpy(s_.dfirst + at.dense * R, work.x + 0, size_t(count) * R * 4);
-            for (int t = 0; t < count; t += ROWS) to_conditioning_(at + t);
+            for (int t = 0; t < count; t += NEAR) to_conditioning_(at + t, begin + t, std::min(NEAR, count - t), work);
         }
     }
 
@@ -374,9 +392,10 @@ class Passes {
 
     int64_t row_(int b) const { return int64_t(b) * (s_.pad() + T) + s_.pad(); }
     Half* x_(int l, At at) const { return s_.x + (l * s_.rows() + at.row) * R; }
-    Half* z_(int l, At at) const { return s_.z + (l * s_.dense() + at.dense) * R; }
     Half* gate_(int l, At at) const { return s_.gates + (l * s_.dense() + at.dense) * 2 * R; }
-    Half* dgate_(int l, At at) const { return s_.dgates + (l * s_.rows() + at.row) * 2 * R; }
+    Half* dgates_(int l, int t, Work& work) const {
+        return work.dgates + (ptrdiff_t(l) * (s_.ring() + ROWS) + t % s_.ring()) * 2 * R;
+    }
 
     // Zeros before a sequence, or after it.
     void clear_before_(Half* rows, int b, int width) const { clear_(rows, row_(b) - s_.pad(), width); }
@@ -385,140 +404,155 @@ class Passes {
         std::memset(rows + from * width, 0, size_t(s_.pad()) * width * sizeof(Half));
     }
 
-    void gates_(int l, At at) const {
+    // What follows is done for `count` samples, 32 at a time.
+
+    void gates_(int l, At at, int count, Half* z) const {
         const Layer& w = layers_[l];
         const int tiles = R / SIDE;
         const float* bias = s_.bias + size_t(l) * 2 * R;
         const Half *x = x_(l, at), *u = s_.u + at.row * W;
-        Half *gates = gate_(l, at), *z = z_(l, at);
+        Half* gates = gate_(l, at);
         Block block;
-        for (int j = 0; j < tiles; j++) {
-            const Term terms[] = {{x - ptrdiff_t(s_.dilation(l)) * R, R, w.prev, j, tiles + j, R},
-                                  {x, R, w.cur, j, tiles + j, R},
-                                  {u, W, w.cond, j, tiles + j, W}};
-            multiply<false>(terms, 3, block);
-            const F bias_a = load<F>(bias + j * SIDE), bias_b = load<F>(bias + R + j * SIDE);
-            for (int i = 0; i < ROWS; i++) {
-                F a = minimum(maximum(block.row(0, i) + bias_a, all(-9.5f)), all(9.5f));
-                F b = minimum(maximum(block.row(1, i) + bias_b, all(-60.0f)), all(60.0f));
-                F p = exp2(a * (-2 * LOG2E)) + 1.0f, q = exp2(b * -LOG2E) + 1.0f;
-                F r = 1.0f / (p * q), tanh = (2.0f - p) * (q * r), sigmoid = p * r;
-                narrow(gates + i * 2 * R + j * SIDE, tanh);
-                narrow(gates + i * 2 * R + R + j * SIDE, sigmoid);
-                narrow(z + i * R + j * SIDE, tanh * sigmoid);
-            }
-        }
-    }
-
-    void residual_(int l, At at, float* x) const {
-        const float* bias = s_.res_bias + size_t(l) * R;
-        Block block;
-        for (int j = 0; j < R / SIDE; j += 2) {
-            const Term term(z_(l, at), R, layers_[l].res, j, j + 1, R);
-            multiply<false>(&term, 1, block);
-            for (int c = 0; c < 2; c++) {
-                const F add = load<F>(bias + (j + c) * SIDE);
+        for (int j = 0; j < tiles; j++)
+            for (ptrdiff_t t = 0; t < count; t += ROWS) {
+                const Term terms[] = {{x + (t - s_.dilation(l)) * R, R, w.prev, j, tiles + j, R},
+                                      {x + t * R, R, w.cur, j, tiles + j, R},
+                                      {u + t * W, W, w.cond, j, tiles + j, W}};
+                multiply<false>(terms, 3, block);
+                const F bias_a = load<F>(bias + j * SIDE), bias_b = load<F>(bias + R + j * SIDE);
                 for (int i = 0; i < ROWS; i++) {
-                    float* place = x + i * R + (j + c) * SIDE;
-                    store(place, load<F>(place) + (block.row(c, i) + add));
+                    F a = minimum(maximum(block.row(0, i) + bias_a, all(-9.5f)), all(9.5f));
+                    F b = minimum(maximum(block.row(1, i) + bias_b, all(-60.0f)), all(60.0f));
+                    F p = nearly_exp2(a * (-2 * LOG2E)) + 1.0f, q = nearly_exp2(b * -LOG2E) + 1.0f;
+                    F r = nearly_inverse(p * q), tanh = (2.0f - p) * (q * r), sigmoid = p * r;
+                    Half* to = gates + (t + i) * 2 * R + j * SIDE;
+                    narrow(to, tanh), narrow(to + R, sigmoid), narrow(z + (t + i) * R + j * SIDE, tanh * sigmoid);
                 }
             }
-        }
     }
 
-    void skips_(At at) const {
+    void residual_(int l, int count, const Half* z, float* x) const {
+        const float* bias = s_.res_bias + size_t(l) * R;
+        Block block;
+        for (int j = 0; j < R / SIDE; j += 2)
+            for (ptrdiff_t t = 0; t < count; t += ROWS) {
+                const Term term(z + t * R, R, layers_[l].res, j, j + 1, R);
+                multiply<false>(&term, 1, block);
+                for (int c = 0; c < 2; c++) {
+                    const F add = load<F>(bias + (j + c) * SIDE);
+                    for (int i = 0; i < ROWS; i++) {
+                        float* place = x + (t + i) * R + (j + c) * SIDE;
+                        store(place, load<F>(place) + (block.row(c, i) + add));
+                    }
+                }
+            }
+    }
+
+    void skips_(At at, int count, const Half* z) const {
         std::vector<Term> terms;
         Block block;
-        for (int j = 0; j < S / SIDE; j += 2) {
-            terms.clear();
-            for (int l = 0; l < s_.layers; l++) terms.emplace_back(z_(l, at), R, layers_[l].out, j, j + 1, R);
-            multiply<false>(terms.data(), s_.layers, block);
-            for (int c = 0; c < 2; c++) {
-                const F bias = load<F>(s_.out_bias + (j + c) * SIDE);
-                for (int i = 0; i < ROWS; i++) narrow(s_.sum + (at.dense + i) * S + (j + c) * SIDE, block.row(c, i) + bias);
+        for (int j = 0; j < S / SIDE; j += 2)
+            for (ptrdiff_t t = 0; t < count; t += ROWS) {
+                terms.clear();
+                for (int l = 0; l < s_.layers; l++)
+                    terms.emplace_back(z + (ptrdiff_t(l) * CHUNK + t) * R, R, layers_[l].out, j, j + 1, R);
+                multiply<false>(terms.data(), s_.layers, block);
+                for (int c = 0; c < 2; c++) {
+                    const F bias = load<F>(s_.out_bias + (j + c) * SIDE);
+                    for (int i = 0; i < ROWS; i++)
+                        narrow(s_.sum + (at.dense + t + i) * S + (j + c) * SIDE, block.row(c, i) + bias);
+                }
             }
-        }
     }
 
-    // What comes down to rows t.. of a chunk, through the gates: to dgates, and the gradient of what this layer gives on to dx.
-    void through_gates_(int l, At at, int t, Work& work) const {
+    // What comes down to samples `first`.. of a chunk, through the gates: to dgates, the chunk's. Also what this layer gives on (z),
+    // and the gradient of that (dx), for the weights.
+    void through_gates_(int l, At at, int first, int count, Half* dgates, Work& work) const {
         const bool last = l + 1 == s_.layers;
-        const float* from = work.x + ptrdiff_t(t) * R;
-        Half* dx = work.dx + ptrdiff_t(t) * R;
-        const Half* gates = gate_(l, at);
-        Half* dgates = dgate_(l, at);
+        const float* from = work.x + ptrdiff_t(first) * R;
+        Half *dx = work.dx + ptrdiff_t(first) * R, *z = work.z + ptrdiff_t(first) * R;
+        const Half *gates = gate_(l, at), *dsum = s_.dsum + at.dense * S;
+        dgates += ptrdiff_t(first) * 2 * R;
         if (!last) {
-            for (int i = 0; i < ROWS * R; i += LANES) narrow(dx + i, load<F>(from + i));
             float* bias = work.res_bias + ptrdiff_t(l) * R;
             for (int c = 0; c < R; c += LANES) {
                 F sum = load<F>(bias + c);
-                for (int i = 0; i < ROWS; i++) sum += load<F>(from + i * R + c);
+                for (int i = 0; i < count; i++) {
+                    F d = load<F>(from + i * R + c);
+                    sum += d;
+                    narrow(dx + i * R + c, d);
+                }
                 store(bias + c, sum);
             }
         }
         float* bias = work.bias + ptrdiff_t(l) * 2 * R;
         Block block;
-        for (int j = 0; j < R / SIDE; j += 2) {
-            const Term terms[] = {{s_.dsum + at.dense * S, S, layers_[l].back_out, j, j + 1, S},
-                                  {dx, R, layers_[l].back_res, j, j + 1, R}};
-            multiply<false>(terms, last ? 1 : 2, block);
-            for (int c = 0; c < 2; c++) {
-                const int place = (j + c) * SIDE;
-                F sum_a = load<F>(bias + place), sum_b = load<F>(bias + R + place);
-                for (int i = 0; i < ROWS; i++) {
-                    F tanh = widened(gates + i * 2 * R + place), sigmoid = widened(gates + i * 2 * R + R + place);
-                    F d = block.row(c, i) * sigmoid, da = d * (1.0f - tanh * tanh), db = d * tanh * (1.0f - sigmoid);
-                    sum_a += da, sum_b += db;
-                    narrow(dgates + i * 2 * R + place, da);
-                    narrow(dgates + i * 2 * R + R + place, db);
+        for (int j = 0; j < R / SIDE; j += 2)
+            for (ptrdiff_t t = 0; t < count; t += ROWS) {
+                const Term terms[] = {{dsum + t * S, S, layers_[l].back_out, j, j + 1, S},
+                                      {dx + t * R, R, layers_[l].back_res, j, j + 1, R}};
+                multiply<false>(terms, last ? 1 : 2, block);
+                for (int c = 0; c < 2; c++) {
+                    const int place = (j + c) * SIDE;
+                    F sum_a = load<F>(bias + place), sum_b = load<F>(bias + R + place);
+                    for (int i = 0; i < ROWS; i++) {
+                        const Half* gate = gates + (t + i) * 2 * R + place;
+                        Half* to = dgates + (t + i) * 2 * R + place;
+                        F tanh = widened(gate), sigmoid = widened(gate + R), through = tanh * sigmoid, d = block.row(c, i);
+                        F da = d * (sigmoid - tanh * through), db = d * (through - sigmoid * through);
+                        sum_a += da, sum_b += db;
+                        narrow(to, da), narrow(to + R, db), narrow(z + (t + i) * R + place, through);
+                    }
+                    store(bias + place, sum_a), store(bias + R + place, sum_b);
                 }
-                store(bias + place, sum_a), store(bias + R + place, sum_b);
             }
-        }
     }
 
-    void to_weights_(int l, At at, int steps, Work& work) const {
-        fill<true>(work.left_gates + 0, dgate_(l, at), 2 * R, 2 * R, steps);
+    void to_weights_(int l, At at, int steps, const Half* dgates, Work& work) const {
+        fill<true>(work.left_gates + 0, dgates, 2 * R, 2 * R, steps);
         fill<false>(work.past + 0, x_(l, at) - ptrdiff_t(s_.dilation(l)) * R, R, R, steps);
         fill<false>(work.now + 0, x_(l, at), R, R, steps);
-        fill<false>(work.z + 0, z_(l, at), R, R, steps);
+        fill<false>(work.right_z + 0, work.z + 0, R, R, steps);
         work.gates[l].add(work.left_gates + 0, work.past + 0, R, 0, steps);
         work.gates[l].add(work.left_gates + 0, work.now + 0, R, R, steps);
         work.gates[l].add(work.left_gates + 0, work.heard + 0, W, 2 * R, steps);
-        work.out[l].add(work.left_sum + 0, work.z + 0, R, 0, steps);
+        work.out[l].add(work.left_sum + 0, work.right_z + 0, R, 0, steps);
         if (l + 1 == s_.layers) return;
         fill<true>(work.left_dx + 0, work.dx + 0, R, R, steps);
-        work.res[l].add(work.left_dx + 0, work.z + 0, R, 0, steps);
+        work.res[l].add(work.left_dx + 0, work.right_z + 0, R, 0, steps);
     }
 
-    void to_input_(int l, At at, float* dx) const {
-        const Half* dgates = dgate_(l, at);
+    // From the gates to what the layer heard, at the same time and before: samples first.. of a sequence, in_chunk.. of a chunk.
+    void to_input_(int l, int first, int count, int in_chunk, Work& work) const {
+        float* dx = work.x + ptrdiff_t(in_chunk) * R;
         Block block;
-        for (int j = 0; j < R / SIDE; j += 2) {
-            const Term terms[] = {
-                {dgates, 2 * R, layers_[l].back_cur, j, j + 1, 2 * R},
-                {dgates + ptrdiff_t(s_.dilation(l)) * 2 * R, 2 * R, layers_[l].back_prev, j, j + 1, 2 * R}};
-            multiply<false>(terms, 2, block);
-            for (int c = 0; c < 2; c++)
-                for (int i = 0; i < ROWS; i++) {
-                    float* place = dx + i * R + (j + c) * SIDE;
-                    store(place, load<F>(place) + block.row(c, i));
-                }
-        }
+        for (int j = 0; j < R / SIDE; j += 2)
+            for (int t = 0; t < count; t += ROWS) {
+                const Half *now = dgates_(l, first + t, work), *later = dgates_(l, first + t + s_.dilation(l), work);
+                const Term terms[] = {{now, 2 * R, layers_[l].back_cur, j, j + 1, 2 * R},
+                                      {later, 2 * R, layers_[l].back_prev, j, j + 1, 2 * R}};
+                multiply<false>(terms, 2, block);
+                for (int c = 0; c < 2; c++)
+                    for (int i = 0; i < ROWS; i++) {
+                        float* place = dx + (t + i) * R + (j + c) * SIDE;
+                        store(place, load<F>(place) + block.row(c, i));
+                    }
+            }
     }
 
     // All layers' part in one sum.
-    void to_conditioning_(At at) const {
+    void to_conditioning_(At at, int first, int count, Work& work) const {
         std::vector<Term> terms;
         Block block;
-        for (int j = 0; j < W / SIDE; j += 2) {
-            terms.clear();
-            for (int l = 0; l < s_.layers; l++)
-                terms.emplace_back(dgate_(l, at), 2 * R, layers_[l].back_cond, j, j + 1, 2 * R);
-            multiply<false>(terms.data(), s_.layers, block);
-            for (int c = 0; c < 2; c++)
-                for (int i = 0; i < ROWS; i++) narrow(s_.du + (at.row + i) * W + (j + c) * SIDE, block.row(c, i));
-        }
+        for (int j = 0; j < W / SIDE; j += 2)
+            for (int t = 0; t < count; t += ROWS) {
+                terms.clear();
+                for (int l = 0; l < s_.layers; l++)
+                    terms.emplace_back(dgates_(l, first + t, work), 2 * R, layers_[l].back_cond, j, j + 1, 2 * R);
+                multiply<false>(terms.data(), s_.layers, block);
+                for (int c = 0; c < 2; c++)
+                    for (int i = 0; i < ROWS; i++) narrow(s_.du + (at.row + t + i) * W + (j + c) * SIDE, block.row(c, i));
+            }
     }
 
     const Stack& s_;

@@ -1,0 +1,18 @@
+"""Memory that a step gives back is what the next one takes."""
+
+from __future__ import annotations
+
+import ctypes
+
+ARENAS, MAPPED, TRIM = -8, -4, -1  # glibc's M_ARENA_MAX, M_MMAP_MAX and M_TRIM_THRESHOLD
+
+
+def keep() -> None:
+    """Have the C library keep what is freed, instead of giving it back to the system, as it does with anything large.
+
+    A step on a CPU takes and frees hundreds of megabytes, and the system clears every page that it hands out: up to a quarter of a
+    step's time. Nothing happens where the C library is not glibc.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    for option, value in ((ARENAS, 1), (MAPPED, 0), (TRIM, -1)) if tune else ():
+        tune(option, value)
