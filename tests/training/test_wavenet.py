@@ -181,6 +181,35 @@ def test_a_run_stopped_and_resumed_is_the_run_that_never_stopped(data: Path, tmp
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
 
+def test_a_run_begins_with_the_weights_of_another(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of its sizes without being told; where the output is another one, with what both have."""
+    train(small(loop__steps=1), data, tmp_path / "first", False)
+    start = tmp_path / "first" / "best"
+    sizes = {name: value for name, value in SMALL.items() if not name.startswith("model.")}
+    capsys.readouterr()
+    begun = sizes | {"start": str(start), "loop.steps": 1, "loop.learning_rate": 1e-9}
+    train(load_run(WaveNetRun, None, begun), data, tmp_path / "same", False)
+    first, same = (load_wavenet(folder)[0] for folder in (start, tmp_path / "same" / "best"))
+    assert first.config == same.config
+    assert all(torch.allclose(w, same.state_dict()[name], atol=1e-6) for name, w in first.state_dict().items())
+    assert "random" not in capsys.readouterr().err
+
+    train(load_run(WaveNetRun, None, begun | {"model.output": "gaussian"}), data, tmp_path / "other", False)
+    assert "begun at random: input_prev.weight, input_cur.weight" in capsys.readouterr().err
+    other = load_wavenet(tmp_path / "other" / "best")[0]
+    assert other.config.output == "gaussian"
+    assert torch.allclose(first.layers[5].cur.weight, other.layers[5].cur.weight, atol=1e-6)
+
+    start.rename(tmp_path / "gone")
+    train(load_run(WaveNetRun, tmp_path / "same" / "run.json", {"loop.steps": 2}), data, tmp_path / "same", True)
+    with pytest.raises(M2MError, match="began from .*best and goes on from its own checkpoint, not from random"):
+        train(load_run(WaveNetRun, None, sizes | {"loop.steps": 3}), data, tmp_path / "same", True)
+    with pytest.raises(M2MError, match="not a model folder"):
+        train(small(start=str(tmp_path / "none")), data, tmp_path / "run", False)
+
+
 def test_sounds_for_tensorboard(data: Path) -> None:
     task = WaveNetTask(small(sound_seconds=0.05, model__layers=2), data)
     sounds = task.sounds()

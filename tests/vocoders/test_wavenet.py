@@ -14,6 +14,8 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import note_array
+from m2m.vocoders.comb import bare
+from m2m.vocoders.conditioning import RELEASE
 from m2m.vocoders.wavenet import cuda_device, vocoder
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.sampling import draw, uniforms
@@ -111,6 +113,37 @@ def test_the_score_stands_beside_the_mel() -> None:
     wanted = by_hand(model, samples, features)
     assert np.abs(teacher_forced(model, samples, features) - wanted).max() < 1e-12
     assert np.abs(TorchEngine(model).expected(samples, features) - wanted).max() < 1e-12
+
+
+def test_the_comb_goes_through_the_convolutions_with_the_mel() -> None:
+    model = tiny(comb=True)
+    features = np.concatenate([mel(5), np.random.default_rng(1).normal(size=(5, 8)).astype(np.float32)], axis=1)
+    samples = random_samples(model, 40)
+    wanted = by_hand(model, samples, features)
+    assert np.abs(teacher_forced(model, samples, features) - wanted).max() < 1e-12
+    assert np.abs(TorchEngine(model).expected(samples, features) - wanted).max() < 1e-12
+
+
+@pytest.mark.parametrize("upsample", [((16, 8), (32, 16)), ((128, 128),), ((4, 2), (12, 4), (18, 16))])
+def test_an_untrained_network_hears_the_comb_as_it_is(upsample: tuple[tuple[int, int], ...]) -> None:
+    model = WaveNet(WaveNetConfig(layers=1, comb=True, upsample=upsample))
+    notes = note_array([(0.01, 0.05, 60, 127), (0.03, 0.2, 45, 80)])
+    features = model.hear(Mel(np.zeros((12, 80), np.float32), MelSpec(), notes))
+    u = model.conditioning(torch.from_numpy(features)[None])[0].detach().numpy()
+    wave = bare(notes, 0, 12 * 128, RELEASE, MelSpec())
+    assert np.abs(wave).max() > 0.5
+    assert np.abs(u[:, -1] - wave).max() < 1e-6
+    assert np.abs(u[:, :-1]).max() > 0.1  # and the mel with it
+
+
+def test_a_comb_that_does_not_fit_through_begins_at_random() -> None:
+    model = WaveNet(
+        WaveNetConfig(layers=1, comb=True, upsample=((2, 2), (64, 64)))
+    )  # 64 samples a step of 80 bands fit
+    narrow = WaveNet(WaveNetConfig(layers=1, comb=True, upsample=((2, 2), (64, 64)), mel=MelSpec(n_mels=40)))
+    assert not model.upsample[0].weight[:, -64:, :].sum().isnan()
+    assert (model.upsample[0].weight == 0).any()
+    assert not (narrow.upsample[0].weight == 0).any()
 
 
 def test_the_reference_size() -> None:
@@ -275,8 +308,9 @@ def test_temperature_zero_draws_nothing(folder: Path) -> None:
     assert np.array_equal(made.synthesize(heard, 1), made.synthesize(heard, 2))
 
 
-def test_notes_are_heard_and_may_be_missing(tmp_path: Path) -> None:
-    config = WaveNetConfig.model_validate(TINY.model_dump() | {"condition_on_notes": True, "output": "gaussian"})
+@pytest.mark.parametrize("heard_as", ["condition_on_notes", "comb"])
+def test_notes_are_heard_and_may_be_missing(tmp_path: Path, heard_as: str) -> None:
+    config = WaveNetConfig.model_validate(TINY.model_dump() | {heard_as: True, "output": "gaussian"})
     save_model(tmp_path / "model", "wavenet", config, WaveNet(config), "")
     made = make(tmp_path / "model")
     heard = Mel(mel(8), SPEC, note_array([(0.0, 0.002, 60, 127)]))

@@ -108,8 +108,9 @@ def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision):
 
 
 @built
-def test_the_score_stands_beside_the_mel():
-    model = network(**SMALL, condition_on_notes=True)
+@pytest.mark.parametrize("heard", [{"condition_on_notes": True}, {"comb": True}])
+def test_the_score_stands_beside_the_mel(heard):
+    model = network(**SMALL, **heard)
     given = mels(model, 2)
     np.testing.assert_array_equal(CpuEngine(model).generate(given, 0)[0], TorchEngine(model).generate(given, 0)[0])
 

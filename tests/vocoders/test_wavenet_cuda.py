@@ -105,7 +105,7 @@ def cluster(blocks):
         (SMALL | {"output": "mol", "mixtures": 3}, cluster(16), "latency", 2),
         (SMALL | {"output": "gaussian", "layers": 1}, VOLTA, "latency", 0),
         (SMALL, VOLTA, "throughput", 1),
-        (SMALL | {"condition_on_notes": True, "layers": 2}, cluster(2), "latency", 1),
+        (SMALL | {"condition_on_notes": True, "comb": True, "layers": 2}, cluster(2), "latency", 1),
     ],
 )
 def test_float32_is_the_network(emulated, sizes, limits, regime, order):
