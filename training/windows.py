@@ -120,12 +120,13 @@ class WindowTask(Task):
     def features(self, network: Conditioned, at: Window) -> Array:
         """What a network hears of it: (frames + 2 margin, features)."""
         margin, notes = network.heard.margin, _notes(at.shards, at.index, at.name)
-        first, count = at.start - margin, at.frames + 2 * margin
+        around = margin + network.reach
+        first, count = at.start - around, at.frames + 2 * around
         if at.predicted:
             mel = self._predict(notes, at.name, first, count)
         else:
             mel = _stretch(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
-        return np.concatenate([mel, *network.read(notes if at.notes else note_array([]), first, count)], axis=1)
+        return network.read(mel, notes if at.notes else note_array([]), at.start - margin)
 
     def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
         assert self.mel_model is not None

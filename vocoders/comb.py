@@ -1,9 +1,15 @@
 """A harmonic comb: a part's notes played by band-limited oscillators, in a timbre learned from a mel.
 
-It stands in for what a mel has lost, where the energy lies inside a band and with which phase, and is no synthesiser: the
-comb only starts the search of vocoders/griffin_lim.py, and a network may hear it bare, before any timbre. Its timbre comes
-from a small non-negative factorisation in which the score says which keys may sound when (after Ewert and Müller,
-"Score-informed source separation", 2012): M ~ sum over keys of spectrum(key) x loudness(key, frame).
+It stands in for what a mel has lost, where the energy lies inside a band and with which phase, and is no synthesiser. It comes
+to its timbre in two ways.
+
+*Fitted* (`play`), it starts the search of vocoders/griffin_lim.py: a small non-negative factorisation in which the score says
+which keys may sound when (after Ewert and Müller, "Score-informed source separation", 2012): M ~ sum over keys of spectrum(key) x
+loudness(key, frame).
+
+*Equalised* (`equalised`), networks hear it: every key has the same bare harmonics, and each frame's spectrum is scaled until its
+mel is the given one. No frame knows of any but its neighbours, so any stretch is that part of the whole. Where the score is
+silent and the mel is not, a noise that is else far too soft to be heard takes the comb's place.
 """
 
 from __future__ import annotations
@@ -15,15 +21,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from m2m.core.mel import MelSpec, filter_bank, magnitude_scale, window
+from m2m.core.mel import MelSpec, filter_bank, linear_mel, magnitude_scale, window
 from m2m.core.score import NoteArray
+from m2m.vocoders.spectrum import TINY, Transform, invert, spread
 
 Array = NDArray[np.float32]
 
 TABLE_BITS = 12
 TABLE = 1 << TABLE_BITS  # samples of a wavetable, one period; read without interpolation, for it only starts the search
 RING = 5  # a released note is dropped after so many time constants (-43 dB)
-TINY = 1e-12  # keeps divisions finite; far below the smallest mel value
+RELEASE = 0.1  # seconds, the time constant of the equalised comb after a note's end
+NOISE = 0.01  # beside it, of the mel's level
+UPDATES = 4  # of its magnitudes; more come no nearer to the music
+LONG_BEFORE = 1 << 40  # samples: where the noise begins, which must be before anything
 
 
 def notes_within(notes: NoteArray, first: int, last: int, release: float, spec: MelSpec) -> NoteArray:
@@ -93,6 +103,41 @@ def bare(notes: NoteArray, first: int, samples: int, release: float, spec: MelSp
         _let_go(part, end - low / rate, release, rate)
         out[low - first : high - first] += part
     return out
+
+
+def reach(spec: MelSpec) -> int:
+    """Frames on either side of a stretch whose windows overlap with it."""
+    return -(-(spec.n_fft // 2) // spec.hop_length)
+
+
+def equalised(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
+    """The bare comb of the notes with the mel `values` (reach + frames + reach, n_mels), logarithmic: (frames * hop_length,).
+
+    first: the frame of the piece that is `values[reach]`; the samples begin there.
+    """
+    hop, beyond = spec.hop_length, reach(spec)
+    transform, start = _transform(spec), (first - beyond) * hop - spec.n_fft // 2
+    samples = transform.samples(len(values))
+    sounding = notes_within(notes, first - beyond, first - beyond + len(values), RELEASE, spec)
+    target = torch.from_numpy(np.maximum(linear_mel(values, spec) - np.float32(spec.floor), 0))
+    spectrum = transform.forward(torch.from_numpy(bare(sounding, start, samples, RELEASE, spec)))
+    noise = transform.forward(torch.from_numpy(_noise(start, samples)))
+    spectrum = spectrum + noise.sgn() * (NOISE * spread(target, spec))
+    wave = transform.inverse(spectrum.sgn() * invert(target, spectrum.abs(), UPDATES, spec))
+    begin = spec.n_fft // 2 + beyond * hop
+    return wave[begin : begin + (len(values) - 2 * beyond) * hop].numpy()
+
+
+@lru_cache(maxsize=8)
+def _transform(spec: MelSpec) -> Transform:
+    return Transform(spec, "cpu")
+
+
+def _noise(first: int, count: int) -> Array:
+    """White noise, a function of the sample alone: (count,) float32."""
+    skipped, left = divmod(first + LONG_BEFORE, 4)  # Philox makes four numbers at once
+    draw = np.random.Generator(np.random.Philox(key=0).advance(skipped))
+    return draw.random(left + count)[left:].astype(np.float32) - np.float32(0.5)
 
 
 @lru_cache(maxsize=256)

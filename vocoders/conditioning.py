@@ -3,8 +3,9 @@
     mel (and roll, and comb) at the rate of frames -> transposed convolutions -> u, (samples, width)
 
 The mel's 80 bands blur the low octaves, and no band says with which phase its energy swings. What the score knows of that may
-stand beside the mel: the roll, which keys sound; and the *comb*, these notes as they are, played by bare oscillators
-(vocoders/comb.py). To make a tone of white noise, or of its own past, a network learns for long; to filter one it does not.
+stand beside the mel: the roll, which keys sound; and the *comb*, these notes played by bare oscillators and equalised to the mel
+(vocoders/comb.py), which is the music already but for the phases of its partials and what lies between them. To make a tone of
+white noise, or of its own past, a network learns for long; to mend one it does not.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from m2m.core import registry
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import NoteArray, note_array
-from m2m.vocoders.comb import bare, notes_within
+from m2m.vocoders.comb import equalised, reach
 
-RELEASE = 0.1  # seconds, the comb's time constant after a note's end: what rings on longer, the mel says
 Array = NDArray[np.float32]
+MU = 255  # of the µ-law
 # The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -42,9 +43,7 @@ class ConditioningConfig(BaseModel):
     condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
     encoder: str = Field("onsets-frames", description="of that roll")
     encoder_options: dict[str, object] = {}
-    comb: bool = Field(
-        False, description="hear the score's notes as bare combs of harmonics as well, which a filter can make music of"
-    )
+    comb: bool = Field(False, description="hear the score's notes as combs of harmonics as well, equalised to the mel")
     mel: MelSpec = MelSpec()
 
     @model_validator(mode="after")
@@ -72,9 +71,9 @@ class ConditioningConfig(BaseModel):
 class Conditioned(nn.Module):
     """A network with conditioning: `upsample`'s weights, and how features become what its layers add.
 
-    A frame's features are its log-mel, its roll if that is read, and its samples of the comb if that is heard. The comb goes
-    through the convolutions, the last band of which begins as the comb itself: so an engine needs to know nothing of it. With
-    `comb_apart` it passes them by, as one channel more.
+    A frame's features are its log-mel, its roll if that is read, and its samples of the comb if that is heard, on the curve of
+    the µ-law, as soft passages would else be lost. The comb goes through the convolutions, the last band of which begins as the
+    comb itself: so an engine needs to know nothing of it. With `comb_apart` it passes them by, as one channel more.
     """
 
     comb_apart = False
@@ -86,6 +85,9 @@ class Conditioned(nn.Module):
             self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.heard, bands = config, config.mel.n_mels
         comb = config.comb * config.mel.hop_length
+        self.reach = (
+            reach(config.mel) if comb else 0
+        )  # frames of mel on either side that a stretch's features depend on
         self.apart = comb if self.comb_apart else 0  # the last so many features pass the convolutions by
         self.width = bands + (self.apart > 0)  # channels of the conditioning
         self.features = bands + (self.encoder.n_features if self.encoder else 0) + comb
@@ -125,21 +127,36 @@ class Conditioned(nn.Module):
         return u
 
     def hear(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
-        """What the network reads of a mel's frames first..last: (frames, features). Without notes roll and comb are silent."""
-        values = mel.window(first, mel.frames if last is None else last)
-        notes = note_array([]) if mel.notes is None else mel.notes
-        return np.concatenate([values, *self.read(notes, first, len(values))], axis=1)
+        """What the network reads of a mel's frames first..last: (frames, features). Without notes the roll is silent."""
+        last = mel.frames if last is None else last
+        begin, end = first - self.reach, last + self.reach
+        values = mel.window(max(0, begin), min(end, mel.frames))
+        beyond = (max(0, -begin), max(0, end - mel.frames))
+        values = np.pad(values, (beyond, (0, 0)), constant_values=np.float32(mel.spec.silence))
+        return self.read(values, note_array([]) if mel.notes is None else mel.notes, first)
 
-    def read(self, notes: NoteArray, first: int, frames: int) -> list[Array]:
-        """What it reads of the notes beside frames of mel, each (frames, n): the roll, and a frame's samples of the comb."""
-        spec, read = self.heard.mel, []
+    def read(self, values: Array, notes: NoteArray, first: int) -> Array:
+        """The features of frames `first`.. of a piece: (frames, features).
+
+        values: (reach + frames + reach, n_mels) log-mel, of which the frame `first` stands at `reach`.
+        """
+        spec, frames = self.heard.mel, len(values) - 2 * self.reach
+        read = [values[self.reach : self.reach + frames]]
         if self.encoder:
             read.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
         if self.heard.comb:
-            sounding = notes_within(notes, first, first + frames, RELEASE, spec)
-            wave = bare(sounding, first * spec.hop_length, frames * spec.hop_length, RELEASE, spec)
-            read.append(wave.reshape(frames, spec.hop_length))
-        return read
+            read.append(compressed(equalised(notes, values, first, spec)).reshape(frames, spec.hop_length))
+        return np.concatenate(read, axis=1)
+
+
+def compressed(wave: Array) -> Array:
+    """-1..1 on the curve of the µ-law."""
+    return np.sign(wave) * np.log1p(MU * np.abs(wave)) * np.float32(1 / math.log1p(MU))
+
+
+def expanded(wave: Tensor) -> Tensor:
+    """The inverse of `compressed`."""
+    return wave.sign() * (wave.abs() * math.log1p(MU)).expm1() / MU
 
 
 @torch.no_grad()

@@ -3,13 +3,8 @@
 Two things are missing from a mel. Its 80 bands do not say where inside a band the energy lies, and no band has a
 phase.
 
-*Magnitude.* We look for a non-negative spectrogram W whose mel is the given one, M = W F^T, by the multiplicative
-updates of Lee and Seung (NIPS 2001) for the Kullback-Leibler divergence,
-
-    W <- W * ((M / (W F^T)) F) / (1 F).
-
-They only ever scale: what is zero stays zero, the fine structure that W starts with survives, and every band ends up
-with its energy. (A pseudo-inverse would give negative magnitudes, and clipping them changes the mel.)
+*Magnitude.* We look for a non-negative spectrogram whose mel is the given one (vocoders/spectrum.py), from one that lends its
+fine structure.
 
 *Phase.* Griffin and Lim (1984) go back and forth between "has these magnitudes" and "is the spectrogram of some
 wave"; fast Griffin-Lim (Perraudin, Balazs and Søndergaard, WASPAA 2013) overshoots each step by a momentum of 0.99.
@@ -33,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -41,9 +35,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, magnitude_scale, window
+from m2m.core.mel import Mel, linear_mel
 from m2m.core.vocoder import Engine, Vocoder, VocoderOptions
-from m2m.vocoders.comb import TINY, notes_within, play
+from m2m.vocoders.comb import notes_within, play
+from m2m.vocoders.spectrum import Transform, invert, spread
 
 Array = NDArray[np.float32]
 
@@ -145,82 +140,6 @@ class Pin:
             wave[self.sure : len(self.held)].lerp_(self.held[self.sure :], ramp)
         wave[self.stop :] = 0
         return wave
-
-
-class Transform:
-    """Wave <-> spectrogram of one block: frame `t` is centred on sample `n_fft / 2 + t * hop`.
-
-    Frames are rows, so that every step walks through memory in order; torch.stft would lay out frequencies as rows and
-    costs four times as much here.
-    """
-
-    def __init__(self, spec: MelSpec, device: str) -> None:
-        self.spec, self.n_fft, self.hop, self.device = spec, spec.n_fft, spec.hop_length, device
-        self.scale = magnitude_scale(spec)
-        self.window = window(spec).to(device)
-        self.overlap = -(-spec.n_fft // spec.hop_length)  # windows over a sample
-        self.weights: dict[int, Tensor] = {}
-
-    def samples(self, frames: int) -> int:
-        """Length in samples of the wave under so many frames."""
-        return (frames - 1) * self.hop + self.n_fft
-
-    def forward(self, wave: Tensor) -> Tensor:
-        """(samples,) -> (frames, n_fft // 2 + 1) complex, in the mel recipe's unit of magnitude."""
-        return torch.fft.rfft(wave.unfold(0, self.n_fft, self.hop) * (self.window * self.scale))
-
-    def inverse(self, spectrum: Tensor) -> Tensor:
-        """The wave whose spectrogram is nearest: (frames, n_fft // 2 + 1) complex -> (samples,)."""
-        frames = len(spectrum)
-        if frames not in self.weights:
-            norm = self.add((self.window**2).expand(frames, -1)).clamp_min(1e-3)  # no division by a window's very end
-            self.weights[frames] = 1 / (norm * self.scale)
-        return self.add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window) * self.weights[frames]
-
-    def add(self, frames: Tensor) -> Tensor:
-        """Overlap-add: (frames, n_fft) -> (samples,)."""
-        count = len(frames)
-        if pad := self.overlap * self.hop - self.n_fft:
-            frames = torch.nn.functional.pad(frames, (0, pad))
-        parts = frames.reshape(count, self.overlap, self.hop)
-        out = frames.new_zeros(count + self.overlap - 1, self.hop)
-        for k in range(self.overlap):
-            out[k : k + count] += parts[:, k]
-        return out.reshape(-1)[: self.samples(count)]
-
-    def noise(self, frames: int, seed: int, block: int) -> Tensor:
-        """White noise's phase, (frames, n_fft // 2 + 1) complex of modulus 1; seed and block decide it alone."""
-        key = int(np.random.SeedSequence([abs(seed), block]).generate_state(1, np.uint64)[0] >> 1)
-        wave = torch.randn(self.samples(frames), generator=torch.Generator().manual_seed(key))
-        return self.forward(wave.to(self.device)).sgn()
-
-
-@lru_cache(maxsize=8)
-def _filters(spec: MelSpec, device: str) -> tuple[Tensor, Tensor]:
-    """The filter bank transposed, (n_bins, n_mels), and with bins that sum to one, (n_mels, n_bins)."""
-    filters = filter_bank(spec).to(device)
-    return filters.T.contiguous(), filters / filters.sum(0).clamp_min(TINY)
-
-
-def spread(target: Tensor, spec: MelSpec) -> Tensor:
-    """Each band's level drawn over its bins as magnitude: (frames, n_mels) -> (frames, n_bins)."""
-    _, shares = _filters(spec, str(target.device))
-    width = filter_bank(spec).sum(1).to(target.device).clamp_min(TINY)
-    return ((target / width) @ shares).pow_(1 / spec.power)
-
-
-def invert(target: Tensor, start: Tensor, updates: int, spec: MelSpec) -> Tensor:
-    """Non-negative magnitudes whose mel is `target`: (frames, n_mels) -> (frames, n_bins).
-
-    start: (frames, n_bins) magnitudes that lend their detail.
-
-    The Kullback-Leibler divergence between target and mel never grows from one update to the next.
-    """
-    to_mel, shares = _filters(spec, str(target.device))
-    estimate = start.pow(spec.power)
-    for _ in range(updates):
-        estimate *= (target / (estimate @ to_mel).add_(TINY)) @ shares
-    return estimate.pow_(1 / spec.power)
 
 
 def griffin_lim(

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
+from m2m.vocoders.conditioning import expanded
 from m2m.vocoders.parallel_wavenet.network import MAX_LOG_SCALE, MIN_LOG_SCALE, Flow, Student
 from m2m.vocoders.wavenet.network import Layer
 from m2m.vocoders.wavenet.sampling import logistic, normal, philox
@@ -95,7 +96,10 @@ class Engine:
             noise = torch.from_numpy(white_noise(seed, first * hop, samples, self.config.noise)).to(self.device)
             z = (noise * temperature).to(self.sums).expand(len(mels), -1)
             u = torch.stack([self._conditioning(mel, first, first + frames) for mel in mels])
-            waves = step(z, u.to(self.dtype), kept).float().cpu().numpy()
+            waves = step(z, u.to(self.dtype), kept).float()
+            if self.config.comb:
+                waves = waves + expanded(u[..., -1])
+            waves = waves.cpu().numpy()
             yield [wave[: max(0, min(frames, n - first)) * hop].copy() for wave, n in zip(waves, lengths, strict=True)]
 
     def _conditioning(self, mel: Mel, first: int, last: int) -> Tensor:
