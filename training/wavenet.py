@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
+from m2m.core.errors import M2MError
 from m2m.training.loop import fit
 from m2m.training.start import begin, take_over
 from m2m.training.windows import Window, WindowRun, WindowTask
@@ -48,6 +50,11 @@ class WaveNetRun(WindowRun):
         description="in steps of the µ-law: up to so much is added to what is heard, not to what is to be told, so that "
         "the network trusts the mel and not only its own past, which in rendering has its errors",
     )
+    phases: Literal["true", "comb"] = Field(
+        "true",
+        description="of the waves to be learned: as they are, or those of the comb that is heard (model.comb), which a mel "
+        "does not tell and nobody hears, so that they need not be guessed",
+    )
     sound_seconds: float = Field(
         0.0, ge=0, description="of audio for TensorBoard at each validation; a second takes half a minute"
     )
@@ -61,6 +68,8 @@ class WaveNetTask(WindowTask):
 
     def __init__(self, run: WaveNetRun, data: Path) -> None:
         super().__init__(run, run.model.mel, data)
+        if run.phases == "comb" and not run.model.comb:
+            raise M2MError("phases 'comb' are those of a comb that the model does not hear: set model.comb as well.")
         self.run = run
         self.model = WaveNet(run.model)
 
@@ -72,7 +81,10 @@ class WaveNetTask(WindowTask):
 
     def window(self, at: Window) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """What the network hears of it: (2 + frames * hop_length,) samples, and (frames + 2 margin, features)."""
-        wave = self.wave(at, before=2)
+        if self.run.phases == "comb":
+            wave = self.led_wave(replace(at, start=at.start - 1, frames=at.frames + 1))[self.spec.hop_length - 2 :]
+        else:
+            wave = self.wave(at, before=2)
         samples = mu_law_encode(wave, self.run.model.classes) if self.run.model.output == "mulaw" else wave
         return samples, self.features(self.model, at)
 

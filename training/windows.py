@@ -8,7 +8,7 @@ the layers fill first, so its figures are those of a long rendering.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
 from m2m.training.dataset import ShardReader
 from m2m.training.loop import LoopConfig, Task
+from m2m.vocoders.comb import equalised
 from m2m.vocoders.conditioning import Conditioned, ConditioningConfig
+from m2m.vocoders.spectrum import in_phase, reach
 
 Array = NDArray[np.float32]
 
@@ -117,16 +119,26 @@ class WindowTask(Task):
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
         return _stretch(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
+    def led_wave(self, at: Window) -> Array:
+        """The same with the comb's phases (vocoders/comb.py): (frames * hop_length,). Of the true mel, with all notes."""
+        beyond, hop = 2 * reach(self.spec), self.spec.hop_length
+        wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False, notes=True)
+        mel = self._mel(wide, reach(self.spec))
+        comb = equalised(_notes(at.shards, at.index, at.name), mel, wide.start, self.spec)
+        assert len(comb) == wide.frames * hop
+        return in_phase(self.wave(wide), comb, self.spec)
+
     def features(self, network: Conditioned, at: Window) -> Array:
         """What a network hears of it: (frames + 2 margin, features)."""
         margin, notes = network.heard.margin, _notes(at.shards, at.index, at.name)
-        around = margin + network.reach
+        mel = self._mel(at, margin + network.reach)
+        return network.read(mel, notes if at.notes else note_array([]), at.start - margin)
+
+    def _mel(self, at: Window, around: int) -> Array:
         first, count = at.start - around, at.frames + 2 * around
         if at.predicted:
-            mel = self._predict(notes, at.name, first, count)
-        else:
-            mel = _stretch(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
-        return network.read(mel, notes if at.notes else note_array([]), at.start - margin)
+            return self._predict(_notes(at.shards, at.index, at.name), at.name, first, count)
+        return _stretch(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
 
     def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
         assert self.mel_model is not None

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from m2m.core.mel import MelSpec, filter_bank, linear_mel, magnitude_scale, window
 from m2m.core.score import NoteArray
-from m2m.vocoders.spectrum import TINY, Transform, invert, spread
+from m2m.vocoders.spectrum import TINY, invert, reach, shared, spread
 
 Array = NDArray[np.float32]
 
@@ -105,18 +105,13 @@ def bare(notes: NoteArray, first: int, samples: int, release: float, spec: MelSp
     return out
 
 
-def reach(spec: MelSpec) -> int:
-    """Frames on either side of a stretch whose windows overlap with it."""
-    return -(-(spec.n_fft // 2) // spec.hop_length)
-
-
 def equalised(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
     """The bare comb of the notes with the mel `values` (reach + frames + reach, n_mels), logarithmic: (frames * hop_length,).
 
     first: the frame of the piece that is `values[reach]`; the samples begin there.
     """
     hop, beyond = spec.hop_length, reach(spec)
-    transform, start = _transform(spec), (first - beyond) * hop - spec.n_fft // 2
+    transform, start = shared(spec), (first - beyond) * hop - spec.n_fft // 2
     samples = transform.samples(len(values))
     sounding = notes_within(notes, first - beyond, first - beyond + len(values), RELEASE, spec)
     target = torch.from_numpy(np.maximum(linear_mel(values, spec) - np.float32(spec.floor), 0))
@@ -126,11 +121,6 @@ def equalised(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Arr
     wave = transform.inverse(spectrum.sgn() * invert(target, spectrum.abs(), UPDATES, spec))
     begin = spec.n_fft // 2 + beyond * hop
     return wave[begin : begin + (len(values) - 2 * beyond) * hop].numpy()
-
-
-@lru_cache(maxsize=8)
-def _transform(spec: MelSpec) -> Transform:
-    return Transform(spec, "cpu")
 
 
 def _noise(first: int, count: int) -> Array:

@@ -24,7 +24,8 @@ from m2m.core import registry
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import NoteArray, note_array
-from m2m.vocoders.comb import equalised, reach
+from m2m.vocoders.comb import equalised
+from m2m.vocoders.spectrum import reach
 
 Array = NDArray[np.float32]
 MU = 255  # of the µ-law

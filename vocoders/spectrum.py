@@ -15,10 +15,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from m2m.core.mel import MelSpec, filter_bank, magnitude_scale, window
 
+Array = NDArray[np.float32]
 TINY = 1e-12  # keeps divisions finite; far below the smallest mel value
 
 
@@ -96,3 +98,25 @@ def invert(target: Tensor, start: Tensor, updates: int, spec: MelSpec) -> Tensor
     for _ in range(updates):
         estimate *= (target / (estimate @ to_mel).add_(TINY)) @ shares
     return estimate.pow_(1 / spec.power)
+
+
+def reach(spec: MelSpec) -> int:
+    """Frames on either side of a stretch whose windows overlap with it."""
+    return -(-(spec.n_fft // 2) // spec.hop_length)
+
+
+def in_phase(wave: Array, leader: Array, spec: MelSpec) -> Array:
+    """A wave's magnitudes with the phases of `leader`, which sounds like it: (frames * hop_length,), the middle of both.
+
+    wave, leader: (2 reach + frames + 2 reach) * hop_length samples of the same time.
+    """
+    transform, beyond = shared(spec), 2 * reach(spec) * spec.hop_length
+    phases, magnitudes = (transform.forward(torch.from_numpy(x)) for x in (leader, wave))
+    found = transform.inverse(phases.sgn() * magnitudes.abs())
+    return found[beyond : len(wave) - beyond].numpy()
+
+
+@lru_cache(maxsize=8)
+def shared(spec: MelSpec) -> Transform:
+    """A `Transform` on the CPU, for waves of few lengths."""
+    return Transform(spec, "cpu")

@@ -20,6 +20,7 @@ from m2m.training.config import load_run
 from m2m.training.loop import STATE
 from m2m.training.wavenet import PRESETS, WaveNetRun, WaveNetTask, train
 from m2m.training.windows import Window
+from m2m.vocoders.conditioning import expanded
 from m2m.vocoders.wavenet.network import load_wavenet
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
@@ -74,6 +75,22 @@ def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> N
     assert np.abs(wave[2:] - task.train.audio(1, "trumpet", 40 * 128, 70 * 128)).max() < 0.02
     heard = np.exp(log_mel(wave[2:], MelSpec()))[5:-5]
     assert np.abs(heard - np.exp(features[6:-6])).max() < 0.02 * heard.max()
+
+
+def test_waves_with_the_phases_of_the_comb(data: Path) -> None:
+    """As loud as the true ones, band by band; near to the comb, sample by sample; any stretch is that part of the whole."""
+    task = WaveNetTask(small(phases="comb", model__comb=True, model__output="gaussian"), data)
+    at = Window(task.train, 1, "grand-piano", 40, 30)
+    led, features = task.window(at)
+    assert led.shape == (2 + 30 * 128,)
+    true, comb = task.wave(at, before=2), expanded(torch.from_numpy(features[1:-1, 80:])).numpy().ravel()
+    heard, wanted = (np.exp(log_mel(x[2:], MelSpec()))[5:-5] for x in (led, true))
+    assert np.abs(heard - wanted).max() < 0.2 * wanted.max()
+    assert np.square(led[2:] - comb).sum() < 0.1 * np.square(led).sum()
+    part, _ = task.window(Window(task.train, 1, "grand-piano", 50, 10))
+    assert np.allclose(part[2:], led[2 + 10 * 128 : 2 + 20 * 128], atol=1e-5)
+    with pytest.raises(M2MError, match="set model.comb as well"):
+        WaveNetTask(small(phases="comb"), data)
 
 
 def test_beyond_a_piece_is_silence(data: Path) -> None:

@@ -18,11 +18,12 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec, log_mel
 from m2m.core.score import note_array
-from m2m.vocoders.comb import bare, equalised, reach
+from m2m.vocoders.comb import bare, equalised
 from m2m.vocoders.parallel_wavenet import engine as engine_module
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16, white_noise
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig, load_student
 from m2m.vocoders.parallel_wavenet.vocoder import ParallelWaveNet, ParallelWaveNetOptions
+from m2m.vocoders.spectrum import reach
 
 SPEC = MelSpec(n_mels=6, hop_length=8)
 TINY = StudentConfig(flows=(3, 4), dilation_cycle=3, residual=4, skip=4, upsample=((4, 2), (8, 4)), mel=SPEC)
