@@ -577,7 +577,11 @@ def train_mel2mel(
 
 @train.command("wavenet")
 @_run_options("runs/wavenet-OUTPUT")
-@click.option("--preset", type=click.Choice(["paper"]), help="The paper's recipe, instead of one for hours on a CPU.")
+@click.option(
+    "--preset",
+    type=click.Choice(["comb", "paper"]),
+    help="comb: it hears the score as well, and learns to sound in hours on a CPU; paper: days on a GPU.",
+)
 @click.option(
     "--distribution",
     type=click.Choice(["mulaw", "gaussian", "mol"]),

@@ -37,6 +37,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "loop.warmup": 0,
         "loop.average": 0.0,
     },
+    # The score played by oscillators stands beside the mel and leads the phases: hours on a CPU.
+    "comb": {"model.comb": True, "phases": "comb", "noise": 2.0, "sequence": 64},
 }
 
 

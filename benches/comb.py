@@ -1,0 +1,63 @@
+"""What networks hear of the score, and what they may learn instead of true phases: how near both are to the music.
+
+    python benches/comb.py DATA --seconds 30
+
+From the true mels of a data set's files, on every instrument: the comb of the score's notes, equalised to the mel
+(vocoders/comb.py), with the notes and without any; and the original's magnitudes with that comb's phases, which is what
+`m2m train wavenet --preset comb` learns. Constant-Q is the paper's: Pearson's correlation over time with the original, mean
+of 84 semitones; mel the mean absolute error of the log-mel, nepers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from m2m.core import progress
+from m2m.core.mel import MelSpec, log_mel
+from m2m.core.score import from_rows, note_array
+from m2m.evaluation.metrics import constant_q_correlation, log_mel_error
+from m2m.training.dataset import ShardReader
+from m2m.vocoders.comb import equalised
+from m2m.vocoders.spectrum import in_phase, reach
+
+SPEC = MelSpec()
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True)
+@click.option("--files", type=int, help="The first so many.  [default: all]")
+@click.option("--seconds", default=30.0, show_default=True, help="From the beginning of each file.")
+def main(data: Path, split: str, files: int | None, seconds: float) -> None:
+    shards, hop = ShardReader(data, split), SPEC.hop_length
+    found: dict[str, list[tuple[float, float]]] = {}
+    for index in progress.track(range(min(files or len(shards), len(shards))), "files"):
+        for name in shards.instruments:
+            frames = min(round(seconds * SPEC.frame_rate), shards.frames(index, name))
+            beyond = 2 * reach(SPEC)
+            notes, wave = from_rows(shards.notes(index, name)), shards.audio(index, name, 0, frames * hop)
+            silence = ((beyond + reach(SPEC), beyond + reach(SPEC)), (0, 0))
+            mel = np.pad(shards.mel(index, name, 0, frames), silence, constant_values=np.float32(SPEC.silence))
+            comb = equalised(notes, mel, -beyond, SPEC)
+            blind = equalised(note_array([]), mel, -beyond, SPEC)
+            inner = slice(beyond * hop, beyond * hop + len(wave))
+            led = in_phase(np.pad(wave, (beyond * hop, len(comb) - beyond * hop - len(wave))), comb, SPEC)
+            for what, made in (
+                ("comb", comb[inner]),
+                ("comb without notes", blind[inner]),
+                ("original with the comb's phases", led[: len(wave)]),
+            ):
+                correlation = float(np.nanmean(constant_q_correlation(wave, made, SPEC.sample_rate)))
+                found.setdefault(what, []).append(
+                    (correlation, log_mel_error(log_mel(made, SPEC), log_mel(wave, SPEC)))
+                )
+    for what, figures in found.items():
+        correlation, error = np.mean(figures, axis=0)
+        click.echo(f"{what}: constant-Q {correlation:.3f}, mel {error:.3f}")
+
+
+if __name__ == "__main__":
+    main()
