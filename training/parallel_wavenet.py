@@ -141,7 +141,7 @@ class StudentTask(WindowTask):
         run, counted = self.run, self.run.lead * self.spec.hop_length
         drawn: Drawn = self.model(noise, features)
         total, self.parts = noise.new_zeros(()), {}
-        wave, true = drawn.samples[:, counted:], true[:, counted:]
+        wave, true = self._sound(drawn, features)[:, counted:], true[:, counted:]
 
         def add(name: str, weight: float | Tensor, value: Tensor) -> None:
             nonlocal total
@@ -197,11 +197,15 @@ class StudentTask(WindowTask):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
                 drawn = self.student(self.noise(draw, *true.shape).to(self._device), features)
                 kl = self.divergence(drawn, teacher)[0][:, first:].mean().item() if self.teacher else None
-            wave, true = drawn.samples[:, first:], true[:, first:]
+            wave, true = self._sound(drawn, features)[:, first:], true[:, first:]
             mels = [log_mel(x[0].float().cpu(), self.spec) for x in (wave, true)]
             figures = {"stft": stft_distance(wave, true).item(), "mel": log_mel_error(*mels)}
             found.append(figures if kl is None else figures | {"kl": kl})
         return {key: float(np.mean([figures[key] for figures in found])) for key in found[0]}
+
+    def _sound(self, drawn: Drawn, features: Tensor) -> Tensor:
+        margin = self.student.heard.margin
+        return self.student.to_sound(drawn.samples, features[:, margin : features.shape[1] - margin])
 
     @property
     def _device(self) -> torch.device:
@@ -213,7 +217,8 @@ class StudentTask(WindowTask):
         for name, features in self.sound_features(self.student).items():
             noise = self.noise(np.random.default_rng(self.run.loop.seed), 1, len(features) * self.spec.hop_length)
             drawn = self.student(noise.to(self._device), torch.from_numpy(features)[None].to(self._device))
-            waves[name] = drawn.samples[0].cpu().numpy(), self.spec.sample_rate
+            sound = self.student.to_sound(drawn.samples[0].cpu().float(), torch.from_numpy(features))
+            waves[name] = sound.numpy(), self.spec.sample_rate
         return waves
 
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
@@ -233,6 +238,12 @@ def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
         raise M2MError(
             f"the teacher {folder} has µ-law classes, a continuous output was wanted: "
             "train one with 'm2m train wavenet DATA --distribution gaussian'."
+        )
+    if teacher.config.comb != student.comb:
+        hears, deaf = ("teacher", "student") if teacher.config.comb else ("student", "teacher")
+        raise M2MError(
+            f"the {hears} hears a comb and the {deaf} does not, so that their samples are not the same: "
+            f"give --set model.comb={str(teacher.config.comb).lower()}, as the teacher has it."
         )
     if different := teacher.config.mel.differences(student.mel):
         raise M2MError(f"teacher {folder} and model have different mels: {', '.join(different)}.")

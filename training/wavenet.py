@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
-from m2m.core.errors import M2MError
 from m2m.training.loop import fit
 from m2m.training.start import begin, take_over
 from m2m.training.windows import Window, WindowRun, WindowTask
@@ -37,8 +36,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "loop.warmup": 0,
         "loop.average": 0.0,
     },
-    # The score played by oscillators stands beside the mel and leads the phases: hours on a CPU.
-    "comb": {"model.comb": True, "phases": "comb", "noise": 2.0, "sequence": 64},
+    # The score played by oscillators stands beside the mel, and what it lacks is learned: hours on a CPU.
+    "comb": {"model.comb": True, "noise": 2.0, "sequence": 64},
 }
 
 
@@ -51,11 +50,6 @@ class WaveNetRun(WindowRun):
         ge=0,
         description="in steps of the µ-law: up to so much is added to what is heard, not to what is to be told, so that "
         "the network trusts the mel and not only its own past, which in rendering has its errors",
-    )
-    phases: Literal["true", "comb"] = Field(
-        "true",
-        description="of the waves to be learned: as they are, or those of the comb that is heard (model.comb), which a mel "
-        "does not tell and nobody hears, so that they need not be guessed",
     )
     sound_seconds: float = Field(
         0.0, ge=0, description="of audio for TensorBoard at each validation; a second takes half a minute"
@@ -70,8 +64,6 @@ class WaveNetTask(WindowTask):
 
     def __init__(self, run: WaveNetRun, data: Path) -> None:
         super().__init__(run, run.model.mel, data)
-        if run.phases == "comb" and not run.model.comb:
-            raise M2MError("phases 'comb' are those of a comb that the model does not hear: set model.comb as well.")
         self.run = run
         self.model = WaveNet(run.model)
 
@@ -83,12 +75,13 @@ class WaveNetTask(WindowTask):
 
     def window(self, at: Window) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """What the network hears of it: (2 + frames * hop_length,) samples, and (frames + 2 margin, features)."""
-        if self.run.phases == "comb":
-            wave = self.led_wave(replace(at, start=at.start - 1, frames=at.frames + 1))[self.spec.hop_length - 2 :]
-        else:
-            wave = self.wave(at, before=2)
-        samples = mu_law_encode(wave, self.run.model.classes) if self.run.model.output == "mulaw" else wave
-        return samples, self.features(self.model, at)
+        hop, margin = self.spec.hop_length, self.model.config.margin
+        around = replace(at, start=at.start - 1, frames=at.frames + 1)  # the two samples before are of the frame before
+        features = self.features(self.model, around)
+        samples = self.target(self.model, around, features[margin : margin + around.frames])[hop - 2 :].numpy()
+        if self.run.model.output == "mulaw":
+            samples = mu_law_encode(samples, self.run.model.classes)
+        return samples, features[1:]
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         samples, features = batch
@@ -129,7 +122,11 @@ class WaveNetTask(WindowTask):
         waves = TorchEngine(self.model).generate(list(heard.values()), self.run.loop.seed) if heard else []
         if self.run.model.output == "mulaw":
             waves = [mu_law_decode(wave, self.run.model.classes) for wave in waves]
-        return {name: (wave, self.spec.sample_rate) for name, wave in zip(heard, waves, strict=True)}
+        found = {}
+        for (name, features), wave in zip(heard.items(), waves, strict=True):
+            sound = self.model.to_sound(torch.from_numpy(wave), torch.from_numpy(features))
+            found[name] = sound.numpy(), self.spec.sample_rate
+        return found
 
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
         lines = [f"# WaveNet, {self.run.model.output}, after {step} steps", "", "Validation, nats a sample:", ""]

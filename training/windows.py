@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from m2m.core.errors import M2MError
 from m2m.core.instruments import REFERENCE
@@ -119,14 +120,19 @@ class WindowTask(Task):
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
         return _stretch(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
-    def led_wave(self, at: Window) -> Array:
-        """The same with the comb's phases (vocoders/comb.py): (frames * hop_length,). Of the true mel, with all notes."""
-        beyond, hop = 2 * reach(self.spec), self.spec.hop_length
+    def target(self, network: Conditioned, at: Window, features: Array) -> Tensor:
+        """The samples that a network is to make of features (frames, features) of just this window: (frames * hop_length,).
+
+        With a comb they are what the comb lacks of the true magnitudes; the true phases, which no mel tells and nobody hears,
+        give way to the comb's.
+        """
+        if not network.heard.comb:
+            return torch.from_numpy(self.wave(at))
+        beyond = 2 * reach(self.spec)
         wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False, notes=True)
-        mel = self._mel(wide, reach(self.spec))
-        comb = equalised(_notes(at.shards, at.index, at.name), mel, wide.start, self.spec)
-        assert len(comb) == wide.frames * hop
-        return in_phase(self.wave(wide), comb, self.spec)
+        comb = equalised(_notes(at.shards, at.index, at.name), self._mel(wide, reach(self.spec)), wide.start, self.spec)
+        led = in_phase(self.wave(wide), comb, self.spec)
+        return network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
 
     def features(self, network: Conditioned, at: Window) -> Array:
         """What a network hears of it: (frames + 2 margin, features)."""

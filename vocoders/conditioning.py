@@ -28,7 +28,6 @@ from m2m.vocoders.comb import equalised
 from m2m.vocoders.spectrum import reach
 
 Array = NDArray[np.float32]
-MU = 255  # of the µ-law
 # The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -72,9 +71,13 @@ class ConditioningConfig(BaseModel):
 class Conditioned(nn.Module):
     """A network with conditioning: `upsample`'s weights, and how features become what its layers add.
 
-    A frame's features are its log-mel, its roll if that is read, and its samples of the comb if that is heard, on the curve of
-    the µ-law, as soft passages would else be lost. The comb goes through the convolutions, the last band of which begins as the
-    comb itself: so an engine needs to know nothing of it. With `comb_apart` it passes them by, as one channel more.
+    A frame's features are its log-mel, its roll if that is read, and its samples of the comb if that is heard. The comb goes
+    through the convolutions, the last band of which begins as the comb itself: so an engine needs to know nothing of it. With
+    `comb_apart` it passes them by, as one channel more.
+
+    With a comb the network's samples y are what the comb lacks, and both are relative to how loud the mel says the frame is:
+
+        sound = level * (comb + y)
     """
 
     comb_apart = False
@@ -132,7 +135,8 @@ class Conditioned(nn.Module):
         last = mel.frames if last is None else last
         begin, end = first - self.reach, last + self.reach
         values = mel.window(max(0, begin), min(end, mel.frames))
-        beyond = (max(0, -begin), max(0, end - mel.frames))
+        before = max(0, -begin)
+        beyond = (before, end - begin - before - len(values))
         values = np.pad(values, (beyond, (0, 0)), constant_values=np.float32(mel.spec.silence))
         return self.read(values, note_array([]) if mel.notes is None else mel.notes, first)
 
@@ -146,18 +150,33 @@ class Conditioned(nn.Module):
         if self.encoder:
             read.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
         if self.heard.comb:
-            read.append(compressed(equalised(notes, values, first, spec)).reshape(frames, spec.hop_length))
+            comb = equalised(notes, values, first, spec).reshape(frames, spec.hop_length)
+            read.append(comb / self.level(torch.from_numpy(read[0])).numpy())
         return np.concatenate(read, axis=1)
 
+    def level(self, features: Tensor) -> Tensor:
+        """How loud the mel says its frames are, above any residue of the comb: (.., frames, features) -> (.., frames, 1)."""
+        spec = self.heard.mel
+        values = features[..., : spec.n_mels]
+        linear = values.exp() if spec.log == "natural" else 10**values
+        return 2 * linear.square().sum(-1, keepdim=True).sqrt()
 
-def compressed(wave: Array) -> Array:
-    """-1..1 on the curve of the µ-law."""
-    return np.sign(wave) * np.log1p(MU * np.abs(wave)) * np.float32(1 / math.log1p(MU))
+    def to_sound(self, y: Tensor, features: Tensor) -> Tensor:
+        """The network's samples as sound, both (.., frames * hop_length), with the features of just these frames."""
+        if not self.heard.comb:
+            return y
+        comb, level = self._ground(features)
+        return (level * (comb + y.unflatten(-1, comb.shape[-2:]))).flatten(-2)
 
+    def from_sound(self, wave: Tensor, features: Tensor) -> Tensor:
+        """The inverse of `to_sound`."""
+        if not self.heard.comb:
+            return wave
+        comb, level = self._ground(features)
+        return (wave.unflatten(-1, comb.shape[-2:]) / level - comb).flatten(-2)
 
-def expanded(wave: Tensor) -> Tensor:
-    """The inverse of `compressed`."""
-    return wave.sign() * (wave.abs() * math.log1p(MU)).expm1() / MU
+    def _ground(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return features[..., features.shape[-1] - self.heard.mel.hop_length :], self.level(features)
 
 
 @torch.no_grad()

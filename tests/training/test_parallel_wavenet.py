@@ -235,7 +235,7 @@ def test_the_comb_of_a_window_is_of_its_time(data: Path) -> None:
     task = StudentTask(small(model__comb=True, sequence=30), data)
     wave, features, _ = task.window(Window(task.train, 1, "grand-piano", 40, 30))
     assert features.shape == (32, 80 + 128)
-    comb = task.student.comb(torch.from_numpy(features[1:-1])).numpy()
+    comb = task.student.to_sound(torch.zeros(30 * 128), torch.from_numpy(features[1:-1])).numpy()
     spectra = [np.abs(np.fft.rfft(x * np.hanning(len(x)))) for x in (wave[:1500], comb[:1500])]
     assert abs(int(spectra[0].argmax()) - int(spectra[1].argmax())) <= 1
     assert log_mel_error(log_mel(comb, MelSpec())[4:-4], features[5:-5, :80]) < 0.5
@@ -249,6 +249,16 @@ def test_a_student_begins_to_hear_as_its_teacher_does(data: Path, tmp_path: Path
     assert task.teacher is not None
     for name, tensor in task.teacher.upsample.state_dict().items():
         assert torch.equal(tensor, task.student.upsample.state_dict()[name])
+
+
+def test_teacher_and_student_draw_the_same_samples(data: Path, tmp_path: Path) -> None:
+    """With a comb or without: else they could not be compared."""
+    with pytest.raises(M2MError, match="the teacher hears a comb and the student does not.*model.comb=true"):
+        StudentTask(small(teacher=teacher(tmp_path / "t", comb=True)), data)
+    with pytest.raises(M2MError, match="the student hears a comb and the teacher does not.*model.comb=false"):
+        StudentTask(small(teacher=teacher(tmp_path / "deaf"), model__comb=True), data)
+    task = StudentTask(small(teacher=tmp_path / "t", model__comb=True), data)
+    assert torch.isfinite(task.loss(task.batch(0)))
 
 
 def test_a_teacher_must_fit(data: Path, tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from m2m.core import checkpoint
@@ -15,7 +18,6 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import note_array
 from m2m.vocoders.comb import equalised
-from m2m.vocoders.conditioning import expanded
 from m2m.vocoders.wavenet import cuda_device, vocoder
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.sampling import draw, uniforms
@@ -131,10 +133,28 @@ def test_an_untrained_network_hears_the_comb_as_it_is(upsample: tuple[tuple[int,
     values = np.full((12 + 8, 80), -6.0, np.float32)
     features = model.read(values, notes, 0)
     u = model.conditioning(torch.from_numpy(features)[None])[0].detach()
-    wave = equalised(notes, values, 0, MelSpec())
-    assert np.abs(wave).max() > 0.02
-    assert np.abs(expanded(u[:, -1]).numpy() - wave).max() < 1e-6
+    wave = torch.from_numpy(equalised(notes, values, 0, MelSpec()))
+    assert wave.abs().max() > 0.02
+    level = model.level(torch.from_numpy(features)).repeat_interleave(128)
+    assert (u[:, -1] * level - wave).abs().max() < 1e-6
+    heard = torch.from_numpy(features)
+    assert (model.to_sound(torch.zeros(12 * 128), heard) - wave).abs().max() < 1e-6
+    assert model.from_sound(wave, heard).abs().max() < 1e-5
     assert u[:, :-1].abs().max() > 0.01  # and the mel with it
+
+
+@given(
+    hnp.arrays(np.float32, (3, 6), elements=st.floats(-11.5, 0, width=32)),
+    hnp.arrays(np.float32, 24, elements=st.floats(-1, 1, width=32)),
+)
+def test_samples_and_sound_are_each_other_s_inverse(values: np.ndarray, y: np.ndarray) -> None:
+    """At any loudness."""
+    model = WaveNet(WaveNetConfig.model_validate(TINY.model_dump() | {"comb": True}))
+    features = torch.from_numpy(np.concatenate([values, np.zeros((3, 8), np.float32)], axis=1))
+    sound = model.to_sound(torch.from_numpy(y), features)
+    assert np.allclose(model.from_sound(sound, features).numpy(), y, atol=1e-5)
+    silent = model.to_sound(torch.from_numpy(y), torch.full_like(features, model.config.mel.silence))
+    assert silent.abs().max() < 0.001
 
 
 def test_a_comb_that_does_not_fit_through_begins_at_random() -> None:

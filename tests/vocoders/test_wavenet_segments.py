@@ -170,8 +170,9 @@ def test_several_mels_share_the_streams(folder: Path) -> None:
 
 def test_in_one_stream_nothing_is_joined(folder: Path) -> None:
     made, mel = make(folder, segment=0), heard(300)
-    (codes,) = made.engine.generate([made.model.hear(mel)], 1)
-    assert np.array_equal(made.synthesize(mel, seed=1), made._wave(codes))
+    features = made.model.hear(mel)
+    (codes,) = made.engine.generate([features], 1)
+    assert np.array_equal(made.synthesize(mel, seed=1), made._wave(codes, features))
 
 
 def test_segments_that_are_all_join_are_refused() -> None:

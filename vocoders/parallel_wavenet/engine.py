@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
-from m2m.vocoders.conditioning import expanded
 from m2m.vocoders.parallel_wavenet.network import MAX_LOG_SCALE, MIN_LOG_SCALE, Flow, Student
 from m2m.vocoders.wavenet.network import Layer
 from m2m.vocoders.wavenet.sampling import logistic, normal, philox
@@ -95,18 +94,20 @@ class Engine:
         for first in range(0, max(lengths, default=0), frames):
             noise = torch.from_numpy(white_noise(seed, first * hop, samples, self.config.noise)).to(self.device)
             z = (noise * temperature).to(self.sums).expand(len(mels), -1)
-            u = torch.stack([self._conditioning(mel, first, first + frames) for mel in mels])
-            waves = step(z, u.to(self.dtype), kept).float()
-            if self.config.comb:
-                waves = waves + expanded(u[..., -1])
-            waves = waves.cpu().numpy()
-            yield [wave[: max(0, min(frames, n - first)) * hop].copy() for wave, n in zip(waves, lengths, strict=True)]
+            heard = [self._heard(mel, first, first + frames) for mel in mels]
+            u = torch.stack([conditioning for conditioning, _ in heard])
+            drawn = step(z, u.to(self.dtype), kept).float().cpu()
+            yield [
+                self.student.to_sound(y[: len(features) * hop], features).numpy().copy()
+                for y, (_, features) in zip(drawn, heard, strict=True)
+            ]
 
-    def _conditioning(self, mel: Mel, first: int, last: int) -> Tensor:
-        """Of frames first..last: (samples, n_mels), zero beyond the mel's end."""
+    def _heard(self, mel: Mel, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Of frames first..last: (samples, width), zero beyond the mel's end; and the features of those that there are."""
         begin, margin = max(0, first - self.config.margin), self.config.margin
         features = self.student.hear(mel, begin, max(begin, min(mel.frames, last + margin)))
-        return self.student.conditioning_between(features, first - begin, last - begin)
+        u = self.student.conditioning_between(features, first - begin, last - begin)
+        return u, torch.from_numpy(features[first - begin : last - begin])
 
     def _step(self, z: Tensor, u: Tensor, kept: list[Kept]) -> Tensor:
         """A block through all flows: noise (streams, T), conditioning (streams, T, n_mels) -> (streams, T). Moves `kept` on."""

@@ -15,9 +15,7 @@ which is what distillation compares with the teacher's. The Jacobian dx/dz_0 is 
 
     log q(x) = log p(z_0) - sum_t log_scale[t].
 
-With `comb` (vocoders/conditioning.py) the conditioning holds one more channel, and the last flow moves its samples by the comb:
-what the flows have to learn is what the comb lacks. They stay what they are, for a conditioning may be anything that is known
-beforehand.
+With `comb` (vocoders/conditioning.py) the conditioning holds one more channel, and what is drawn is what the comb lacks.
 
 There is no sample loop and no class: samples are numbers, as fine as float32, and no µ-law is on the way.
 """
@@ -34,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2m.core.checkpoint import load_model, read_config
-from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, Size, centre, expanded
+from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, Size, centre
 from m2m.vocoders.wavenet.network import Layer, exactly, skip_sum
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 4.0  # of one flow: what lies beyond is a number that has run away
@@ -114,14 +112,7 @@ class Student(Conditioned):
             z = z * scale + flow_mean
             mean = mean * scale + flow_mean
             log_scale = log_scale + flow_log_scale
-        if self.apart:
-            comb = centre(self.comb(features)[..., None], noise.shape[1])[..., 0]
-            z, mean = z + comb, mean + comb
         return Drawn(z, mean, log_scale)
-
-    def comb(self, features: Tensor) -> Tensor:
-        """Of (.., frames, features), the comb as it is added to the samples: (.., frames * hop_length)."""
-        return expanded(features[..., features.shape[-1] - self.apart :]).flatten(-2)
 
 
 class Flow(nn.Module):

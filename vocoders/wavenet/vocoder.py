@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
@@ -133,7 +134,7 @@ class WaveNetVocoder(Vocoder):
                 features[known:needed] = self.model.hear(mel, known, needed)
                 known = needed
             (block,) = next(drawn)
-            yield self._wave(block)
+            yield self._wave(block, features[first : first + BLOCK])
 
     def _cut(self, mel: Mel) -> Iterator[Segment]:
         config, hop = self.model.config, mel.spec.hop_length
@@ -154,17 +155,17 @@ class WaveNetVocoder(Vocoder):
                 features.append(self.model.hear(mel, segment.start, segment.stop))
             numbers = [segment.number for segment in segments]
             waves = self.engine.generate(features, seed, numbers, **self._drawing)
-            yield from zip(segments, map(self._wave, waves), strict=True)
+            yield from zip(segments, map(self._wave, waves, features), strict=True)
 
     @property
     def _drawing(self) -> dict[str, Any]:
         return {"temperature": self.options.temperature, "threads": self.options.threads}
 
-    def _wave(self, drawn: NDArray[Any]) -> Array:
+    def _wave(self, drawn: NDArray[Any], features: Array) -> Array:
+        """What was drawn, as sound; with the features of these frames."""
         config = self.model.config
-        return (
-            mu_law_decode(drawn, config.classes) if config.output == "mulaw" else drawn.astype(np.float32, copy=False)
-        )
+        y = mu_law_decode(drawn, config.classes) if config.output == "mulaw" else drawn.astype(np.float32, copy=False)
+        return self.model.to_sound(torch.from_numpy(y), torch.from_numpy(features)).clamp(-1, 1).numpy()
 
 
 class CudaWaveNetVocoder(WaveNetVocoder):
