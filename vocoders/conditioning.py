@@ -44,6 +44,9 @@ class ConditioningConfig(BaseModel):
     encoder: str = Field("onsets-frames", description="of that roll")
     encoder_options: dict[str, object] = {}
     comb: bool = Field(False, description="hear the score's notes as combs of harmonics as well, equalised to the mel")
+    temperature: float = Field(
+        1.0, ge=0, le=2, description="at which the trained network sounds best, where a rendering does not say another"
+    )
     mel: MelSpec = MelSpec()
 
     @model_validator(mode="after")

@@ -289,6 +289,15 @@ def test_graphs_are_captured_while_other_threads_render(folder: Path) -> None:
             assert np.array_equal(wave, wanted)
 
 
+def test_the_model_says_at_which_temperature_it_is_best(folder: Path, tmp_path: Path) -> None:
+    config = StudentConfig.model_validate(TINY.model_dump() | {"temperature": 0.5})
+    save_model(tmp_path / "cool", KIND, config, load_student(folder)[0], "")
+    heard = Mel(mel(4), SPEC)
+    cool = make(tmp_path / "cool").synthesize(heard, 1)
+    assert np.array_equal(cool, make(folder, temperature=0.5).synthesize(heard, 1))
+    assert not np.array_equal(cool, make(tmp_path / "cool", temperature=1).synthesize(heard, 1))
+
+
 def test_temperature_zero_draws_nothing(folder: Path) -> None:
     made = make(folder, temperature=0)
     heard = Mel(mel(4), SPEC)

@@ -323,6 +323,16 @@ def test_a_batch_is_its_mels_one_by_one(folder: Path) -> None:
     assert made.batch([], seed=3) == []
 
 
+def test_the_model_says_at_which_temperature_it_is_best(folder: Path, tmp_path: Path) -> None:
+    config = WaveNetConfig.model_validate(TINY.model_dump() | {"temperature": 0.5})
+    save_model(tmp_path / "cool", "wavenet", config, load_wavenet(folder)[0], "")
+    heard = Mel(mel(4), SPEC)
+    cool, warm = make(tmp_path / "cool").synthesize(heard, 1), make(folder).synthesize(heard, 1)
+    assert np.array_equal(cool, make(folder, temperature=0.5).synthesize(heard, 1))
+    assert np.array_equal(warm, make(tmp_path / "cool", temperature=1).synthesize(heard, 1))
+    assert not np.array_equal(cool, warm)
+
+
 def test_temperature_zero_draws_nothing(folder: Path) -> None:
     made = make(folder, temperature=0)
     heard = Mel(mel(4), SPEC)

@@ -31,7 +31,12 @@ class ParallelWaveNetOptions(VocoderOptions):
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16: faster where the processor has it, with a faint noise (-43 to -56 dB of the music)"
     )
-    temperature: float = Field(1.0, ge=0, le=2, description="scale of the noise that goes in; below 1: duller")
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="scale of the noise that goes in; below 1: duller; as the model has it, if none is given",
+    )
     block_seconds: float | None = Field(
         None, ge=0.05, le=60, description="audio computed at once: latency, and memory  [default: 0.1, on a GPU 4]"
     )
@@ -91,4 +96,5 @@ class ParallelWaveNet(Vocoder):
         return waves
 
     def _blocks(self, mels: Sequence[Mel], seed: int) -> Any:
-        return self.engine.stream(mels, seed, self.block, self.options.temperature)
+        given = self.options.temperature
+        return self.engine.stream(mels, seed, self.block, self.engine.config.temperature if given is None else given)

@@ -44,7 +44,12 @@ class WaveNetOptions(VocoderOptions):
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Field(
         "auto", description="of the arithmetic; auto is int8 on the CPU, fp16 on a GPU, which has no int8"
     )
-    temperature: float = Field(1.0, ge=0, le=2, description="below 1: less noise, and duller; 0 takes the likeliest")
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="below 1: less noise, and duller; 0 takes the likeliest; as the model has it, if none is given",
+    )
     segment: float = Field(
         2.0, ge=0, le=3600, description="seconds: a piece is cut into so long parts, to be rendered at once; 0: in one"
     )
@@ -159,7 +164,9 @@ class WaveNetVocoder(Vocoder):
 
     @property
     def _drawing(self) -> dict[str, Any]:
-        return {"temperature": self.options.temperature, "threads": self.options.threads}
+        given = self.options.temperature
+        temperature = self.model.config.temperature if given is None else given
+        return {"temperature": temperature, "threads": self.options.threads}
 
     def _wave(self, drawn: NDArray[Any], features: Array) -> Array:
         """What was drawn, as sound; with the features of these frames."""
