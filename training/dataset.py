@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -395,3 +395,14 @@ def _attempt(shard: tuple[Path, str, str, Path, Path, DatasetConfig]) -> str:
     except M2MError as error:
         return str(error)
     return ""
+
+
+def stretch(
+    read: Callable[[int, int], NDArray[np.float32]], start: int, stop: int, beyond: float
+) -> NDArray[np.float32]:
+    """Rows start..stop of what `read` reads, with `beyond` where there are none, before and after."""
+    found = read(max(0, start), max(0, stop))
+    before = min(stop, 0) - min(start, 0)
+    after = stop - start - before - len(found)
+    pad = [(before, after)] + [(0, 0)] * (found.ndim - 1)
+    return np.pad(found, pad, constant_values=np.float32(beyond))

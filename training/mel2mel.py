@@ -7,7 +7,7 @@ some of the error that it stands beside, so with one the newest model is exporte
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
 from m2m.core.score import NoteArray, from_rows
 from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error, variance_ratio
 from m2m.training.config import load_run
-from m2m.training.dataset import ShardReader
+from m2m.training.dataset import ShardReader, stretch
 from m2m.training.discriminator import MelDiscriminator, Opposed, adversarial_losses, joined
 from m2m.training.loop import RUN, LoopConfig, Task, fit
 from m2m.training.losses import LOSSES
@@ -47,6 +47,12 @@ class Mel2MelRun(BaseModel):
     adversary_channels: int = Field(32, ge=1, description="of the first layer; each further one has twice as many")
     adversary_after: int = Field(0, ge=0, description="steps before the adversary joins in")
     sequence: int = Field(512, ge=1, description="frames of a training window: 4.1 s")
+    silence: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="of the windows: they begin in the silence before a piece, which else no window has",
+    )
     validation_seconds: float = Field(10.0, gt=0, description="of each validation file and instrument")
 
 
@@ -87,11 +93,11 @@ class Mel2MelTask(Task):
             index, instrument = int(draw.integers(len(self.train))), int(draw.integers(len(self.names)))
             name = self.names[instrument]
             start = int(draw.integers(max(1, self.train.frames(index, name) - sequence + 1)))
-            mel = np.full((sequence, spec.n_mels), spec.silence, np.float32)
-            true = self.train.mel(index, name, start, start + sequence)
-            mel[: len(true)] = true
+            if draw.random() < self.run.silence:
+                start = -int(draw.integers(1, sequence + 1))
+            read = partial(self.train.mel, index, name)
             rolls.append(self.mel2mel.encode(self._notes(index, name), start, sequence))
-            mels.append(mel)
+            mels.append(stretch(read, start, start + sequence, spec.silence))
             instruments.append(instrument)
         batch = torch.from_numpy(np.stack(rolls)), torch.tensor(instruments), torch.from_numpy(np.stack(mels))
         return (*batch, joined(step, self.run.adversary_after, len(rolls))) if self.discriminator else batch

@@ -7,7 +7,7 @@ the layers fill first, so its figures are those of a long rendering.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
-from m2m.training.dataset import ShardReader
+from m2m.training.dataset import ShardReader, stretch
 from m2m.training.loop import LoopConfig, Task
 from m2m.vocoders.comb import equalised
 from m2m.vocoders.conditioning import Conditioned, ConditioningConfig
@@ -118,7 +118,7 @@ class WindowTask(Task):
     def wave(self, at: Window, before: int = 0) -> Array:
         """Its samples, and so many before them: (before + frames * hop_length,) float32."""
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
-        return _stretch(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
+        return stretch(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
     def target(self, network: Conditioned, at: Window, features: Array) -> Tensor:
         """The samples that a network is to make of features (frames, features) of just this window: (frames * hop_length,).
@@ -144,7 +144,7 @@ class WindowTask(Task):
         first, count = at.start - around, at.frames + 2 * around
         if at.predicted:
             return self._predict(_notes(at.shards, at.index, at.name), at.name, first, count)
-        return _stretch(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
+        return stretch(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
 
     def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
         assert self.mel_model is not None
@@ -184,12 +184,3 @@ class WindowTask(Task):
 @lru_cache(maxsize=100_000)
 def _notes(shards: ShardReader, index: int, name: str) -> NoteArray:
     return from_rows(shards.notes(index, name))
-
-
-def _stretch(read: Callable[[int, int], Array], start: int, stop: int, beyond: float) -> Array:
-    """Rows start..stop of what `read` reads, with `beyond` where there are none, before and after."""
-    found = read(max(0, start), max(0, stop))
-    before = min(stop, 0) - min(start, 0)
-    after = stop - start - before - len(found)
-    pad = [(before, after)] + [(0, 0)] * (found.ndim - 1)
-    return np.pad(found, pad, constant_values=np.float32(beyond))

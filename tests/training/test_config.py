@@ -69,7 +69,7 @@ def test_single_values_go_on_top(tmp_path: Path) -> None:
     ("values", "words"),
     [
         ({"loop.step": 1}, r"config: loop\.step: .*there are steps, batch_size, seed"),
-        ({"los": "abs"}, r"config: los: .*there are model, loop, start, loss, .*sequence, validation_seconds"),
+        ({"los": "abs"}, r"config: los: .*there are model, loop, start, loss, .*sequence, silence, validation_seconds"),
         ({"model.mel.hop": 1}, r"config: model\.mel\.hop: .*there are sample_rate, hop_length"),
         ({"loop.steps": "many"}, r"config: loop\.steps: input should be a valid integer.*'many' came"),
         ({"loop.steps": 0}, r"config: loop\.steps: .*greater than or equal to 1, 0 came"),

@@ -1,5 +1,6 @@
 """Training Mel2Mel, on a data set of sines and at sizes where a run takes a fraction of a second."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def test_a_batch_is_a_function_of_the_step_alone(data: Path) -> None:
 
 
 def test_a_batch_is_cut_from_the_data(data: Path) -> None:
-    task, shards = Mel2MelTask(tiny(loop__batch_size=8), data), ShardReader(data, "train")
+    task, shards = Mel2MelTask(tiny(loop__batch_size=8, silence=0.0), data), ShardReader(data, "train")
     rolls, instruments, mels = task.batch(0)
     assert rolls.shape == (8, 50, 176)
     assert mels.shape == (8, 50, 80)
@@ -89,9 +90,27 @@ def test_a_batch_is_cut_from_the_data(data: Path) -> None:
         assert np.array_equal(task.model.encoder.encode(notes, 125.0, start, 50), roll)
 
 
+def test_windows_may_begin_in_the_silence_before_a_piece(data: Path) -> None:
+    task = Mel2MelTask(tiny(loop__batch_size=32, silence=1.0), data)
+    rolls, instruments, mels = task.batch(0)
+    assert (mels[:, 0] == task.run.model.mel.silence).all()
+    for roll, instrument, mel in zip(rolls, instruments.tolist(), mels, strict=True):
+        found = []
+        for index, before in itertools.product(range(len(task.train)), range(1, 51)):
+            true = task.train.mel(index, task.names[instrument], 0, 50 - before)
+            if np.array_equal(mel[before:], true) and (mel[:before] == task.run.model.mel.silence).all():
+                found.append((index, before))
+        assert found
+        notes = [from_rows(task.train.notes(index, task.names[instrument])) for index, _ in found]
+        windows = [
+            task.model.encoder.encode(n, 125.0, -before, 50) for n, (_, before) in zip(notes, found, strict=True)
+        ]
+        assert any(np.array_equal(window, roll) for window in windows)
+
+
 def test_a_file_shorter_than_a_window_ends_in_silence(data: Path) -> None:
     """3 s of data in windows of 4.1 s, and longer validation than there is."""
-    run = tiny(sequence=512, validation_seconds=10.0)
+    run = tiny(sequence=512, validation_seconds=10.0, silence=0.0)
     task = Mel2MelTask(run, data)
     rolls, instruments, mels = task.batch(0)
     name = list(INSTRUMENTS)[int(instruments[0])]
