@@ -20,7 +20,7 @@ from m2m.core.mel import MelSpec, log_mel
 from m2m.core.score import from_rows, note_array
 from m2m.evaluation.metrics import constant_q_correlation, log_mel_error
 from m2m.training.dataset import ShardReader
-from m2m.vocoders.comb import equalised
+from m2m.vocoders.comb import around, equalised
 from m2m.vocoders.spectrum import in_phase, reach
 
 SPEC = MelSpec()
@@ -39,7 +39,7 @@ def main(data: Path, split: str, files: int | None, seconds: float) -> None:
             frames = min(round(seconds * SPEC.frame_rate), shards.frames(index, name))
             beyond = 2 * reach(SPEC)
             notes, wave = from_rows(shards.notes(index, name)), shards.audio(index, name, 0, frames * hop)
-            silence = ((beyond + reach(SPEC), beyond + reach(SPEC)), (0, 0))
+            silence = ((beyond + around(SPEC), beyond + around(SPEC)), (0, 0))
             mel = np.pad(shards.mel(index, name, 0, frames), silence, constant_values=np.float32(SPEC.silence))
             comb = equalised(notes, mel, -beyond, SPEC)
             blind = equalised(note_array([]), mel, -beyond, SPEC)

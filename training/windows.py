@@ -26,7 +26,7 @@ from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
 from m2m.training.dataset import ShardReader, stretch
 from m2m.training.loop import LoopConfig, Task
-from m2m.vocoders.comb import equalised
+from m2m.vocoders.comb import around, equalised
 from m2m.vocoders.conditioning import Conditioned, ConditioningConfig
 from m2m.vocoders.spectrum import in_phase, reach
 
@@ -130,7 +130,9 @@ class WindowTask(Task):
             return torch.from_numpy(self.wave(at))
         beyond = 2 * reach(self.spec)
         wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False, notes=True)
-        comb = equalised(_notes(at.shards, at.index, at.name), self._mel(wide, reach(self.spec)), wide.start, self.spec)
+        comb = equalised(
+            _notes(at.shards, at.index, at.name), self._mel(wide, around(self.spec)), wide.start, self.spec
+        )
         led = in_phase(self.wave(wide), comb, self.spec)
         return network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
 

@@ -7,9 +7,10 @@ to its timbre in two ways.
 which keys may sound when (after Ewert and Müller, "Score-informed source separation", 2012): M ~ sum over keys of spectrum(key) x
 loudness(key, frame).
 
-*Equalised* (`equalised`), networks hear it: every key has the same bare harmonics, and each frame's spectrum is scaled until its
-mel is the given one. No frame knows of any but its neighbours, so any stretch is that part of the whole. Where the score is
-silent and the mel is not, a noise that is else far too soft to be heard takes the comb's place.
+*Equalised* (`equalised`), networks hear it: every key has the same bare harmonics, each frame's spectrum is scaled until its mel
+is the given one, and two iterations of Griffin-Lim reconcile the frames. No frame knows of any but those near it, so any stretch
+is that part of the whole. Where the score is silent and the mel is not, a noise that is else far too soft to be heard takes the
+comb's place.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from m2m.core.mel import MelSpec, filter_bank, linear_mel, magnitude_scale, window
 from m2m.core.score import NoteArray
-from m2m.vocoders.spectrum import TINY, invert, reach, shared, spread
+from m2m.vocoders.spectrum import TINY, griffin_lim, invert, reach, shared, spread
 
 Array = NDArray[np.float32]
 
@@ -33,6 +34,7 @@ RING = 5  # a released note is dropped after so many time constants (-43 dB)
 RELEASE = 0.1  # seconds, the time constant of the equalised comb after a note's end
 NOISE = 0.01  # beside it, of the mel's level
 UPDATES = 4  # of its magnitudes; more come no nearer to the music
+ITERATIONS = 2  # of Griffin-Lim
 LONG_BEFORE = 1 << 40  # samples: where the noise begins, which must be before anything
 
 
@@ -105,12 +107,19 @@ def bare(notes: NoteArray, first: int, samples: int, release: float, spec: MelSp
     return out
 
 
-def equalised(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
-    """The bare comb of the notes with the mel `values` (reach + frames + reach, n_mels), logarithmic: (frames * hop_length,).
-
-    first: the frame of the piece that is `values[reach]`; the samples begin there.
+def around(spec: MelSpec) -> int:
+    """Frames of mel on either side of a stretch on which its equalised comb depends: those whose windows overlap with it, and
+    those whose windows overlap with these, to and fro.
     """
-    hop, beyond = spec.hop_length, reach(spec)
+    return (1 + 2 * ITERATIONS) * reach(spec)
+
+
+def equalised(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
+    """The bare comb of the notes with the mel `values` (around + frames + around, n_mels), logarithmic: (frames * hop_length,).
+
+    first: the frame of the piece that is `values[around]`; the samples begin there.
+    """
+    hop, beyond = spec.hop_length, around(spec)
     transform, start = shared(spec), (first - beyond) * hop - spec.n_fft // 2
     samples = transform.samples(len(values))
     sounding = notes_within(notes, first - beyond, first - beyond + len(values), RELEASE, spec)
@@ -118,7 +127,8 @@ def equalised(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Arr
     spectrum = transform.forward(torch.from_numpy(bare(sounding, start, samples, RELEASE, spec)))
     noise = transform.forward(torch.from_numpy(_noise(start, samples)))
     spectrum = spectrum + noise.sgn() * (NOISE * spread(target, spec))
-    wave = transform.inverse(spectrum.sgn() * invert(target, spectrum.abs(), UPDATES, spec))
+    magnitude = invert(target, spectrum.abs(), UPDATES, spec)
+    wave = griffin_lim(target, magnitude, spectrum, ITERATIONS, transform)
     begin = spec.n_fft // 2 + beyond * hop
     return wave[begin : begin + (len(values) - 2 * beyond) * hop].numpy()
 

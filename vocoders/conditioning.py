@@ -24,8 +24,7 @@ from m2m.core import registry
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import NoteArray, note_array
-from m2m.vocoders.comb import equalised
-from m2m.vocoders.spectrum import reach
+from m2m.vocoders.comb import around, equalised
 
 Array = NDArray[np.float32]
 # The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
@@ -93,7 +92,7 @@ class Conditioned(nn.Module):
         self.heard, bands = config, config.mel.n_mels
         comb = config.comb * config.mel.hop_length
         self.reach = (
-            reach(config.mel) if comb else 0
+            around(config.mel) if comb else 0
         )  # frames of mel on either side that a stretch's features depend on
         self.apart = comb if self.comb_apart else 0  # the last so many features pass the convolutions by
         self.width = bands + (self.apart > 0)  # channels of the conditioning

@@ -38,7 +38,7 @@ from torch import Tensor
 from m2m.core.mel import Mel, linear_mel
 from m2m.core.vocoder import Engine, Vocoder, VocoderOptions
 from m2m.vocoders.comb import notes_within, play
-from m2m.vocoders.spectrum import Transform, invert, spread
+from m2m.vocoders.spectrum import Transform, griffin_lim, invert, spread
 
 Array = NDArray[np.float32]
 
@@ -112,7 +112,9 @@ class GriffinLim(Vocoder):
                 iterations = options.iterations
             magnitude = invert(target, start.abs(), options.updates, spec)
             pin = Pin(held, sure=half + (begin - first) * hop, stop=half + (mel.frames - first) * hop)
-            wave = griffin_lim(target, magnitude, start, iterations, options, transform, pin)
+            wave = griffin_lim(
+                target, magnitude, start, iterations, transform, options.refit, options.momentum, pin.apply
+            )
             here = half + (begin - first) * hop  # index of the block's own first sample
             there = here + min(step, mel.frames - begin) * hop
             yield wave[here:there].cpu().numpy()
@@ -140,39 +142,3 @@ class Pin:
             wave[self.sure : len(self.held)].lerp_(self.held[self.sure :], ramp)
         wave[self.stop :] = 0
         return wave
-
-
-def griffin_lim(
-    target: Tensor,
-    magnitude: Tensor,
-    start: Tensor,
-    iterations: int,
-    options: GriffinLimOptions,
-    transform: Transform,
-    pin: Pin,
-) -> Tensor:
-    """Fast Griffin-Lim with the mel in the loop -> wave (samples,).
-
-    target:    linear mel (frames, n_mels).
-    magnitude: what `invert` made of it (frames, n_bins); overwritten.
-    start:     (frames, n_bins) complex, lends its phase.
-    """
-    spectrum, before = torch.view_as_real(start), None  # as reals: a complex times a real array is five times slower
-    for iteration in range(iterations + 1):
-        factor = _square(spectrum).add_(1e-30).rsqrt_().mul_(magnitude)
-        wave = pin.apply(transform.inverse(torch.view_as_complex(spectrum * factor[..., None])))
-        if iteration == iterations:
-            break
-        now = torch.view_as_real(transform.forward(wave))
-        if options.refit:
-            magnitude.lerp_(_square(now).sqrt_(), options.refit)
-            magnitude = invert(target, magnitude, 1, transform.spec)
-        spectrum = now if before is None else torch.lerp(before, now, 1 + options.momentum)
-        before = now
-    return wave
-
-
-def _square(spectrum: Tensor) -> Tensor:
-    """Squared modulus of (..., 2) real and imaginary parts; `sum(-1)` is far slower."""
-    square = spectrum.square()
-    return square[..., 0] + square[..., 1]

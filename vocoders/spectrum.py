@@ -11,6 +11,7 @@ energy. (A pseudo-inverse would give negative magnitudes, and clipping them chan
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -98,6 +99,47 @@ def invert(target: Tensor, start: Tensor, updates: int, spec: MelSpec) -> Tensor
     for _ in range(updates):
         estimate *= (target / (estimate @ to_mel).add_(TINY)) @ shares
     return estimate.pow_(1 / spec.power)
+
+
+def griffin_lim(
+    target: Tensor,
+    magnitude: Tensor,
+    start: Tensor,
+    iterations: int,
+    transform: Transform,
+    refit: float = 0.5,
+    momentum: float = 0.99,
+    pin: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Fast Griffin-Lim with the mel in the loop -> wave (samples,): vocoders/griffin_lim.py says how it works.
+
+    target:    linear mel (frames, n_mels).
+    magnitude: what `invert` made of it (frames, n_bins); overwritten.
+    start:     (frames, n_bins) complex, lends its phase.
+    refit:     how far an iteration moves the magnitudes to its wave's.
+    pin:       puts what is known of the wave into it.
+    """
+    spectrum, before = torch.view_as_real(start), None  # as reals: a complex times a real array is five times slower
+    for iteration in range(iterations + 1):
+        factor = _square(spectrum).add_(1e-30).rsqrt_().mul_(magnitude)
+        wave = transform.inverse(torch.view_as_complex(spectrum * factor[..., None]))
+        if pin:
+            wave = pin(wave)
+        if iteration == iterations:
+            break
+        now = torch.view_as_real(transform.forward(wave))
+        if refit:
+            magnitude.lerp_(_square(now).sqrt_(), refit)
+            magnitude = invert(target, magnitude, 1, transform.spec)
+        spectrum = now if before is None else torch.lerp(before, now, 1 + momentum)
+        before = now
+    return wave
+
+
+def _square(spectrum: Tensor) -> Tensor:
+    """Squared modulus of (..., 2) real and imaginary parts; `sum(-1)` is far slower."""
+    square = spectrum.square()
+    return square[..., 0] + square[..., 1]
 
 
 def reach(spec: MelSpec) -> int:

@@ -130,7 +130,7 @@ def test_the_comb_goes_through_the_convolutions_with_the_mel() -> None:
 def test_an_untrained_network_hears_the_comb_as_it_is(upsample: tuple[tuple[int, int], ...]) -> None:
     model = WaveNet(WaveNetConfig(layers=1, comb=True, upsample=upsample))
     notes = note_array([(0.01, 0.05, 60, 127), (0.03, 0.2, 45, 80)])
-    values = np.full((12 + 8, 80), -6.0, np.float32)
+    values = np.full((12 + 40, 80), -6.0, np.float32)
     features = model.read(values, notes, 0)
     u = model.conditioning(torch.from_numpy(features)[None])[0].detach()
     wave = torch.from_numpy(equalised(notes, values, 0, MelSpec()))
