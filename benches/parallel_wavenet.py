@@ -15,7 +15,8 @@ processor time (`--cpu-time`; then of one thread, and what two cores would do is
     mel          mean absolute error of the log-mel, nepers
     floor        dB of full scale, the median RMS of 8 ms frames that are silent in the original (below -72 dB) within a quarter
                  of a second of music: where µ-law is heard as a hiss that comes and goes
-    NLL, KL      of --teacher: nats a sample of the true audio; and of each student from it, the distillation's divergence
+    NLL, KL      of --teacher: nats a sample of the true audio (with a comb: of what the comb lacks, docs/wavenet.md); and of each
+                 student from it, the distillation's divergence
 """
 
 from __future__ import annotations
@@ -203,6 +204,7 @@ def floor(true: np.ndarray, wave: np.ndarray, hop: int) -> float:
 def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, students: list[Path]) -> dict[str, float]:
     """The teacher's NLL of two seconds from the middle of each file, and each student's divergence from it."""
     from m2m.training.parallel_wavenet import Losses, StudentRun, StudentTask
+    from m2m.training.wavenet import WaveNetRun, WaveNetTask
     from m2m.training.windows import Window
 
     network, _ = load_wavenet(teacher)
@@ -214,12 +216,12 @@ def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, st
         tasks[str(folder)].model.student = student
     found: dict[str, list[float]] = {}
     spec, frames, lead = test.config.mel, 2 * 125, 48
-    plain = next(iter(tasks.values()), None) or StudentTask(StudentRun(model=StudentConfig(mel=spec), **shared), data)
+    teaching = WaveNetTask(WaveNetRun(model=network.config, instruments=shared["instruments"]), data)
+    teaching.model = network
     for index, column in np.ndindex(len(test), len(names)):
         name = names[column]
         at = Window(test, index, name, max(0, (test.frames(index, name) - frames) // 2), frames)
-        true = torch.from_numpy(plain.wave(at, before=2))[None]
-        heard = torch.from_numpy(plain.features(network, at))[None]
+        true, heard = (torch.from_numpy(part)[None] for part in teaching.window(at))
         each = nll(network(true, heard), true[:, 2:], network.config.output)[:, lead * spec.hop_length :]
         found.setdefault("teacher, NLL", []).append(each.mean().item())
         for folder, task in tasks.items():
