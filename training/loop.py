@@ -150,7 +150,8 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
         raise M2MError(f"{out} already holds a run; continue it with --resume, or choose another folder.")
     if resume and not state_path.exists():
         raise M2MError(f"{out} holds no run to resume: there is no {STATE}; start one without --resume.")
-    memory.keep()
+    if config.device == "cpu":
+        memory.keep()
     if config.threads:
         torch.set_num_threads(config.threads)
     with join(config.device, config.batch_size) as group:

@@ -94,7 +94,7 @@ class Mel2MelTask(Task):
             name = self.names[instrument]
             start = int(draw.integers(max(1, self.train.frames(index, name) - sequence + 1)))
             if draw.random() < self.run.silence:
-                start = -int(draw.integers(1, sequence + 1))
+                start = -int(draw.integers(1, max(2, sequence)))
             read = partial(self.train.mel, index, name)
             rolls.append(self.mel2mel.encode(self._notes(index, name), start, sequence))
             mels.append(stretch(read, start, start + sequence, spec.silence))

@@ -243,7 +243,7 @@ def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
         hears, deaf = ("teacher", "student") if teacher.config.comb else ("student", "teacher")
         raise M2MError(
             f"the {hears} hears a comb and the {deaf} does not, so that their samples are not the same: "
-            f"give --set model.comb={str(teacher.config.comb).lower()}, as the teacher has it."
+            f"give --set model.comb={teacher.config.comb}, as the teacher has it."
         )
     if different := teacher.config.mel.differences(student.mel):
         raise M2MError(f"teacher {folder} and model have different mels: {', '.join(different)}.")

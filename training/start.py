@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from m2m.core import progress
@@ -36,19 +37,29 @@ def begin(
     if run.start is None:
         return run, None
     begun = load(model_folder(run.start))[0]
-    model: Any = run.model
-    sizes = {
-        name: getattr(begun.heard, name) for name in type(model).model_fields if name not in model.model_fields_set
-    }
-    return run.model_copy(update={"model": model.model_copy(update=sizes)}), begun
+    model, theirs = run.model, begun.heard.model_dump(exclude={"temperature"})
+    given = {name: value for name, value in model.model_dump().items() if name in model.model_fields_set}
+    try:
+        both = type(model).model_validate(theirs | given)
+    except ValidationError as error:
+        raise M2MError(
+            f"start {run.start} does not go with what is given for model: {error.errors()[0]['msg']}."
+        ) from error
+    return run.model_copy(update={"model": both}), begun
 
 
 @torch.no_grad()
 def take_over(network: nn.Module, begun: nn.Module) -> None:
-    """Copy the weights that both have by name and shape, and say which of the network's stay random."""
-    theirs, random = begun.state_dict(), []
-    for name, weight in network.state_dict().items():
-        if name in theirs and theirs[name].shape == weight.shape:
+    """Copy the weights that both have by name and shape, and say which of the network's stay random.
+
+    The convolutions of the conditioning are all copied or none: what one hands to the next means nothing by itself.
+    """
+    ours, theirs = network.state_dict(), begun.state_dict()
+    fits = {name: name in theirs and theirs[name].shape == weight.shape for name, weight in ours.items()}
+    whole = all(fit for name, fit in fits.items() if name.startswith("upsample."))
+    random = []
+    for name, weight in ours.items():
+        if fits[name] and (whole or not name.startswith("upsample.")):
             weight.copy_(theirs[name])
         else:
             random.append(name)

@@ -18,6 +18,7 @@ from m2m.core.checkpoint import save_model
 from m2m.training.loop import fit
 from m2m.training.start import begin, take_over
 from m2m.training.windows import Window, WindowRun, WindowTask
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.sampling import nll
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -37,7 +38,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "loop.average": 0.0,
     },
     # The score played by oscillators stands beside the mel, and what it lacks is learned: hours on a CPU.
-    "comb": {"model.comb": True, "noise": 2.0, "sequence": 64},
+    "comb": {"model.comb": COMB, "noise": 2.0, "sequence": 64},
 }
 
 

@@ -129,18 +129,19 @@ class WindowTask(Task):
         if not network.heard.comb:
             return torch.from_numpy(self.wave(at))
         beyond = 2 * reach(self.spec)
-        wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False, notes=True)
-        comb = equalised(
-            _notes(at.shards, at.index, at.name), self._mel(wide, around(self.spec)), wide.start, self.spec
-        )
+        wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False)
+        comb = equalised(self._heard_notes(at), self._mel(wide, around(self.spec)), wide.start, self.spec)
         led = in_phase(self.wave(wide), comb, self.spec)
-        return network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
+        samples = network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
+        return samples.clamp(-1, 1)  # where a predicted mel, or a window that sees an onset early, is far off
 
     def features(self, network: Conditioned, at: Window) -> Array:
         """What a network hears of it: (frames + 2 margin, features)."""
-        margin, notes = network.heard.margin, _notes(at.shards, at.index, at.name)
-        mel = self._mel(at, margin + network.reach)
-        return network.read(mel, notes if at.notes else note_array([]), at.start - margin)
+        margin = network.heard.margin
+        return network.read(self._mel(at, margin + network.reach), self._heard_notes(at), at.start - margin)
+
+    def _heard_notes(self, at: Window) -> NoteArray:
+        return _notes(at.shards, at.index, at.name) if at.notes else note_array([])
 
     def _mel(self, at: Window, around: int) -> Array:
         first, count = at.start - around, at.frames + 2 * around

@@ -27,6 +27,10 @@ from m2m.core.score import NoteArray, note_array
 from m2m.vocoders.comb import around, equalised
 
 Array = NDArray[np.float32]
+COMB = (
+    2  # raised when the same notes and mel give another comb, or another level: networks learn what just this one lacks
+)
+LOUDEST = 2.0  # times a frame's level: what of a comb is louder is what rings into a soft frame from its loud neighbour
 # The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -42,7 +46,10 @@ class ConditioningConfig(BaseModel):
     condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
     encoder: str = Field("onsets-frames", description="of that roll")
     encoder_options: dict[str, object] = {}
-    comb: bool = Field(False, description="hear the score's notes as combs of harmonics as well, equalised to the mel")
+    comb: int = Field(
+        0,
+        description=f"hear the score's notes as a comb of harmonics as well, equalised to the mel: {COMB}, its version; 0: no",
+    )
     temperature: float = Field(
         1.0, ge=0, le=2, description="at which the trained network sounds best, where a rendering does not say another"
     )
@@ -59,6 +66,16 @@ class ConditioningConfig(BaseModel):
                 )
         if self.mel.floor >= 1:
             raise ValueError(f"mel.floor {self.mel.floor:g} is not below 0 dB, between which the mel is scaled")
+        if self.comb not in (0, COMB):
+            raise ValueError(f"comb {self.comb} is another m2m's; this one has {COMB}")
+        if self.comb:
+            for name, wanted in (("power", 1), ("filter_norm", "peak"), ("magnitude", "sine")):
+                if (came := getattr(self.mel, name)) != wanted:
+                    raise ValueError(
+                        f"comb wants mel.{name} {wanted!r}, by which it knows how loud a frame is, not {came!r}"
+                    )
+            if not 2 * self.mel.hop_length <= self.mel.n_fft <= 256 * self.mel.hop_length:
+                raise ValueError(f"comb wants mel.n_fft between 2 and 256 times mel.hop_length, not {self.mel.n_fft}")
         return self
 
     @property
@@ -90,7 +107,7 @@ class Conditioned(nn.Module):
         if config.condition_on_notes:
             self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.heard, bands = config, config.mel.n_mels
-        comb = config.comb * config.mel.hop_length
+        comb = config.mel.hop_length if config.comb else 0
         self.reach = (
             around(config.mel) if comb else 0
         )  # frames of mel on either side that a stretch's features depend on
@@ -153,11 +170,12 @@ class Conditioned(nn.Module):
             read.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
         if self.heard.comb:
             comb = equalised(notes, values, first, spec).reshape(frames, spec.hop_length)
-            read.append(comb / self.level(torch.from_numpy(read[0])).numpy())
+            relative = comb / self.level(torch.from_numpy(read[0])).numpy()
+            read.append(relative.clip(-LOUDEST, LOUDEST))
         return np.concatenate(read, axis=1)
 
     def level(self, features: Tensor) -> Tensor:
-        """How loud the mel says its frames are, above any residue of the comb: (.., frames, features) -> (.., frames, 1)."""
+        """How loud the mel says its frames are, about four times their RMS: (.., frames, features) -> (.., frames, 1)."""
         spec = self.heard.mel
         values = features[..., : spec.n_mels]
         linear = values.exp() if spec.log == "natural" else 10**values
@@ -187,6 +205,8 @@ def _carry(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
 
     On the way there, of each step the samples still to be told apart are the last so many channels.
     """
+    if convolutions[0].weight.is_meta:  # an outline without memory
+        return
     for convolution in convolutions:
         stride, crop = convolution.stride[0], convolution.padding[0]
         left = samples // stride  # that a step holds after this convolution
@@ -195,13 +215,13 @@ def _carry(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
             return  # they do not fit through: it begins as it comes, and is learned
         convolution.weight[:, bands - left :] = 0
         convolution.bias[bands - left :] = 0
-        for place in range(samples):
-            channel = convolution.in_channels - samples + place
-            convolution.weight[channel, bands - left + place % left, crop + place // left] = 1
+        place = torch.arange(samples)
+        channel = convolution.in_channels - samples + place
+        convolution.weight[channel, bands - left + place % left, crop + place // left] = 1
         samples = left
 
 
 def centre(u: Tensor, samples: int) -> Tensor:
-    """The middle of conditioning that reaches equally far beyond both ends: (batch, T + 2 n, n_mels) -> (batch, T, n_mels)."""
+    """The middle of conditioning that reaches equally far beyond both ends: (batch, T + 2 n, width) -> (batch, T, width)."""
     beyond = (u.shape[1] - samples) // 2
     return u[:, beyond : u.shape[1] - beyond]

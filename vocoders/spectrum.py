@@ -22,6 +22,7 @@ from torch import Tensor
 from m2m.core.mel import MelSpec, filter_bank, magnitude_scale, window
 
 Array = NDArray[np.float32]
+LENGTHS = 16  # of waves, whose weights are kept
 TINY = 1e-12  # keeps divisions finite; far below the smallest mel value
 
 
@@ -51,9 +52,13 @@ class Transform:
         """The wave whose spectrogram is nearest: (frames, n_fft // 2 + 1) complex -> (samples,)."""
         frames = len(spectrum)
         if frames not in self.weights:
+            while len(self.weights) >= LENGTHS:
+                self.weights.pop(next(iter(self.weights)), None)
             norm = self.add((self.window**2).expand(frames, -1)).clamp_min(1e-3)  # no division by a window's very end
-            self.weights[frames] = 1 / (norm * self.scale)
-        return self.add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window) * self.weights[frames]
+            self.weights[frames] = weights = 1 / (norm * self.scale)
+        else:
+            weights = self.weights[frames]
+        return self.add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window) * weights
 
     def add(self, frames: Tensor) -> Tensor:
         """Overlap-add: (frames, n_fft) -> (samples,)."""

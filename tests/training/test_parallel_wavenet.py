@@ -23,6 +23,7 @@ from m2m.training.loop import STATE
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
 from m2m.training.spectral import DISTANCES, magnitude, stft_distance
 from m2m.training.windows import Window
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.parallel_wavenet.network import load_student
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
@@ -232,7 +233,7 @@ def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) ->
 
 
 def test_the_comb_of_a_window_is_of_its_time(data: Path) -> None:
-    task = StudentTask(small(model__comb=True, sequence=30), data)
+    task = StudentTask(small(model__comb=COMB, sequence=30), data)
     wave, features, _ = task.window(Window(task.train, 1, "grand-piano", 40, 30))
     assert features.shape == (32, 80 + 128)
     comb = task.student.to_sound(torch.zeros(30 * 128), torch.from_numpy(features[1:-1])).numpy()
@@ -253,11 +254,11 @@ def test_a_student_begins_to_hear_as_its_teacher_does(data: Path, tmp_path: Path
 
 def test_teacher_and_student_draw_the_same_samples(data: Path, tmp_path: Path) -> None:
     """With a comb or without: else they could not be compared."""
-    with pytest.raises(M2MError, match="the teacher hears a comb and the student does not.*model.comb=true"):
-        StudentTask(small(teacher=teacher(tmp_path / "t", comb=True)), data)
-    with pytest.raises(M2MError, match="the student hears a comb and the teacher does not.*model.comb=false"):
-        StudentTask(small(teacher=teacher(tmp_path / "deaf"), model__comb=True), data)
-    task = StudentTask(small(teacher=tmp_path / "t", model__comb=True), data)
+    with pytest.raises(M2MError, match="the teacher hears a comb and the student does not.*model.comb=2"):
+        StudentTask(small(teacher=teacher(tmp_path / "t", comb=COMB)), data)
+    with pytest.raises(M2MError, match="the student hears a comb and the teacher does not.*model.comb=0"):
+        StudentTask(small(teacher=teacher(tmp_path / "deaf"), model__comb=COMB), data)
+    task = StudentTask(small(teacher=tmp_path / "t", model__comb=COMB), data)
     assert torch.isfinite(task.loss(task.batch(0)))
 
 

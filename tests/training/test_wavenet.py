@@ -20,6 +20,7 @@ from m2m.training.config import load_run
 from m2m.training.loop import STATE
 from m2m.training.wavenet import PRESETS, WaveNetRun, WaveNetTask, train
 from m2m.training.windows import Window
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.wavenet.network import load_wavenet
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
@@ -78,7 +79,7 @@ def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> N
 
 def test_with_a_comb_the_samples_are_what_it_lacks(data: Path) -> None:
     """Sound again, they have the true mel, and are near to the comb; any stretch is that part of the whole."""
-    task = WaveNetTask(small(model__comb=True, model__output="gaussian"), data)
+    task = WaveNetTask(small(model__comb=COMB, model__output="gaussian"), data)
     samples, features = task.window(Window(task.train, 1, "grand-piano", 40, 30))
     assert samples.shape == (2 + 30 * 128,)
     assert features.shape == (30 + 2, 80 + 128)
@@ -95,7 +96,7 @@ def test_with_a_comb_the_samples_are_what_it_lacks(data: Path) -> None:
 
 def test_with_a_comb_classes_are_of_what_it_lacks(data: Path) -> None:
     values, classes = (
-        WaveNetTask(small(model__comb=True, model__output=output, model__classes=256), data).batch(3)[0]
+        WaveNetTask(small(model__comb=COMB, model__output=output, model__classes=256), data).batch(3)[0]
         for output in ("gaussian", "mulaw")
     )
     assert (torch.from_numpy(mu_law_decode(classes.numpy())) - values).abs().max() < 0.02

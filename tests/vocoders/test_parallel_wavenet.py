@@ -19,6 +19,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec, log_mel
 from m2m.core.score import note_array
 from m2m.vocoders.comb import around, bare, equalised
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.parallel_wavenet import engine as engine_module
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16, white_noise
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig, load_student
@@ -317,7 +318,7 @@ def test_notes_are_heard_and_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_the_comb_is_heard_the_same_in_blocks_of_any_length(tmp_path: Path) -> None:
-    config = StudentConfig.model_validate(TINY.model_dump() | {"comb": True, "condition_on_notes": True})
+    config = StudentConfig.model_validate(TINY.model_dump() | {"comb": COMB, "condition_on_notes": True})
     save_model(tmp_path / "model", KIND, config, student(config), "")
     heard = Mel(mel(200), SPEC, note_array([(0.0, 0.04, 60, 127), (0.03, 0.1, 72, 99)]))
     short, long = (make(tmp_path / "model", block_seconds=s).synthesize(heard) for s in (0.05, 60))

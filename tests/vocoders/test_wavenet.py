@@ -18,6 +18,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import note_array
 from m2m.vocoders.comb import equalised
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.wavenet import cuda_device, vocoder
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.sampling import draw, uniforms
@@ -118,7 +119,7 @@ def test_the_score_stands_beside_the_mel() -> None:
 
 
 def test_the_comb_goes_through_the_convolutions_with_the_mel() -> None:
-    model = tiny(comb=True)
+    model = tiny(comb=COMB)
     features = np.concatenate([mel(5), np.random.default_rng(1).normal(size=(5, 8)).astype(np.float32)], axis=1)
     samples = random_samples(model, 40)
     wanted = by_hand(model, samples, features)
@@ -128,7 +129,7 @@ def test_the_comb_goes_through_the_convolutions_with_the_mel() -> None:
 
 @pytest.mark.parametrize("upsample", [((16, 8), (32, 16)), ((128, 128),), ((4, 2), (12, 4), (18, 16))])
 def test_an_untrained_network_hears_the_comb_as_it_is(upsample: tuple[tuple[int, int], ...]) -> None:
-    model = WaveNet(WaveNetConfig(layers=1, comb=True, upsample=upsample))
+    model = WaveNet(WaveNetConfig(layers=1, comb=COMB, upsample=upsample))
     notes = note_array([(0.01, 0.05, 60, 127), (0.03, 0.2, 45, 80)])
     values = np.full((12 + 40, 80), -6.0, np.float32)
     features = model.read(values, notes, 0)
@@ -149,7 +150,7 @@ def test_an_untrained_network_hears_the_comb_as_it_is(upsample: tuple[tuple[int,
 )
 def test_samples_and_sound_are_each_other_s_inverse(values: np.ndarray, y: np.ndarray) -> None:
     """At any loudness."""
-    model = WaveNet(WaveNetConfig.model_validate(TINY.model_dump() | {"comb": True}))
+    model = WaveNet(WaveNetConfig.model_validate(TINY.model_dump() | {"comb": COMB}))
     features = torch.from_numpy(np.concatenate([values, np.zeros((3, 8), np.float32)], axis=1))
     sound = model.to_sound(torch.from_numpy(y), features)
     assert np.allclose(model.from_sound(sound, features).numpy(), y, atol=1e-5)
@@ -159,9 +160,9 @@ def test_samples_and_sound_are_each_other_s_inverse(values: np.ndarray, y: np.nd
 
 def test_a_comb_that_does_not_fit_through_begins_at_random() -> None:
     model = WaveNet(
-        WaveNetConfig(layers=1, comb=True, upsample=((2, 2), (64, 64)))
+        WaveNetConfig(layers=1, comb=COMB, upsample=((2, 2), (64, 64)))
     )  # 64 samples a step of 80 bands fit
-    narrow = WaveNet(WaveNetConfig(layers=1, comb=True, upsample=((2, 2), (64, 64)), mel=MelSpec(n_mels=40)))
+    narrow = WaveNet(WaveNetConfig(layers=1, comb=COMB, upsample=((2, 2), (64, 64)), mel=MelSpec(n_mels=40)))
     assert not model.upsample[0].weight[:, -64:, :].sum().isnan()
     assert (model.upsample[0].weight == 0).any()
     assert not (narrow.upsample[0].weight == 0).any()
@@ -339,9 +340,9 @@ def test_temperature_zero_draws_nothing(folder: Path) -> None:
     assert np.array_equal(made.synthesize(heard, 1), made.synthesize(heard, 2))
 
 
-@pytest.mark.parametrize("heard_as", ["condition_on_notes", "comb"])
-def test_notes_are_heard_and_may_be_missing(tmp_path: Path, heard_as: str) -> None:
-    config = WaveNetConfig.model_validate(TINY.model_dump() | {heard_as: True, "output": "gaussian"})
+@pytest.mark.parametrize("hears", [{"condition_on_notes": True}, {"comb": COMB}])
+def test_notes_are_heard_and_may_be_missing(tmp_path: Path, hears: dict[str, object]) -> None:
+    config = WaveNetConfig.model_validate(TINY.model_dump() | hears | {"output": "gaussian"})
     save_model(tmp_path / "model", "wavenet", config, WaveNet(config), "")
     made = make(tmp_path / "model")
     heard = Mel(mel(8), SPEC, note_array([(0.0, 0.002, 60, 127)]))

@@ -15,6 +15,7 @@ from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.wavenet import cpu_engine
 from m2m.vocoders.wavenet.cpu_engine import BITS, CpuEngine, available
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -108,7 +109,7 @@ def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision):
 
 
 @built
-@pytest.mark.parametrize("heard", [{"condition_on_notes": True}, {"comb": True}])
+@pytest.mark.parametrize("heard", [{"condition_on_notes": True}, {"comb": COMB}])
 def test_the_score_stands_beside_the_mel(heard):
     model = network(**SMALL, **heard)
     given = mels(model, 2)

@@ -17,6 +17,7 @@ from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.wavenet import cuda_device, cuda_engine
 from m2m.vocoders.wavenet.cuda_device import PLAIN, SOURCES, available, compiled, describe
 from m2m.vocoders.wavenet.cuda_engine import CudaEngine
@@ -105,7 +106,7 @@ def cluster(blocks):
         (SMALL | {"output": "mol", "mixtures": 3}, cluster(16), "latency", 2),
         (SMALL | {"output": "gaussian", "layers": 1}, VOLTA, "latency", 0),
         (SMALL, VOLTA, "throughput", 1),
-        (SMALL | {"condition_on_notes": True, "comb": True, "layers": 2}, cluster(2), "latency", 1),
+        (SMALL | {"condition_on_notes": True, "comb": COMB, "layers": 2}, cluster(2), "latency", 1),
     ],
 )
 def test_float32_is_the_network(emulated, sizes, limits, regime, order):

@@ -123,7 +123,7 @@ class Flow(nn.Module):
         self.input_prev = nn.Linear(1, config.residual, bias=False)
         self.input_cur = nn.Linear(1, config.residual)
         self.layers = nn.ModuleList(
-            Layer(config.residual, config.skip, config.mel.n_mels + config.comb, dilation, i == layers - 1)
+            Layer(config.residual, config.skip, config.mel.n_mels + (config.comb > 0), dilation, i == layers - 1)
             for i, dilation in enumerate(config.dilations(layers))
         )
         self.out = nn.Linear(config.skip, config.skip)

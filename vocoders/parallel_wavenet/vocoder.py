@@ -66,7 +66,9 @@ class ParallelWaveNet(Vocoder):
         student, digest = load_student(folder)
         self.mel_spec, self.notice = student.config.mel, read_notice(folder)
         self.engine = Engine(student, device, self.options.precision, self.options.compile)
-        self.provenance = {"weights": digest, **self.engine.about}
+        given = self.options.temperature
+        self.temperature = student.config.temperature if given is None else given
+        self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}
         seconds = self.options.block_seconds or BLOCK["cuda" if torch.device(device).type == "cuda" else "cpu"]
         self.block = max(1, round(seconds * self.mel_spec.frame_rate))  # frames
 
@@ -96,5 +98,4 @@ class ParallelWaveNet(Vocoder):
         return waves
 
     def _blocks(self, mels: Sequence[Mel], seed: int) -> Any:
-        given = self.options.temperature
-        return self.engine.stream(mels, seed, self.block, self.engine.config.temperature if given is None else given)
+        return self.engine.stream(mels, seed, self.block, self.temperature)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from m2m.vocoders.wavenet.kernels import kernel
@@ -119,13 +120,19 @@ class _SkipSum(torch.autograd.Function):
         return found
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, dsum: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         given = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
         _, _, residual, _, width, batch, samples = ctx.sizes
-        made = {f"d{name}": torch.zeros_like(given[name]) for name in WEIGHTS}  # what is made is added
+        wanted = any(ctx.needs_input_grad[4:])  # a teacher's weights stay
+        made = (
+            {f"d{name}": torch.zeros_like(given[name]) for name in WEIGHTS} if wanted else {}
+        )  # what is made is added
         du, dx = torch.empty_like(given["u"]), given["bias"].new_empty(batch, samples, residual)
         _run(ctx.instructions, ctx.sizes, **given, dsum=dsum.contiguous(), du=du, dfirst=dx, **made)
         du = du[: -ctx.pad].view(batch, -1, width)[:, ctx.pad :, : ctx.width]
+        if not wanted:
+            return dx, du, None, None, *[None] * len(WEIGHTS)
         made["dcond"] = made["dcond"][..., : ctx.width]
         return dx, du, None, None, *made.values()
 

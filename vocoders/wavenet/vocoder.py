@@ -94,7 +94,7 @@ class WaveNetVocoder(Vocoder):
         self.model, digest = load_wavenet(folder)
         self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
         self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
-        self.provenance = {"weights": digest, **self.engine.about}
+        self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self._drawing['temperature']:g}"}
 
     @classmethod
     def best_engine(cls) -> Chosen:
@@ -172,7 +172,7 @@ class WaveNetVocoder(Vocoder):
         """What was drawn, as sound; with the features of these frames."""
         config = self.model.config
         y = mu_law_decode(drawn, config.classes) if config.output == "mulaw" else drawn.astype(np.float32, copy=False)
-        return self.model.to_sound(torch.from_numpy(y), torch.from_numpy(features)).clamp(-1, 1).numpy()
+        return self.model.to_sound(torch.from_numpy(y), torch.from_numpy(features)).numpy()
 
 
 class CudaWaveNetVocoder(WaveNetVocoder):

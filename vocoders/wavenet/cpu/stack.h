@@ -54,7 +54,9 @@ struct Stack {
     // and of the backward pass
     const Half* dsum;
     Half* du;  // as u
-    float *dfirst, *dprev, *dcur, *dcond, *dbias, *dres, *dres_bias, *dout, *dout_bias;
+    float* dfirst;
+    // Gradients of weights, which are added; all null where none are wanted.
+    float *dprev, *dcur, *dcond, *dbias, *dres, *dres_bias, *dout, *dout_bias;
 
     int dilation(int layer) const { return 1 << layer % cycle; }
     int pad() const { return 1 << (std::min(layers, cycle) - 1); }
@@ -375,7 +377,7 @@ class Passes {
                 Half* dgates = dgates_(l, begin, work);
                 for (int t = 0; t < count; t += NEAR) through_gates_(l, at + t, t, std::min(NEAR, count - t), dgates, work);
                 if (begin % s_.ring() == 0) std::memcpy(dgates + s_.ring() * 2 * R, dgates, ROWS * 2 * R * sizeof(Half));
-                to_weights_(l, at, steps, dgates, work);
+                if (s_.dprev) to_weights_(l, at, steps, dgates, work);
                 for (int t = 0; t < count; t += NEAR) to_input_(l, begin + t, std::min(NEAR, count - t), t, work);
             }
             std::memcpy(s_.dfirst + at.dense * R, work.x + 0, size_t(count) * R * 4);
@@ -421,8 +423,9 @@ class Passes {
                 multiply<false>(terms, 3, block);
                 const F bias_a = load<F>(bias + j * SIDE), bias_b = load<F>(bias + R + j * SIDE);
                 for (int i = 0; i < ROWS; i++) {
-                    F a = minimum(maximum(block.row(0, i) + bias_a, all(-9.5f)), all(9.5f));
-                    F b = minimum(maximum(block.row(1, i) + bias_b, all(-60.0f)), all(60.0f));
+                    // In this order a NaN stays one.
+                    F a = minimum(all(9.5f), maximum(all(-9.5f), block.row(0, i) + bias_a));
+                    F b = minimum(all(60.0f), maximum(all(-60.0f), block.row(1, i) + bias_b));
                     F p = nearly_exp2(a * (-2 * LOG2E)) + 1.0f, q = nearly_exp2(b * -LOG2E) + 1.0f;
                     F r = nearly_inverse(p * q), tanh = (2.0f - p) * (q * r), sigmoid = p * r;
                     Half* to = gates + (t + i) * 2 * R + j * SIDE;
@@ -584,7 +587,7 @@ inline bool run(const Stack& stack, int threads) {
         failed = true;
     }
     for (auto& worker : workers) worker.join();
-    if (!failed && stack.dsum)
+    if (!failed && stack.dprev)
         for (const auto& each : works) each->give(stack);
     return !failed;
 }
