@@ -30,6 +30,7 @@ Array = NDArray[np.float32]
 Precision = Literal["fp32", "bf16"]
 Kept = list[Tensor]  # of a flow: its last two inputs (streams, 2), then of each layer its last d (streams, d, residual)
 
+AHEAD = 64  # frames that are heard together where less are needed, half a second
 WORDS = 4  # random words that Philox gives at once
 
 
@@ -90,11 +91,12 @@ class Engine:
         hop, lengths = self.config.mel.hop_length, [mel.frames for mel in mels]
         samples = frames * hop
         kept = [flow.silence(len(mels)) for flow in self.flows]
+        hearing = [_Hearing(self.student, mel) for mel in mels]
         step = _Graph(self.step, kept) if self.device.type == "cuda" else self.step
         for first in range(0, max(lengths, default=0), frames):
             noise = torch.from_numpy(white_noise(seed, first * hop, samples, self.config.noise)).to(self.device)
             z = (noise * temperature).to(self.sums).expand(len(mels), -1)
-            heard = [self._heard(mel, first, first + frames) for mel in mels]
+            heard = [one.between(first, first + frames) for one in hearing]
             u = torch.stack([conditioning for conditioning, _ in heard])
             drawn = step(z, u.to(self.dtype), kept).float().cpu()
             yield [
@@ -102,19 +104,38 @@ class Engine:
                 for y, (_, features) in zip(drawn, heard, strict=True)
             ]
 
-    def _heard(self, mel: Mel, first: int, last: int) -> tuple[Tensor, Tensor]:
-        """Of frames first..last: (samples, width), zero beyond the mel's end; and the features of those that there are."""
-        begin, margin = max(0, first - self.config.margin), self.config.margin
-        features = self.student.hear(mel, begin, max(begin, min(mel.frames, last + margin)))
-        u = self.student.conditioning_between(features, first - begin, last - begin)
-        return u, torch.from_numpy(features[first - begin : last - begin])
-
     def _step(self, z: Tensor, u: Tensor, kept: list[Kept]) -> Tensor:
         """A block through all flows: noise (streams, T), conditioning (streams, T, n_mels) -> (streams, T). Moves `kept` on."""
         for flow, before in zip(self.flows, kept, strict=True):
             mean, log_scale = flow(z, u, before)
             z = z * log_scale.exp() + mean
         return z
+
+
+class _Hearing:
+    """What a student hears of a mel, from its beginning on, some frames more at a time than a block needs: a stretch of the comb
+    depends on frames around it, which cost as much as its own.
+    """
+
+    def __init__(self, student: Student, mel: Mel) -> None:
+        self.student, self.mel, self.first = student, mel, 0
+        self.features = student.hear(mel, 0, 0)
+
+    def between(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Of frames first..last: (samples, width), zero beyond the mel's end; and the features of those that there are.
+
+        What lies before `first` is not asked for again.
+        """
+        margin, frames = self.student.heard.margin, self.mel.frames
+        begin, known = max(0, first - margin), self.first + len(self.features)
+        if known < min(frames, last + margin):
+            more = self.student.hear(self.mel, known, min(frames, max(last + margin, known + AHEAD)))
+            self.features = np.concatenate([self.features, more])
+        skipped = min(begin - self.first, len(self.features))
+        self.features, self.first = self.features[skipped:], self.first + skipped
+        here = first - self.first
+        u = self.student.conditioning_between(self.features[: here + last - first + margin], here, here + last - first)
+        return u, torch.from_numpy(self.features[here : here + last - first])
 
 
 class _PackedFlow:
