@@ -228,6 +228,12 @@ def test_a_run_begins_with_the_weights_of_another(
     assert other.config.output == "gaussian"
     assert torch.allclose(first.layers[5].cur.weight, other.layers[5].cur.weight, atol=1e-6)
 
+    capsys.readouterr()
+    train(load_run(WaveNetRun, None, begun | {"model.comb": COMB}), data, tmp_path / "comb", False)
+    said = capsys.readouterr().err
+    assert "upsample.0.weight, upsample.0.bias, upsample.1.weight" in said  # one without the other means nothing
+    assert "layers" not in said
+
     start.rename(tmp_path / "gone")
     train(load_run(WaveNetRun, tmp_path / "same" / "run.json", {"loop.steps": 2}), data, tmp_path / "same", True)
     with pytest.raises(M2MError, match="began from .*best and goes on from its own checkpoint, not from random"):

@@ -158,6 +158,31 @@ def test_samples_and_sound_are_each_other_s_inverse(values: np.ndarray, y: np.nd
     assert silent.abs().max() < 0.001
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"comb": True}, "comb 1 is another m2m's; this one has 2"),
+        ({"comb": COMB, "mel": MelSpec(power=2)}, "comb wants mel.power 1"),
+        ({"comb": COMB, "mel": MelSpec(filter_norm="area")}, "comb wants mel.filter_norm 'peak'"),
+        ({"comb": COMB, "mel": MelSpec(n_fft=65536, hop_length=128)}, "comb wants mel.n_fft between 2 and 256 times"),
+    ],
+)
+def test_a_comb_that_this_m2m_does_not_make(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        WaveNetConfig(**config)
+
+
+def test_no_frame_s_comb_is_far_louder_than_the_frame() -> None:
+    """An onset after silence: the window that sees it early is silent by the mel."""
+    values = np.full((12 + 40, 80), MelSpec().silence, np.float32)
+    values[26:] = -4.0
+    model = WaveNet(WaveNetConfig(layers=1, comb=COMB))
+    features = model.read(values, note_array([(0.05, 0.2, 45, 127)]), 0)
+    assert np.abs(features[:, 80:]).max() <= 2.0
+    sound = model.to_sound(torch.zeros(12 * 128), torch.from_numpy(features))
+    assert sound[: 5 * 128].abs().max() < 0.001 < sound[7 * 128 :].abs().max()
+
+
 def test_a_comb_that_does_not_fit_through_begins_at_random() -> None:
     model = WaveNet(
         WaveNetConfig(layers=1, comb=COMB, upsample=((2, 2), (64, 64)))

@@ -125,6 +125,34 @@ def test_the_same_bits_every_time(threads, batch):
 
 
 @built
+@instruction_sets
+def test_a_teacher_s_weights_get_no_gradient(instructions):
+    layers, (x, u, back) = stacks(4, 3, 32, 32, 32), inputs(32, 32, 32, 2, 64)
+
+    def compute(*args):
+        return stack.skip_sum(*args, instructions=instructions)
+
+    wanted = gradients(layers, x, u, back, half(compute))
+    for layer in layers:
+        layer.zero_grad()
+        layer.requires_grad_(False)
+    x, u = x.clone().requires_grad_(), u.clone().requires_grad_()
+    (compute(layers, x, u.to(torch.bfloat16)).float() * back).sum().backward()
+    assert torch.equal(x.grad.double(), wanted["x"])
+    assert torch.equal(u.grad.double(), wanted["u"])
+    assert all(weight.grad is None for layer in layers for weight in layer.parameters())
+
+
+@built
+def test_what_is_no_number_stays_none():
+    layers, (x, u, _) = stacks(3, 3, 32, 32, 32), inputs(32, 32, 32, 1, 64)
+    x[0, 20] = float("nan")
+    out = stack.skip_sum(layers, x, u.bfloat16())
+    assert out[0, :20].isfinite().all()
+    assert out[0, 20].isnan().any()
+
+
+@built
 def test_a_network_takes_it_where_it_can():
     model = network(layers=3, dilation_cycle=3, residual=32, skip=32, classes=16)
     samples, features = torch.full((1, 2 + 256), 8), torch.zeros(1, 4, 80)
