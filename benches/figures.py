@@ -6,9 +6,10 @@
     python benches/figures.py embedding MODEL docs/embedding.png       # the timbre space on a plane
     python benches/figures.py mels DATA MODEL docs/mels.png            # true mels beside predicted ones
     python benches/figures.py sounds DATA VOCODER docs/sounds.png      # spectrograms of originals beside a vocoder's
+    python benches/figures.py training docs/training.png RUN...        # losses and validation figures of training runs
     python benches/figures.py losses BENCH                             # the ranking of losses, as a table
 
-BENCH is a folder of `m2m bench`, or its results.json; DATA is a folder of `m2m dataset build`.
+BENCH is a folder of `m2m bench`, or its results.json; DATA is a folder of `m2m dataset build`; RUN one of `m2m train`.
 """
 
 from __future__ import annotations
@@ -156,6 +157,33 @@ def sounds(data: Path, vocoder: str, picture: str, options: tuple[str, ...]) -> 
     }
     titles = (f"original ({test.files[MELS_FILE]}, 8 s, 0 to 8 kHz)", f"{vocoder}, from the true mel")
     figures.save(side_by_side(pairs, titles, (-75, -5)), picture)
+
+
+@main.command()
+@click.argument("picture")
+@click.argument("runs", nargs=-1, required=True, type=EXISTING)
+@click.option(
+    "--window", default=50, show_default=True, help="Logged steps that a point of the training loss is the mean of."
+)
+def training(picture: str, runs: tuple[Path, ...], window: int) -> None:
+    """What each run logged: its training loss, smoothed, and the figure by which its best model is chosen."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    figure, panels = figures.new_figure(4.4 * len(runs), 3, len(runs))
+    for axis, run in zip(np.atleast_1d(panels), runs, strict=True):
+        log = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0})
+        log.Reload()
+        tags = log.Tags()["scalars"]
+        best = next(f"validation/{name}" for name in ("nll", "stft", "tanh-log-abs") if f"validation/{name}" in tags)
+        loss = log.Scalars("train/loss")
+        values = np.convolve([point.value for point in loss], np.ones(window) / window, "valid")
+        axis.plot([point.step for point in loss[window - 1 :]], values, lw=0.8, label="training loss")
+        axis.plot(
+            *zip(*((point.step, point.value) for point in log.Scalars(best)), strict=True), "o-", ms=3, label=best
+        )
+        axis.set(title=run.name, xlabel="step")
+        axis.legend(fontsize=7)
+    figures.save(figure, picture)
 
 
 def spectrogram(wave: np.ndarray) -> np.ndarray:

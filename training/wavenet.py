@@ -38,7 +38,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "loop.average": 0.0,
     },
     # The score played by oscillators stands beside the mel, and what it lacks is learned: hours on a CPU.
-    "comb": {"model.comb": COMB, "noise": 2.0, "sequence": 64},
+    "comb": {"model.comb": COMB, "sequence": 64},
 }
 
 
