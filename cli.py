@@ -630,7 +630,7 @@ def train_parallel_wavenet(
     from m2m.training.parallel_wavenet import StudentRun, only
     from m2m.training.parallel_wavenet import train as run_training
 
-    chosen = {"teacher": teacher, "model.noise": noise, "start": start, "mel_model": mel_model}
+    chosen: dict[str, object] = {"teacher": teacher, "model.noise": noise, "start": start, "mel_model": mel_model}
     chosen |= only(losses) if losses else {}
     _train(StudentRun, run_training, "parallel-wavenet", chosen, given)
 

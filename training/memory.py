@@ -15,5 +15,7 @@ def keep() -> None:
     a quarter of the time. Nothing happens where the C library is not glibc.
     """
     tune = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    for option, value in ((ARENAS, 1), (MAPPED, 0), (TRIM, -1)) if tune else ():
+    if tune is None:
+        return
+    for option, value in ((ARENAS, 1), (MAPPED, 0), (TRIM, -1)):
         tune(option, value)

@@ -208,13 +208,13 @@ def _carry(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
     if convolutions[0].weight.is_meta:  # an outline without memory
         return
     for convolution in convolutions:
-        stride, crop = convolution.stride[0], convolution.padding[0]
+        stride, crop = convolution.stride[0], (convolution.kernel_size[0] - convolution.stride[0]) // 2
         left = samples // stride  # that a step holds after this convolution
         bands = convolution.out_channels
         if left > bands:
             return  # they do not fit through: it begins as it comes, and is learned
         convolution.weight[:, bands - left :] = 0
-        convolution.bias[bands - left :] = 0
+        cast("Tensor", convolution.bias)[bands - left :] = 0
         place = torch.arange(samples)
         channel = convolution.in_channels - samples + place
         convolution.weight[channel, bands - left + place % left, crop + place // left] = 1

@@ -24,6 +24,7 @@ from m2m.vocoders.wavenet import cpu_engine, cuda_device
 from m2m.vocoders.wavenet.cpu_engine import CpuEngine
 from m2m.vocoders.wavenet.cuda_engine import CudaEngine
 from m2m.vocoders.wavenet.engine import Engine
+from m2m.vocoders.wavenet.kernels import kernel
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join, pieces
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -104,7 +105,7 @@ class WaveNetVocoder(Vocoder):
         sets, runs = cpu_engine.INSTRUCTION_SETS, cpu_engine.available()
         name = f"the C++ kernel for {runs[0]}" if runs else "PyTorch, some 30 times slower than real time"
         better = sets[: sets.index(runs[0])] if runs else sets
-        if unbuilt := [instructions for instructions in better if not cpu_engine.kernel(instructions).exists()]:
+        if unbuilt := [instructions for instructions in better if not kernel(instructions).exists()]:
             cure = "apt-get install g++ && pip install --force-reinstall --no-deps m2m"
             return Chosen(name, f"its kernel was not built for {', '.join(unbuilt)}", cure)
         return Chosen(name, f"of CUDA: {without_cuda}")
