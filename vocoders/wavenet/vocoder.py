@@ -31,7 +31,7 @@ from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
 BLOCK = 64  # frames that a piece in one stream is heard and made by
-FASTEST = "int8"  # costs less than 0.001 nats a sample on trained weights: docs/performance.md
+FASTEST = "int8"  # costs about 0.001 nats a sample on trained weights: docs/performance.md
 
 
 class WaveNetOptions(VocoderOptions):
