@@ -51,7 +51,12 @@ class StudentConfig(ConditioningConfig):
     dilation_cycle: int = Field(10, ge=1, le=16, description="layer l looks back 2 ** (l % dilation_cycle) samples")
     residual: Size = Field(64, description="channels from layer to layer")
     skip: Size = Field(64, description="channels from every layer to the flow's output")
-    level: float = Field(0.05, gt=0, le=1, description="of full scale: how loud an untrained student is")
+    level: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="of full scale, or with a comb of a frame's level: how loud an untrained student is",
+    )
 
     @field_validator("flows", mode="before")
     @classmethod

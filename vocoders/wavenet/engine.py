@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 class Engine(ABC):
     """Mels -> samples, in whole or block by block. An engine writes `blocks` and `teacher_forced`; what comes in is checked here.
 
-    features: numbers of a frame, the mel's and the roll's.
+    features: numbers of a frame, the mel's, and the roll's and the comb's where they are heard.
     side_by_side: so many streams at once that more gain nothing.
     about: what of it shows in its samples, for core/vocoder.py's `provenance`.
     """
@@ -43,9 +43,9 @@ class Engine(ABC):
         temperature: float = 1.0,
         threads: int = 0,
     ) -> list[NDArray[Any]]:
-        """Audio of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1.
+        """Samples of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1; with a comb, of what it lacks.
 
-        mels: (frames, features) float32 log-mels, with the roll after them where the network reads one.
+        mels: (frames, features) float32 log-mels, with what it hears of the score after them.
         seed: of 64 bits. Mel i draws from random stream first_stream + i, or first_stream[i], and gives the same samples
             whatever is rendered beside it.
         threads: of the CPU; 0 leaves the engine's choice.

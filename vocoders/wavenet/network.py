@@ -12,7 +12,7 @@ sample after the other and must give the same numbers; in float64 this file is t
 are the format of a model folder, and what the engines read.
 
 Where we differ from nv-wavenet: the last layer, whose residual nobody reads, has none; outputs other than µ-law classes; and
-the score's roll may stand beside the mel (vocoders/conditioning.py).
+what the score says may stand beside the mel (vocoders/conditioning.py).
 """
 
 from __future__ import annotations
