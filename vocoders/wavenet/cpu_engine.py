@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.engine import Array, Engine
-from m2m.vocoders.wavenet.kernels import kernel
+from m2m.vocoders.wavenet.kernels import load
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "generic")  # best first
@@ -45,11 +45,8 @@ class Shape(ctypes.Structure):
 @lru_cache
 def library(name: str) -> ctypes.CDLL | None:
     """The kernel for an instruction set, or None where it was not built or this processor cannot run it."""
-    try:
-        lib = ctypes.CDLL(str(kernel(name)))
-    except OSError:
-        return None
-    if not lib.wavenet_supported():
+    lib = load(name, "wavenet_supported")
+    if lib is None:
         return None
     lib.wavenet_engine.restype = lib.wavenet_session.restype = c_void_p
     lib.wavenet_engine.argtypes = [c_void_p, c_void_p, c_int]

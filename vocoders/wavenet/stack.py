@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from m2m.vocoders.wavenet.kernels import kernel
+from m2m.vocoders.wavenet.kernels import load
 
 if TYPE_CHECKING:
     from m2m.vocoders.wavenet.network import Layer
@@ -50,12 +50,10 @@ class _Stack(ctypes.Structure):
 @lru_cache
 def library(name: str) -> ctypes.CDLL | None:
     """The kernel for an instruction set, or None where it was not built or this processor cannot run it."""
-    try:
-        lib = ctypes.CDLL(str(kernel(f"stack_{name}")))
-    except OSError:
-        return None
-    lib.stack_run.argtypes = [c_void_p, c_int]
-    return lib if lib.stack_supported() else None
+    lib = load(f"stack_{name}", "stack_supported")
+    if lib:
+        lib.stack_run.argtypes = [c_void_p, c_int]
+    return lib
 
 
 def available() -> list[str]:

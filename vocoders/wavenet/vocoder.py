@@ -95,7 +95,9 @@ class WaveNetVocoder(Vocoder):
         self.model, digest = load_wavenet(folder)
         self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
         self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
-        self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self._drawing['temperature']:g}"}
+        given = self.options.temperature
+        self.temperature = self.model.config.temperature if given is None else given
+        self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}
 
     @classmethod
     def best_engine(cls) -> Chosen:
@@ -165,9 +167,7 @@ class WaveNetVocoder(Vocoder):
 
     @property
     def _drawing(self) -> dict[str, Any]:
-        given = self.options.temperature
-        temperature = self.model.config.temperature if given is None else given
-        return {"temperature": temperature, "threads": self.options.threads}
+        return {"temperature": self.temperature, "threads": self.options.threads}
 
     def _wave(self, drawn: NDArray[Any], features: Array) -> Array:
         """What was drawn, as sound; with the features of these frames."""

@@ -436,36 +436,22 @@ class Passes {
 
     void residual_(int l, int count, const Half* z, float* x) const {
         const float* bias = s_.res_bias + size_t(l) * R;
-        Block block;
-        for (int j = 0; j < R / SIDE; j += 2)
-            for (ptrdiff_t t = 0; t < count; t += ROWS) {
-                const Term term(z + t * R, R, layers_[l].res, j, j + 1, R);
-                multiply<false>(&term, 1, block);
-                for (int c = 0; c < 2; c++) {
-                    const F add = load<F>(bias + (j + c) * SIDE);
-                    for (int i = 0; i < ROWS; i++) {
-                        float* place = x + (t + i) * R + (j + c) * SIDE;
-                        store(place, load<F>(place) + (block.row(c, i) + add));
-                    }
-                }
-            }
+        product_(
+            R, count,
+            [&](int j, ptrdiff_t t, std::vector<Term>& terms) { terms.emplace_back(z + t * R, R, layers_[l].res, j, j + 1, R); },
+            [&](ptrdiff_t t, int c, F sum) INLINED { add_(x + t * R + c, sum + load<F>(bias + c)); });
     }
 
     void skips_(At at, int count, const Half* z) const {
-        std::vector<Term> terms;
-        Block block;
-        for (int j = 0; j < S / SIDE; j += 2)
-            for (ptrdiff_t t = 0; t < count; t += ROWS) {
-                terms.clear();
+        product_(
+            S, count,
+            [&](int j, ptrdiff_t t, std::vector<Term>& terms) {
                 for (int l = 0; l < s_.layers; l++)
                     terms.emplace_back(z + (ptrdiff_t(l) * CHUNK + t) * R, R, layers_[l].out, j, j + 1, R);
-                multiply<false>(terms.data(), s_.layers, block);
-                for (int c = 0; c < 2; c++) {
-                    const F bias = load<F>(s_.out_bias + (j + c) * SIDE);
-                    for (int i = 0; i < ROWS; i++)
-                        narrow(s_.sum + (at.dense + t + i) * S + (j + c) * SIDE, block.row(c, i) + bias);
-                }
-            }
+            },
+            [&](ptrdiff_t t, int c, F sum) INLINED {
+                narrow(s_.sum + (at.dense + t) * S + c, sum + load<F>(s_.out_bias + c));
+            });
     }
 
     // What comes down to samples `first`.. of a chunk, through the gates: to dgates, the chunk's. Also what this layer gives on (z),
@@ -527,36 +513,44 @@ class Passes {
 
     // From the gates to what the layer heard, at the same time and before: samples first.. of a sequence, in_chunk.. of a chunk.
     void to_input_(int l, int first, int count, int in_chunk, Work& work) const {
+        const Layer& w = layers_[l];
         float* dx = work.x + ptrdiff_t(in_chunk) * R;
-        Block block;
-        for (int j = 0; j < R / SIDE; j += 2)
-            for (int t = 0; t < count; t += ROWS) {
-                const Half *now = dgates_(l, first + t, work), *later = dgates_(l, first + t + s_.dilation(l), work);
-                const Term terms[] = {{now, 2 * R, layers_[l].back_cur, j, j + 1, 2 * R},
-                                      {later, 2 * R, layers_[l].back_prev, j, j + 1, 2 * R}};
-                multiply<false>(terms, 2, block);
-                for (int c = 0; c < 2; c++)
-                    for (int i = 0; i < ROWS; i++) {
-                        float* place = dx + (t + i) * R + (j + c) * SIDE;
-                        store(place, load<F>(place) + block.row(c, i));
-                    }
-            }
+        product_(
+            R, count,
+            [&](int j, ptrdiff_t t, std::vector<Term>& terms) {
+                const int at = first + int(t);
+                terms.emplace_back(dgates_(l, at, work), 2 * R, w.back_cur, j, j + 1, 2 * R);
+                terms.emplace_back(dgates_(l, at + s_.dilation(l), work), 2 * R, w.back_prev, j, j + 1, 2 * R);
+            },
+            [&](ptrdiff_t t, int c, F sum) INLINED { add_(dx + t * R + c, sum); });
     }
 
     // All layers' part in one sum.
     void to_conditioning_(At at, int first, int count, Work& work) const {
-        std::vector<Term> terms;
-        Block block;
-        for (int j = 0; j < W / SIDE; j += 2)
-            for (int t = 0; t < count; t += ROWS) {
-                terms.clear();
+        product_(
+            W, count,
+            [&](int j, ptrdiff_t t, std::vector<Term>& terms) {
                 for (int l = 0; l < s_.layers; l++)
-                    terms.emplace_back(dgates_(l, first + t, work), 2 * R, layers_[l].back_cond, j, j + 1, 2 * R);
-                multiply<false>(terms.data(), s_.layers, block);
+                    terms.emplace_back(dgates_(l, first + int(t), work), 2 * R, layers_[l].back_cond, j, j + 1, 2 * R);
+            },
+            [&](ptrdiff_t t, int c, F sum) INLINED { narrow(s_.du + (at.row + t) * W + c, sum); });
+    }
+
+    // A product of `count` rows with so many columns: terms(j, t, ..) lists what tiles j and j + 1 of columns sum up in rows t.., and
+    // each(row, column, sum) takes 16 columns of a row.
+    template <class Terms, class Each> static void product_(int columns, int count, Terms terms, Each each) {
+        std::vector<Term> listed;
+        Block block;
+        for (int j = 0; j < columns / SIDE; j += 2)
+            for (ptrdiff_t t = 0; t < count; t += ROWS) {
+                listed.clear();
+                terms(j, t, listed);
+                multiply<false>(listed.data(), int(listed.size()), block);
                 for (int c = 0; c < 2; c++)
-                    for (int i = 0; i < ROWS; i++) narrow(s_.du + (at.row + t + i) * W + (j + c) * SIDE, block.row(c, i));
+                    for (int i = 0; i < ROWS; i++) each(t + i, (j + c) * SIDE, block.row(c, i));
             }
     }
+    static void add_(float* to, F sum) { store(to, load<F>(to) + sum); }
 
     const Stack& s_;
     const int R, S, W, T;
