@@ -61,6 +61,11 @@ class WindowRun(BaseModel):
     without_notes: float = Field(
         0.1, ge=0, le=1, description="of the windows, if the model reads notes: a mel may come without any"
     )
+    reconciled: int = Field(
+        0,
+        ge=0,
+        description="iterations of Griffin-Lim on what is learned with a comb, by which its magnitudes get truer",
+    )
     mel_model: Path | None = Field(None, description="folder of a Mel2Mel whose predictions stand in for true mels")
     mel_model_share: float = Field(0.5, ge=0, le=1, description="of the windows, if there is a mel_model")
     validation_windows: int = Field(8, ge=1, description="of each instrument, spread over the files")
@@ -128,10 +133,10 @@ class WindowTask(Task):
         """
         if not network.heard.comb:
             return torch.from_numpy(self.wave(at))
-        beyond = 2 * reach(self.spec)
+        beyond = 2 * reach(self.spec) * (1 + self.heard.reconciled)
         wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False)
         comb = equalised(self._heard_notes(at), self._mel(wide, around(self.spec)), wide.start, self.spec)
-        led = in_phase(self.wave(wide), comb, self.spec)
+        led = in_phase(self.wave(wide), comb, self.spec, self.heard.reconciled)
         samples = network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
         return samples.clamp(-1, 1)  # where a predicted mel, or a window that sees an onset early, is far off
 

@@ -23,6 +23,7 @@ from m2m.core.mel import MelSpec, filter_bank, magnitude_scale, window
 
 Array = NDArray[np.float32]
 LENGTHS = 16  # of waves, whose weights are kept
+MOMENTUM = 0.99  # of fast Griffin-Lim
 TINY = 1e-12  # keeps divisions finite; far below the smallest mel value
 
 
@@ -113,7 +114,7 @@ def griffin_lim(
     iterations: int,
     transform: Transform,
     refit: float = 0.5,
-    momentum: float = 0.99,
+    momentum: float = MOMENTUM,
     pin: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Fast Griffin-Lim with the mel in the loop -> wave (samples,): vocoders/griffin_lim.py says how it works.
@@ -152,15 +153,19 @@ def reach(spec: MelSpec) -> int:
     return -(-(spec.n_fft // 2) // spec.hop_length)
 
 
-def in_phase(wave: Array, leader: Array, spec: MelSpec) -> Array:
+def in_phase(wave: Array, leader: Array, spec: MelSpec, iterations: int = 0) -> Array:
     """A wave's magnitudes with the phases of `leader`, which sounds like it: (frames * hop_length,), the middle of both.
 
-    wave, leader: (2 reach + frames + 2 reach) * hop_length samples of the same time.
+    iterations: of fast Griffin-Lim that reconcile the frames: the magnitudes get truer, the phases go their own way.
+    wave, leader: (beyond + frames + beyond) * hop_length samples of the same time; beyond: 2 reach (1 + iterations).
     """
-    transform, beyond = shared(spec), 2 * reach(spec) * spec.hop_length
-    phases, magnitudes = (transform.forward(torch.from_numpy(x)) for x in (leader, wave))
-    found = transform.inverse(phases.sgn() * magnitudes.abs())
-    return found[beyond : len(wave) - beyond].numpy()
+    transform, beyond = shared(spec), 2 * reach(spec) * (1 + iterations) * spec.hop_length
+    spectrum, magnitude = transform.forward(torch.from_numpy(leader)), transform.forward(torch.from_numpy(wave)).abs()
+    before = None
+    for _ in range(iterations):
+        now = transform.forward(transform.inverse(spectrum.sgn() * magnitude))
+        spectrum, before = now if before is None else torch.lerp(before, now, 1 + MOMENTUM), now
+    return transform.inverse(spectrum.sgn() * magnitude)[beyond : len(wave) - beyond].numpy()
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,7 @@
 """Spectrograms: what a wave keeps on the way there and back, and which phases it has."""
 
 import numpy as np
+import pytest
 import torch
 
 from m2m.core.mel import MelSpec
@@ -36,9 +37,20 @@ def test_of_a_wave_its_level_of_the_leader_its_phase() -> None:
     assert np.abs(found - 0.3 * leader[beyond:-beyond]).max() < 0.003
 
 
-def test_any_stretch_is_that_part_of_the_whole() -> None:
-    wave, leader, beyond = music(80 * 128), music(80 * 128, 1), 2 * reach(SPEC) * 128
-    whole = in_phase(wave, leader, SPEC)
-    part = in_phase(wave[20 * 128 : -20 * 128], leader[20 * 128 : -20 * 128], SPEC)
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_any_stretch_is_that_part_of_the_whole(iterations: int) -> None:
+    wave, leader, beyond = music(100 * 128), music(100 * 128, 1), 2 * reach(SPEC) * (1 + iterations) * 128
+    whole = in_phase(wave, leader, SPEC, iterations)
+    part = in_phase(wave[20 * 128 : -20 * 128], leader[20 * 128 : -20 * 128], SPEC, iterations)
     assert np.allclose(part, whole[20 * 128 : len(whole) - 20 * 128], atol=1e-5)
     assert len(whole) == len(wave) - 2 * beyond
+
+
+def test_iterations_bring_a_wave_nearer_to_its_own_magnitudes() -> None:
+    wave, leader = music(120 * 128), music(120 * 128, 1)
+    wanted, errors = Transform(SPEC, "cpu").forward(torch.from_numpy(wave)).abs(), []
+    for iterations in (0, 1, 4):
+        beyond = 2 * reach(SPEC) * (1 + iterations)
+        found = Transform(SPEC, "cpu").forward(torch.from_numpy(in_phase(wave, leader, SPEC, iterations))).abs()
+        errors.append((found - wanted[beyond : beyond + len(found)])[50 - beyond : 60 - beyond].square().mean().item())
+    assert errors[0] > 1.2 * errors[1] > 1.4 * errors[2]

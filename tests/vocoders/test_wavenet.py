@@ -20,7 +20,7 @@ from m2m.core.score import note_array
 from m2m.vocoders.comb import equalised
 from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.wavenet import cuda_device, vocoder
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet, temper
 from m2m.vocoders.wavenet.sampling import draw, uniforms
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 from m2m.vocoders.wavenet.vocoder import CudaWaveNetVocoder, WaveNetOptions, WaveNetVocoder
@@ -363,6 +363,27 @@ def test_temperature_zero_draws_nothing(folder: Path) -> None:
     made = make(folder, temperature=0)
     heard = Mel(mel(4), SPEC)
     assert np.array_equal(made.synthesize(heard, 1), made.synthesize(heard, 2))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.1, 0.0])
+def test_temperature_sharpens_the_density_and_not_its_classes(temperature: float) -> None:
+    deviation, classes = 0.1, 256
+    model = tiny(classes=classes)
+    samples = mu_law_decode(np.arange(classes), classes).astype(np.float64)
+    width = np.gradient(samples)
+    model.end.bias.copy_(torch.from_numpy(-0.5 * (samples / deviation) ** 2 + np.log(width)))  # a bell around zero
+    temper(model, temperature)
+    u = uniforms(2, np.arange(1), 0, 20_000)[:, 0]
+    drawn = samples[draw(np.tile(model.end.bias.float().numpy(), (len(u), 1)), u, "mulaw", temperature)]
+    assert abs(drawn.std() - deviation * temperature**0.5) < 0.003
+    assert abs(drawn.mean()) < 0.003
+
+
+def test_the_temperature_of_a_continuous_output_is_its_own() -> None:
+    model = tiny(output="gaussian")
+    before = model.end.bias.clone()
+    temper(model, 0.5)
+    assert torch.equal(model.end.bias, before)
 
 
 @pytest.mark.parametrize("hears", [{"condition_on_notes": True}, {"comb": COMB}])

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from m2m.core.checkpoint import save_model
 from m2m.core.mel import Mel, MelInTheMaking, MelSpec, log_mel
+from m2m.core.score import note_array
+from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, Segment, crossfade, cut, join, likeness
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
@@ -166,6 +168,17 @@ def test_several_mels_share_the_streams(folder: Path) -> None:
     assert waves.pop().shape == (0,)
     for mel, wave in zip(mels, waves, strict=True):
         assert np.array_equal(wave, made.synthesize(mel, seed=3))
+
+
+def test_a_comb_joins_without_being_moved(tmp_path: Path) -> None:
+    config = WaveNetConfig(layers=3, residual=16, skip=16, classes=16, upsample=((128, 128),), comb=COMB)
+    model = WaveNet(config)
+    torch.nn.init.zeros_(model.end.weight)  # the same is always added, so that what is heard is the comb
+    save_model(tmp_path / "model", "wavenet", config, model, "")
+    mel = Mel(heard(260).values, SPEC, note_array([(0.0, 2.0, 40, 100), (0.1, 2.0, 69, 100)]))
+    one, many = (make(tmp_path / "model", segment=s, temperature=0).synthesize(mel) for s in (0, 0.3))
+    assert np.abs(one).max() > 0.01
+    assert np.allclose(one, many, atol=1e-5)
 
 
 def test_in_one_stream_nothing_is_joined(folder: Path) -> None:

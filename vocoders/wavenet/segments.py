@@ -6,7 +6,8 @@ A stream is sequential, so one piece alone has one stream's speed. Cut into segm
     lead   it is rendered from some time before its part begins: its layers start at zero and fill over the receptive field;
     join   a note that sounds across a cut has another phase in the next segment, so that one is moved, by up to SEARCH samples,
            to where the two waves agree best, and faded in. How alike they are decides how: of two equal waves the sum of the
-           gains is one, of two unrelated ones the sum of their squares, so the level dips in neither.
+           gains is one, of two unrelated ones the sum of their squares, so the level dips in neither. A network that hears a
+           comb takes its phases from there, in every segment the same, and nothing is moved.
 
 Each segment has its own random numbers, by its place in the piece. So the samples depend on the mel and on the length of
 segments, and not on how many of them run side by side.
@@ -75,9 +76,12 @@ def _quiet(mel: Mel, ideal: int, reach: int) -> int:
     return int(quiet[np.abs(quiet - ideal).argmin()])
 
 
-def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int) -> Iterator[Array]:
-    """The wave of a piece of so many frames, part by part, from its segments in order, each with all that was rendered for it."""
-    hop, fade, search = spec.hop_length, int(FADE * spec.sample_rate), int(SEARCH * spec.sample_rate)
+def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int, reach: float = SEARCH) -> Iterator[Array]:
+    """The wave of a piece of so many frames, part by part, from its segments in order, each with all that was rendered for it.
+
+    reach: seconds by which a segment may be moved.
+    """
+    hop, fade, search = spec.hop_length, int(FADE * spec.sample_rate), int(reach * spec.sample_rate)
     old = np.zeros(0, np.float32)  # what the segment before has to say about the fade
     for segment, wave in waves:
         # In samples of this segment's wave: where its fade begins, where it hands over, and by how much both may move.

@@ -25,7 +25,7 @@ from m2m.vocoders.wavenet.cpu_engine import CpuEngine
 from m2m.vocoders.wavenet.cuda_engine import CudaEngine
 from m2m.vocoders.wavenet.engine import Engine
 from m2m.vocoders.wavenet.kernels import kernel
-from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
+from m2m.vocoders.wavenet.network import WaveNet, load_wavenet, temper
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join, pieces
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
@@ -49,7 +49,7 @@ class WaveNetOptions(VocoderOptions):
         None,
         ge=0,
         le=2,
-        description="below 1: less noise, and duller; 0 takes the likeliest; as the model has it, if none is given",
+        description="below 1: less noise, and duller; 0 takes where samples lie densest; as the model has it, if none is given",
     )
     segment: float = Field(
         2.0, ge=0, le=3600, description="seconds: a piece is cut into so long parts, to be rendered at once; 0: in one"
@@ -94,9 +94,10 @@ class WaveNetVocoder(Vocoder):
             ) from error
         self.model, digest = load_wavenet(folder)
         self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
-        self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
         given = self.options.temperature
         self.temperature = self.model.config.temperature if given is None else given
+        temper(self.model, self.temperature)
+        self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
         self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}
 
     @classmethod
@@ -118,7 +119,7 @@ class WaveNetVocoder(Vocoder):
         if pieces(mel, self.options.segment) == 1:
             yield from keep_rests(heard, self._in_one(heard, seed))
         else:
-            yield from keep_rests(heard, join(self._render([heard], seed), mel.spec, mel.frames))
+            yield from keep_rests(heard, join(self._render([heard], seed), mel.spec, mel.frames, self._reach))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels, all their segments side by side; each result equals `synthesize` of that mel alone."""
@@ -128,7 +129,7 @@ class WaveNetVocoder(Vocoder):
         rendered, empty = self._render(heard, seed), np.zeros(0, np.float32)
         counts = [pieces(mel, self.options.segment) for mel in mels]
         return [
-            np.concatenate([empty, *keep_rests(mel, join(islice(rendered, count), mel.spec, mel.frames))])
+            np.concatenate([empty, *keep_rests(mel, join(islice(rendered, count), mel.spec, mel.frames, self._reach))])
             for mel, count in zip(heard, counts, strict=True)
         ]
 
@@ -146,7 +147,7 @@ class WaveNetVocoder(Vocoder):
 
     def _cut(self, mel: Mel) -> Iterator[Segment]:
         config, hop = self.model.config, mel.spec.hop_length
-        moved = (FADE / 2 + SEARCH) * mel.spec.sample_rate
+        moved = (FADE / 2 + self._reach) * mel.spec.sample_rate
         lead = config.margin + math.ceil((config.receptive_field + moved) / hop)
         tail = config.margin + math.ceil(moved / hop)
         return cut(mel, self.options.segment, lead, tail)
@@ -164,6 +165,11 @@ class WaveNetVocoder(Vocoder):
             numbers = [segment.number for segment in segments]
             waves = self.engine.generate(features, seed, numbers, **self._drawing)
             yield from zip(segments, map(self._wave, waves, features), strict=True)
+
+    @property
+    def _reach(self) -> float:
+        """Seconds by which a segment is moved where it joins; a comb has brought them all into phase."""
+        return 0.0 if self.model.config.comb else SEARCH
 
     @property
     def _drawing(self) -> dict[str, Any]:
