@@ -193,7 +193,7 @@ def temper(model: WaveNet, temperature: float) -> None:
     if model.config.output == "mulaw":
         companded = torch.linspace(-1, 1, model.config.classes, device=model.end.bias.device)
         log_width = companded.abs() * math.log(model.config.classes)  # but for a constant
-        model.end.bias += (temperature - 1) * log_width
+        model.end.bias.add_((temperature - 1) * log_width)
 
 
 def load_wavenet(folder: Path) -> tuple[WaveNet, str]:
