@@ -22,7 +22,7 @@ from m2m.core.score import from_rows, note_array
 from m2m.evaluation.metrics import constant_q_correlation, log_mel_error
 from m2m.training.dataset import ShardReader
 from m2m.vocoders.comb import around, equalised
-from m2m.vocoders.spectrum import in_phase, reach
+from m2m.vocoders.spectrum import in_phase, in_phase_margin
 
 SPEC = MelSpec()
 RECONCILED = 4
@@ -39,7 +39,7 @@ def main(data: Path, split: str, files: int | None, seconds: float) -> None:
     for index in progress.track(range(min(files or len(shards), len(shards))), "files"):
         for name in shards.instruments:
             frames = min(round(seconds * SPEC.frame_rate), shards.frames(index, name))
-            beyond = 2 * reach(SPEC) * (1 + RECONCILED)
+            beyond = in_phase_margin(SPEC, RECONCILED)
             notes, wave = from_rows(shards.notes(index, name)), shards.audio(index, name, 0, frames * hop)
             silence = ((beyond + around(SPEC), beyond + around(SPEC)), (0, 0))
             mel = np.pad(shards.mel(index, name, 0, frames), silence, constant_values=np.float32(SPEC.silence))
@@ -52,7 +52,7 @@ def main(data: Path, split: str, files: int | None, seconds: float) -> None:
             for what, made in (
                 ("comb", comb[inner]),
                 ("comb without notes", blind[inner]),
-                ("original with the comb's phases", led[(beyond - 2 * reach(SPEC)) * hop :][: len(wave)]),
+                ("original with the comb's phases", led[(beyond - in_phase_margin(SPEC)) * hop :][: len(wave)]),
                 (f"the same, {RECONCILED} times reconciled", reconciled[: len(wave)]),
             ):
                 correlation = float(np.nanmean(constant_q_correlation(wave, made, SPEC.sample_rate)))

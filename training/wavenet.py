@@ -52,6 +52,11 @@ class WaveNetRun(WindowRun):
         description="in steps of the µ-law: up to so much is added to what is heard, not to what is to be told, so that "
         "the network trusts the mel and not only its own past, which in rendering has its errors",
     )
+    reconciled: int = Field(
+        0,
+        ge=0,
+        description="iterations of Griffin-Lim on what is learned with a comb, by which its magnitudes get truer",
+    )
     sound_seconds: float = Field(
         0.0, ge=0, description="of audio for TensorBoard at each validation; a second takes half a minute"
     )
@@ -79,7 +84,8 @@ class WaveNetTask(WindowTask):
         hop, margin = self.spec.hop_length, self.model.config.margin
         around = replace(at, start=at.start - 1, frames=at.frames + 1)  # the two samples before are of the frame before
         features = self.features(self.model, around)
-        samples = self.target(self.model, around, features[margin : margin + around.frames])[hop - 2 :].numpy()
+        made = features[margin : margin + around.frames]
+        samples = self.target(self.model, around, made, self.run.reconciled)[hop - 2 :].numpy()
         if self.run.model.output == "mulaw":
             samples = mu_law_encode(samples, self.run.model.classes)
         return samples, features[1:]

@@ -28,7 +28,7 @@ from m2m.training.dataset import ShardReader, stretch
 from m2m.training.loop import LoopConfig, Task
 from m2m.vocoders.comb import around, equalised
 from m2m.vocoders.conditioning import Conditioned, ConditioningConfig
-from m2m.vocoders.spectrum import in_phase, reach
+from m2m.vocoders.spectrum import in_phase, in_phase_margin
 
 Array = NDArray[np.float32]
 
@@ -60,11 +60,6 @@ class WindowRun(BaseModel):
     lead: int = Field(0, ge=0, description="frames at a window's beginning that the loss leaves out")
     without_notes: float = Field(
         0.1, ge=0, le=1, description="of the windows, if the model reads notes: a mel may come without any"
-    )
-    reconciled: int = Field(
-        0,
-        ge=0,
-        description="iterations of Griffin-Lim on what is learned with a comb, by which its magnitudes get truer",
     )
     mel_model: Path | None = Field(None, description="folder of a Mel2Mel whose predictions stand in for true mels")
     mel_model_share: float = Field(0.5, ge=0, le=1, description="of the windows, if there is a mel_model")
@@ -125,18 +120,18 @@ class WindowTask(Task):
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
         return stretch(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
-    def target(self, network: Conditioned, at: Window, features: Array) -> Tensor:
+    def target(self, network: Conditioned, at: Window, features: Array, reconciled: int = 0) -> Tensor:
         """The samples that a network is to make of features (frames, features) of just this window: (frames * hop_length,).
 
         With a comb they are what the comb lacks of the true magnitudes; the true phases, which no mel tells and nobody hears,
-        give way to the comb's.
+        give way to the comb's; `reconciled` is in_phase's iterations.
         """
         if not network.heard.comb:
             return torch.from_numpy(self.wave(at))
-        beyond = 2 * reach(self.spec) * (1 + self.heard.reconciled)
+        beyond = in_phase_margin(self.spec, reconciled)
         wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False)
         comb = equalised(self._heard_notes(at), self._mel(wide, around(self.spec)), wide.start, self.spec)
-        led = in_phase(self.wave(wide), comb, self.spec, self.heard.reconciled)
+        led = in_phase(self.wave(wide), comb, self.spec, reconciled)
         samples = network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
         return samples.clamp(-1, 1)  # where a predicted mel, or a window that sees an onset early, is far off
 

@@ -23,7 +23,6 @@ from m2m.core.mel import MelSpec, filter_bank, magnitude_scale, window
 
 Array = NDArray[np.float32]
 LENGTHS = 16  # of waves, whose weights are kept
-MOMENTUM = 0.99  # of fast Griffin-Lim
 TINY = 1e-12  # keeps divisions finite; far below the smallest mel value
 
 
@@ -114,12 +113,12 @@ def griffin_lim(
     iterations: int,
     transform: Transform,
     refit: float = 0.5,
-    momentum: float = MOMENTUM,
+    momentum: float = 0.99,
     pin: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Fast Griffin-Lim with the mel in the loop -> wave (samples,): vocoders/griffin_lim.py says how it works.
 
-    target:    linear mel (frames, n_mels).
+    target:    linear mel (frames, n_mels), which only a refit looks at.
     magnitude: what `invert` made of it (frames, n_bins); overwritten.
     start:     (frames, n_bins) complex, lends its phase.
     refit:     how far an iteration moves the magnitudes to its wave's.
@@ -153,19 +152,21 @@ def reach(spec: MelSpec) -> int:
     return -(-(spec.n_fft // 2) // spec.hop_length)
 
 
+def in_phase_margin(spec: MelSpec, iterations: int = 0) -> int:
+    """Frames on either side that `in_phase` takes and does not give back."""
+    return 2 * reach(spec) * (1 + iterations)
+
+
 def in_phase(wave: Array, leader: Array, spec: MelSpec, iterations: int = 0) -> Array:
     """A wave's magnitudes with the phases of `leader`, which sounds like it: (frames * hop_length,), the middle of both.
 
     iterations: of fast Griffin-Lim that reconcile the frames: the magnitudes get truer, the phases go their own way.
-    wave, leader: (beyond + frames + beyond) * hop_length samples of the same time; beyond: 2 reach (1 + iterations).
+    wave, leader: (margin + frames + margin) * hop_length samples of the same time, with `in_phase_margin`.
     """
-    transform, beyond = shared(spec), 2 * reach(spec) * (1 + iterations) * spec.hop_length
-    spectrum, magnitude = transform.forward(torch.from_numpy(leader)), transform.forward(torch.from_numpy(wave)).abs()
-    before = None
-    for _ in range(iterations):
-        now = transform.forward(transform.inverse(spectrum.sgn() * magnitude))
-        spectrum, before = now if before is None else torch.lerp(before, now, 1 + MOMENTUM), now
-    return transform.inverse(spectrum.sgn() * magnitude)[beyond : len(wave) - beyond].numpy()
+    transform, margin = shared(spec), in_phase_margin(spec, iterations) * spec.hop_length
+    start, magnitude = transform.forward(torch.from_numpy(leader)), transform.forward(torch.from_numpy(wave)).abs()
+    found = griffin_lim(magnitude, magnitude, start, iterations, transform, refit=0)  # which looks at no mel
+    return found[margin : len(wave) - margin].numpy()
 
 
 @lru_cache(maxsize=8)
