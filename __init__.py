@@ -5,22 +5,32 @@
 2
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+from m2m.core import moved
+
+__version__ = "0.2.0"
+
+# GNU OpenMP's threads wait for each other in a loop of 300,000 spins, in which a busy machine loses nearly all its time (seen:
+# 37 times real time became 1.1 times); a thirtieth of that costs an idle machine nothing. It is read when torch is loaded.
+if "torch" not in sys.modules:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+moved.install()
 
 # The Python API, name -> module that holds it. Looked up on first use, so that `import m2m` and the command stay light.
 _API: dict[str, str] = {
     "Limits": "m2m.core.midi",
     "M2MError": "m2m.core.errors",
-    "Pipeline": "m2m.core.pipeline",
-    "Rendering": "m2m.core.rendering",
+    "Pipeline": "m2m.core.rendering.pipeline",
+    "Rendering": "m2m.core.rendering.result",
     "Score": "m2m.core.score",
     "Timbre": "m2m.core.timbre",
     "TimbreSpace": "m2m.core.timbre",
     "read_score": "m2m.core.score",
-    "render": "m2m.core.pipeline",
+    "render": "m2m.core.rendering.pipeline",
 }
 
 __all__ = ["__version__", *_API]  # noqa: PLE0604

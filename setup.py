@@ -14,7 +14,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 ROOT_MODULES = {"__init__", "__main__", "cli"}
-STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")  # those with an __init__.py
+ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
 GROUPS = ("encoders", "conditioners", "vocoders", "transcribers")
 Path(ROOT, "build").mkdir(exist_ok=True)  # `egg_base` below must exist
 
@@ -44,33 +44,35 @@ def entry_points() -> dict[str, list[str]]:
 
 
 def wavenet_kernels() -> list[Extension]:
-    """WaveNet's CPU kernels, one library for each instruction set; the best that runs is loaded. wavenet.h's draws samples
-    (cpu_engine.py), stack.h's trains (stack.py), for which only processors that multiply bfloat16 are worth the while.
+    """The CPU kernels, one library for each instruction set; the best that runs is loaded. wavenet.h draws WaveNet's samples
+    (vocoders/wavenet/cpu), stack.h trains its layers (vocoders/shared/cpu), which pays only where bfloat16 is multiplied.
 
     They are no Python modules, only built like some: with a C interface, and each optional by itself, so that m2m installs
     with an old compiler or none.
     """
     avx512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mfma"]
-    flags = {"generic": []}
+    drawing, training = "vocoders/wavenet/cpu", "vocoders/shared/cpu"
+    flags: dict[str, list[str]] = {f"{drawing}/generic": []}
     if platform.machine() in ("x86_64", "AMD64"):
         flags |= {
-            "avx2": ["-mavx2", "-mfma"],
-            "avx512": avx512,
-            "avx512_bf16": [*avx512, "-mavx512vnni", "-mavx512bf16"],
-            "stack_avx512_bf16": [*avx512, "-mavx512bf16"],
-            "stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+            f"{drawing}/avx2": ["-mavx2", "-mfma"],
+            f"{drawing}/avx512": avx512,
+            f"{drawing}/avx512_bf16": [*avx512, "-mavx512vnni", "-mavx512bf16"],
+            f"{training}/stack_avx512_bf16": [*avx512, "-mavx512bf16"],
+            f"{training}/stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
         }
-    folder = "vocoders/wavenet/cpu"
+    headers = [str(path.relative_to(ROOT)) for folder in (drawing, training) for path in (ROOT / folder).glob("*.h")]
     return [
         Extension(
-            f"m2m.vocoders.wavenet.cpu.{name}",
-            [f"{folder}/{name}.cpp"],
-            depends=[f"{folder}/{header}.h" for header in ("vector", "matrix", "wavenet", "stack")],
+            f"m2m.{source.replace('/', '.')}",
+            [f"{source}.cpp"],
+            include_dirs=[training],  # vector.h and matrix.h are of both
+            depends=headers,
             extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-pthread", *extra],
             extra_link_args=["-pthread"],
             optional=True,
         )
-        for name, extra in flags.items()
+        for source, extra in flags.items()
     ]
 
 
@@ -80,7 +82,7 @@ def version() -> str:
     return found[1]
 
 
-packages = find_packages(str(ROOT), include=[pattern for stage in STAGES for pattern in (stage, f"{stage}.*")])
+packages = find_packages(str(ROOT), include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")])
 setup(
     version=version(),
     package_dir={"m2m": "."},
@@ -107,7 +109,7 @@ setup(
             "examples/m2m-example/.github/workflows/tests.yml",
             "examples/m2m-example/m2m_example/*.py",
             "examples/m2m-example/tests/*.py",
-            "evaluation/pages/*.html",
+            "evaluation/*/*.html",
             "evaluation/quick/*",
         ]
     },

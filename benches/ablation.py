@@ -17,8 +17,8 @@ import click
 import numpy as np
 
 from m2m.core.mel2mel import load_mel2mel
-from m2m.training.config import load_run
-from m2m.training.dataset import ShardReader
+from m2m.core.system.run_config import load_run
+from m2m.dataset.shards import ShardReader
 from m2m.training.loop import STATE
 from m2m.training.mel2mel import Mel2MelRun, measure, train
 

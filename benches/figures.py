@@ -21,14 +21,14 @@ import click
 import numpy as np
 import torch
 
-from m2m.core import registry
-from m2m.core.checkpoint import find_model
 from m2m.core.mel import Mel
 from m2m.core.mel2mel import load_mel2mel
-from m2m.core.pipeline import timbre_space
+from m2m.core.model_folders import find_model
+from m2m.core.plugins import registry
+from m2m.core.rendering.pipeline import timbre_space
 from m2m.core.score import from_rows
-from m2m.evaluation import figures
-from m2m.evaluation.results import read_results, show
+from m2m.evaluation.bench import figures
+from m2m.evaluation.bench.results import read_results, show
 from m2m.web.atlas import draw_map, shade
 
 TITLES = {"centroid": "spectral centroid", "energy": "mean energy"}
@@ -127,7 +127,7 @@ def embedding(model: str, picture: str) -> None:
 @click.argument("picture")
 def mels(data: Path, model: str, picture: str) -> None:
     """True mels beside predicted ones, one row an instrument, of a data set's test file."""
-    from m2m.training.dataset import ShardReader
+    from m2m.dataset.shards import ShardReader
     from m2m.training.mel2mel import predict
 
     network, _ = load_mel2mel(find_model("mel2mel", model, {}))
@@ -144,7 +144,7 @@ def mels(data: Path, model: str, picture: str) -> None:
 @click.option("--opt", "options", multiple=True, metavar="NAME=VALUE", help="of the vocoder")
 def sounds(data: Path, vocoder: str, picture: str, options: tuple[str, ...]) -> None:
     """Spectrograms, original beside what a vocoder makes of its mel, one row an instrument, of a data set's test file."""
-    from m2m.training.dataset import ShardReader
+    from m2m.dataset.shards import ShardReader
 
     test = ShardReader(data, "test")
     spec, made = test.config.mel, registry.create("vocoder", vocoder, options=dict(o.split("=", 1) for o in options))

@@ -24,7 +24,7 @@ import torch
 
 from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, log_mel, magnitude_scale, window
 from m2m.core.score import excerpt, note_array, read_score
-from m2m.vocoders.griffin_lim import GriffinLim, GriffinLimOptions
+from m2m.vocoders.griffin_lim.vocoder import GriffinLim, GriffinLimOptions
 
 THEIRS = (8, 32, 64)  # iterations; 32 is librosa's default
 OURS = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80)

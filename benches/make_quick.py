@@ -17,7 +17,7 @@ import pretty_midi
 from m2m.core.audio import write_audio
 from m2m.core.instruments import REFERENCE
 from m2m.core.score import NoteArray, excerpt, hold, merge, note_array, read_score
-from m2m.training.dataset import Renderer
+from m2m.dataset.soundfont import Renderer
 
 SECONDS, TAIL, RATE = 5.0, 0.6, 16_000
 INSTRUMENTS = ("grand-piano", "church-organ", "pizzicato-strings", "trumpet")

@@ -22,8 +22,8 @@ import click
 import numpy as np
 
 from m2m.core.mel2mel import load_mel2mel
-from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error, variance_ratio
-from m2m.training.dataset import ShardReader
+from m2m.core.mel_measures import log_mel_error, pearson, tanh_log_error, variance_ratio
+from m2m.dataset.shards import ShardReader
 from m2m.training.mel2mel import FIGURES, measure
 
 

@@ -32,19 +32,20 @@ import click
 import numpy as np
 import torch
 
-from m2m.core import registry
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.mel import Mel, log_mel
-from m2m.core.options import validate
+from m2m.core.mel_measures import log_mel_error
+from m2m.core.plugins import registry
+from m2m.core.plugins.options import validate
 from m2m.core.score import from_rows
 from m2m.core.vocoder import Vocoder
-from m2m.evaluation.metrics import constant_q_correlation, log_mel_error
-from m2m.training.dataset import ShardReader
+from m2m.dataset.shards import ShardReader
+from m2m.evaluation.measures.waves import constant_q_correlation
+from m2m.training.losses.nll import nll
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
 from m2m.vocoders.parallel_wavenet.vocoder import BLOCK, ParallelWaveNet
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
-from m2m.vocoders.wavenet.sampling import nll
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 from m2m.vocoders.wavenet.vocoder import WaveNetVocoder
 

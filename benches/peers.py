@@ -24,14 +24,14 @@ import numpy as np
 import pretty_midi
 from griffin_lim import librosa_run
 
-from m2m.core import registry
 from m2m.core.instruments import REFERENCE
 from m2m.core.mel import Mel, MelSpec, linear_mel, magnitude_scale
 from m2m.core.mel2mel import load_mel2mel
-from m2m.core.pipeline import choose_model, timbre_space
-from m2m.evaluation.measures import Reference, measure_audio
-from m2m.evaluation.recordings import Recording, open_recordings
-from m2m.training.dataset import Renderer
+from m2m.core.plugins import registry
+from m2m.core.rendering.pipeline import choose_model, timbre_space
+from m2m.dataset.soundfont import Renderer
+from m2m.evaluation.bench.recordings import Recording, open_recordings
+from m2m.evaluation.measures.table import Reference, measure_audio
 
 Render = Callable[[Reference, Recording], np.ndarray]
 PROGRAMS = {name: program for program, name in REFERENCE.items()}

@@ -43,7 +43,7 @@ def attempt(item: dict[str, str]) -> dict[str, Any]:
     import resource
 
     from m2m.core.errors import M2MError
-    from m2m.core.pipeline import Pipeline
+    from m2m.core.rendering.pipeline import Pipeline
     from m2m.core.score import note_array, read_score
 
     began, said, became = time.perf_counter(), "", "rendered"
@@ -78,7 +78,7 @@ _kept: list[Any] = []
 
 def _pipeline() -> Any:
     if not _kept:
-        from m2m.core.pipeline import Pipeline
+        from m2m.core.rendering.pipeline import Pipeline
 
         _kept.append(Pipeline(vocoder_options={"iterations": 1, "updates": 1}))
     return _kept[0]
@@ -189,7 +189,7 @@ def mutate_config(text: str, draw: random.Random) -> str:
 
 
 def soak(items: list[dict[str, str]]) -> dict[str, Any]:
-    from m2m.core.isolation import Lost, each
+    from m2m.core.plugins.isolation import Lost, each
 
     here = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))

@@ -79,7 +79,7 @@ def model_alone(score: Path, seconds: float) -> dict[str, object]:
     """Mel2Mel's and the vocoder's own rates, model loaded and warm."""
     import torch
 
-    from m2m.core.pipeline import Pipeline
+    from m2m.core.rendering.pipeline import Pipeline
     from m2m.core.score import read_score
 
     pipeline = Pipeline()

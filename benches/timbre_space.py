@@ -26,15 +26,15 @@ from typing import Any
 import click
 import numpy as np
 
-from m2m.core import registry
-from m2m.core.checkpoint import find_model
 from m2m.core.mel import MelSpec, linear_mel
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
-from m2m.core.progress import track
+from m2m.core.model_folders import find_model
+from m2m.core.plugins import registry
 from m2m.core.score import from_rows
+from m2m.core.system.progress import track
 from m2m.core.timbre import TimbreSpace
-from m2m.evaluation.metrics import SOUNDING
-from m2m.training.dataset import ShardReader
+from m2m.dataset.shards import ShardReader
+from m2m.evaluation.measures.waves import SOUNDING
 from m2m.training.mel2mel import predict
 from m2m.web.atlas import measure
 

@@ -26,8 +26,8 @@ import click
 import numpy as np
 import torch
 
-from m2m.training.dataset import ShardReader
-from m2m.vocoders.wavenet.cpu_engine import BITS, GROUP, CpuEngine, available, processors
+from m2m.dataset.shards import ShardReader
+from m2m.vocoders.wavenet.cpu.engine import BITS, GROUP, CpuEngine, available, processors
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 

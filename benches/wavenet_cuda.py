@@ -26,8 +26,8 @@ import torch
 from wavenet import network
 
 from m2m.core.errors import M2MError
-from m2m.vocoders.wavenet.cuda_device import CudaDevice, available
-from m2m.vocoders.wavenet.cuda_engine import FEW, CudaEngine
+from m2m.vocoders.wavenet.cuda.device import CudaDevice, available
+from m2m.vocoders.wavenet.cuda.engine import FEW, CudaEngine
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 

@@ -20,7 +20,7 @@ import numpy as np
 from m2m.core.instruments import program_name
 from m2m.core.mel import Mel, log_mel
 from m2m.core.score import from_rows
-from m2m.training.dataset import ShardReader
+from m2m.dataset.shards import ShardReader
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
 
 FADE = 256  # samples

@@ -1,4 +1,4 @@
-"""How fast WaveNet trains on a CPU: steps through the kernel of vocoders/wavenet/cpu/stack.h beside steps in plain PyTorch.
+"""How fast WaveNet trains on a CPU: steps through the kernel of vocoders/shared/cpu/stack.h beside steps in plain PyTorch.
 
     python benches/wavenet_training.py
     python benches/wavenet_training.py --threads 1 --batch 2
@@ -17,9 +17,9 @@ import click
 import torch
 
 from m2m.training import memory
-from m2m.vocoders.wavenet import stack
+from m2m.training.losses.nll import nll
+from m2m.vocoders.shared.cpu import training_stack
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
-from m2m.vocoders.wavenet.sampling import nll
 
 
 @click.command()
@@ -49,10 +49,12 @@ def main(threads: int, batch: int, frames: int, layers: int, residual: int, skip
         return time.perf_counter() - began
 
     def plainly() -> float:
-        with patch.object(stack, "does", lambda *_: False):
+        with patch.object(training_stack, "does", lambda *_: False):
             return step()
 
-    ways = {"PyTorch": plainly} | ({f"kernel ({stack.available()[0]})": step} if stack.available() else {})
+    ways = {"PyTorch": plainly} | (
+        {f"kernel ({training_stack.available()[0]})": step} if training_stack.available() else {}
+    )
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):  # the first one warms up
         for name, way in ways.items():

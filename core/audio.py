@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path, refuse_overwrite, require_file
+from m2m.core.system.files import atomic_path, refuse_overwrite, require_file
 
 ClipMode = Literal["rescale", "clamp", "none"]
 SampleFormat = Literal["pcm16", "pcm24", "pcm32", "float"]

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from m2m.core import registry
-from m2m.core.checkpoint import load_model, read_config
+from m2m.core.checkpoint import load_model
 from m2m.core.conditioner import TimbreConditioner
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.errors import M2MError
 from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
+from m2m.core.model_folders import read_config
+from m2m.core.plugins import registry
 from m2m.core.score import NoteArray
 
 # Inference runs over windows, so that memory does not grow with the length of a score: WINDOW frames are kept of each,

@@ -22,8 +22,8 @@ import pretty_midi
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.files import read_bytes
 from m2m.core.midi import BYTES_A_NOTE, Limits, survey
+from m2m.core.system.files import read_bytes
 
 LOWEST_KEY, HIGHEST_KEY = 21, 108  # MIDI numbers of the piano's 88 keys, A0 to C8
 N_KEYS = HIGHEST_KEY - LOWEST_KEY + 1

@@ -19,13 +19,15 @@ os.environ.setdefault(
 )  # before torch is imported: threads of many small processes only disturb each other
 os.environ.pop("CI", None)  # under which pyfluidsynth prints where it found its library, and others more
 
+pytest_plugins = ["datasets"]  # tests/support: fixtures that several rooms share
+
 Install = Callable[..., Path]
 M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    from m2m.core import progress
+    from m2m.core.system import progress
 
     for name in ("M2M_PLUGINS", "M2M_LOAD_PLUGINS", "M2M_DEBUG"):
         monkeypatch.delenv(name, raising=False)

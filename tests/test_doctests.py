@@ -6,16 +6,16 @@ import pkgutil
 
 import pytest
 
-STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")
+ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
 
 
 def modules():
-    """Names of m2m's modules, stage by stage: of an editable install, m2m's folder holds setup.py and the tests too."""
+    """Names of m2m's modules, room by room: of an editable install, m2m's folder holds setup.py and the tests too."""
     import m2m
 
     names = ["m2m", "m2m.cli"]
     for found in pkgutil.iter_modules(m2m.__path__):
-        if found.ispkg and found.name in STAGES:
+        if found.ispkg and found.name in ROOMS:
             package = importlib.import_module(f"m2m.{found.name}")
             names += [m.name for m in pkgutil.walk_packages(package.__path__, f"m2m.{found.name}.")]
     return names

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
-from m2m.core.scaffold import EXAMPLE, new_plugin
+from m2m.core.plugins.scaffold import EXAMPLE, new_plugin
 
 ROOT = Path(__file__).parents[1]
 KINDS = {"vocoder": "my-vocoder", "conditioner": "my-conditioner", "encoder": "my-encoder"}
@@ -81,7 +81,9 @@ def test_they_are_listed_seconds_after_their_installation(fresh, packages):
     names = (*KINDS.values(), "pghi")
     assert [found[name]["status"] for name in names] == ["ok"] * 4
     assert (
-        fresh("-c", f"from m2m.core import registry as r\nfor n in {names}: r.load(r.find(None, n).kind, n)").returncode
+        fresh(
+            "-c", f"from m2m.core.plugins import registry as r\nfor n in {names}: r.load(r.find(None, n).kind, n)"
+        ).returncode
         == 0
     )
     assert found["pghi"]["distribution"] == "m2m-pghi"

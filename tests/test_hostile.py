@@ -85,7 +85,7 @@ def score(tmp_path: Path) -> Path:
 
 
 def test_every_other_command_works_beside_them(here, hostile, score, install, monkeypatch):
-    monkeypatch.setattr("m2m.core.doctor.LOAD_SECONDS", 5.0)
+    monkeypatch.setattr("m2m.core.plugins.doctor.LOAD_SECONDS", 5.0)
     for name, code in AT_IMPORT.items():
         hostile(name, code)
     install("taker", "", entries="griffin-lim-2 = taker:V\nhangs = taker:V", group="m2m.vocoders", version="6.6")
@@ -223,7 +223,7 @@ def test_the_suite_finds_what_is_wrong(hostile, monkeypatch):
 
 
 def test_a_slow_import_says_who_is_at_work(install, encoder_code, monkeypatch, capsys):
-    from m2m.core import registry
+    from m2m.core.plugins import registry
 
     monkeypatch.setattr(registry, "PATIENCE", 0.05)
     install("slow-one", f"import time; time.sleep(0.5)\n{encoder_code}")

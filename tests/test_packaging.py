@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("core", "encoders", "conditioners", "vocoders", "training", "evaluation", "web")
-PARTS = (*STAGES, "models", "examples")
+ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
+PARTS = (*ROOMS, "models", "examples")
 NO_CODE = shutil.ignore_patterns(
     "__pycache__", "build", ".[!g]*", "*.egg-info"
 )  # .github and .gitignore of an example ship
@@ -70,7 +70,7 @@ def names(wheel):
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     wanted = {"m2m/plugins.toml", "m2m/py.typed", "m2m/__init__.py", "m2m/__main__.py", "m2m/cli.py"}
-    sources = {f"m2m/{file.relative_to(ROOT)}" for stage in STAGES for file in (ROOT / stage).rglob("*.py")}
+    sources = {f"m2m/{file.relative_to(ROOT)}" for room in ROOMS for file in (ROOT / room).rglob("*.py")}
     found = {name for name in names(wheel) if not name.startswith("m2m/examples/m2m-example/")}
     assert {name for name in found if name.endswith((".py", ".toml", ".typed"))} == wanted | sources
     allowed = (
@@ -85,8 +85,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         ".h",
         ".flac",
         "quick/README.md",
-        "pages/report.html",
-        "pages/listening.html",
+        "bench/report.html",
+        "listening/listening.html",
     )
     page = {f"m2m/web/static/{file.name}" for file in (ROOT / "web" / "static").iterdir()}
     assert {n for n in found if not n.endswith(allowed) and not n.startswith("m2m/models/")} == page
@@ -111,8 +111,8 @@ def test_the_example_that_new_plugins_are_made_of_ships_whole(wheel):
 
 
 def test_every_folder_of_code_is_a_package():
-    for stage in STAGES:
-        for file in (ROOT / stage).rglob("*.py"):
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
             assert file.with_name("__init__.py").exists(), f"{file} would not ship"
 
 

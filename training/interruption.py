@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from m2m.core import progress
+from m2m.core.system import progress
 
 
 class Interruption:

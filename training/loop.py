@@ -30,13 +30,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from m2m.core import progress
 from m2m.core.checkpoint import save_tensors
 from m2m.core.errors import M2MError
-from m2m.core.files import atomic_path, make_folder
+from m2m.core.system import progress
+from m2m.core.system.files import atomic_path, make_folder
 from m2m.training import memory
-from m2m.training.average import Average
 from m2m.training.distributed import Group, join
+from m2m.training.ema import Average
 from m2m.training.interruption import Interruption, waiting
 
 STATE, RUN = "training.safetensors", "run.json"

@@ -1,7 +1,7 @@
 """Train Mel2Mel: which windows it sees, what it minimises, how it is validated.
 
 An error between mels is least at the mean of what the score leaves open, which sounds blurred: partials that should beat against
-each other stand still. An adversary (training/discriminator.py) learns what mels look like, and tells a blurred one. It costs
+each other stand still. An adversary (losses/adversarial.py) learns what mels look like, and tells a blurred one. It costs
 some of the error that it stands beside, so with one the newest model is exported, not the one with the least error.
 """
 
@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from m2m.core.checkpoint import model_folder, save_model
+from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
+from m2m.core.mel_measures import log_mel_error, pearson, tanh_log_error, variance_ratio
+from m2m.core.model_folders import model_folder
 from m2m.core.score import NoteArray, from_rows
-from m2m.evaluation.metrics import log_mel_error, pearson, tanh_log_error, variance_ratio
-from m2m.training.config import load_run
-from m2m.training.dataset import ShardReader, stretch
-from m2m.training.discriminator import MelDiscriminator, Opposed, adversarial_losses, joined
+from m2m.core.system.run_config import load_run
+from m2m.dataset.shards import ShardReader, stretch
 from m2m.training.loop import RUN, LoopConfig, Task, fit
-from m2m.training.losses import LOSSES
-from m2m.training.start import refuse_another
+from m2m.training.losses.adversarial import MelDiscriminator, Opposed, adversarial_losses, joined
+from m2m.training.losses.mel import LOSSES
+from m2m.training.warm_start import refuse_another
 
 FIGURES = ("tanh-log-abs", "mae", "correlation", "variance")
 

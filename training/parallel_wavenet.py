@@ -1,8 +1,8 @@
 """Train the student of Parallel WaveNet: distilled from a WaveNet, or from audio alone.
 
 Distillation: the student makes a wave of noise; the teacher says, of each sample of *that* wave, what it would have expected;
-the divergence of the two distributions is minimised (training/divergence.py). Beside it stand losses on the spectrograms of the
-student's wave and the true one (training/spectral.py), and an adversary (training/discriminator.py). Each has a weight, and 0
+the divergence of the two distributions is minimised (losses/kl.py). Beside it stand losses on the spectrograms of the
+student's wave and the true one (losses/stft.py), and an adversary (losses/adversarial.py). Each has a weight, and 0
 switches it off. Without a teacher the others remain.
 """
 
@@ -18,19 +18,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from m2m.core import progress
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import log_mel
-from m2m.evaluation.metrics import log_mel_error
-from m2m.training.discriminator import Opposed, WaveDiscriminator, adversarial_losses, joined
-from m2m.training.divergence import gaussian_kl, monte_carlo_kl, scale_penalty
+from m2m.core.mel_measures import log_mel_error
+from m2m.core.system import progress
 from m2m.training.loop import fit
-from m2m.training.spectral import DISTANCES, stft_distance
-from m2m.training.start import begin, take_over
+from m2m.training.losses.adversarial import Opposed, WaveDiscriminator, adversarial_losses, joined
+from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, scale_penalty
+from m2m.training.losses.stft import DISTANCES, stft_distance
+from m2m.training.warm_start import begin, take_over
 from m2m.training.windows import Window, WindowRun, WindowTask
-from m2m.vocoders.conditioning import Conditioned
 from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig, load_student
+from m2m.vocoders.shared.conditioning import Conditioned
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 
 ALONE = 1.0  # weight of the adversary where there is no teacher and none is given
@@ -178,7 +178,7 @@ class StudentTask(WindowTask):
     def validate(self) -> dict[str, float]:
         """Means over all windows, and the first of them of each instrument.
 
-        stft: of training/spectral.py. mel: mean absolute error of the log-mel, nepers. kl: distance from the teacher, nats a
+        stft: of training/losses/stft.py. mel: mean absolute error of the log-mel, nepers. kl: distance from the teacher, nats a
         sample.
         """
         each = {name: self._measure(name) for name in self.names}

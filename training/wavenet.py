@@ -16,11 +16,11 @@ from torch import Tensor
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
 from m2m.training.loop import fit
-from m2m.training.start import begin, take_over
+from m2m.training.losses.nll import nll
+from m2m.training.warm_start import begin, take_over
 from m2m.training.windows import Window, WindowRun, WindowTask
-from m2m.vocoders.conditioning import COMB
+from m2m.vocoders.shared.conditioning import COMB
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
-from m2m.vocoders.wavenet.sampling import nll
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 MU = 255  # of the µ-law in whose steps noise is given

@@ -24,11 +24,11 @@ from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
-from m2m.training.dataset import ShardReader, stretch
+from m2m.dataset.shards import ShardReader, stretch
 from m2m.training.loop import LoopConfig, Task
-from m2m.vocoders.comb import around, equalised
-from m2m.vocoders.conditioning import Conditioned, ConditioningConfig
-from m2m.vocoders.spectrum import in_phase, in_phase_margin
+from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig
+from m2m.vocoders.shared.excitation import around, equalised
+from m2m.vocoders.shared.stft import in_phase, in_phase_margin
 
 Array = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from m2m.core.errors import explain
-from m2m.core.performance import Performance
+from m2m.core.rendering.performance import Performance
 from m2m.web.limits import Limits, RefusedError
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]

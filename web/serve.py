@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 import uvicorn
 
-from m2m.core import progress
 from m2m.core.errors import M2MError
+from m2m.core.system import progress
 from m2m.web.app import build_app
 from m2m.web.limits import Limits
 from m2m.web.studio import Studio

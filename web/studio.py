@@ -13,30 +13,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from m2m.core import midi, registry
-from m2m.core.checkpoint import CONFIG, find_model, read_config, shipped
-from m2m.core.discovery import Component
+from m2m.core import midi
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.mel2mel import Mel2MelConfig, load_mel2mel
-from m2m.core.performance import Performance
-from m2m.core.pipeline import GAIN_DB, Pipeline
+from m2m.core.model_folders import CONFIG, find_model, read_config, shipped
+from m2m.core.plugins import registry
+from m2m.core.plugins.discovery import Component
+from m2m.core.rendering.performance import Performance
+from m2m.core.rendering.pipeline import GAIN_DB, Pipeline
 from m2m.core.score import NoteArray, Score, merge, parse_score, read_score
 from m2m.core.timbre import Timbre
 from m2m.web.atlas import draw_map, shade
 from m2m.web.limits import Limits, RefusedError
-from m2m.web.messages import (
-    Components,
-    Example,
-    JobRequest,
-    Map,
-    MelRequest,
-    Model,
-    Part,
-    ScoreInfo,
-    Shade,
-    TrackInfo,
-)
+from m2m.web.messages import Components, Example, JobRequest, Map, MelRequest, Model, Part, ScoreInfo, Shade, TrackInfo
 
 PAIRS = 8  # of a model and a vocoder that stay loaded
 

@@ -85,7 +85,7 @@ class ConditionerConformance(Conformance):
 
     def test_save_and_load(self) -> None:
         """Saved as safetensors and loaded into another instance, it gives the same features"""
-        from m2m.core import registry
+        from m2m.core.plugins import registry
 
         options = self.conditioner.options.model_dump(mode="json")
         other = registry.create("conditioner", self.name, N, DIM, options=options).eval()

@@ -83,7 +83,7 @@ class EncoderConformance(Conformance):
 
     def test_it_is_a_function(self) -> None:
         """The same notes give the same roll, from any instance, and are not written to"""
-        from m2m.core import registry
+        from m2m.core.plugins import registry
 
         notes = tune().copy()
         try:

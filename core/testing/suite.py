@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import Any, ClassVar, Literal, TypeVar
 from unittest import SkipTest
 
-from m2m.core import registry
 from m2m.core.errors import M2MError, explain
-from m2m.core.isolation import Lost, each
-from m2m.core.options import describe, validate
+from m2m.core.plugins import registry
+from m2m.core.plugins.isolation import Lost, each
+from m2m.core.plugins.options import describe, validate
 
 T = TypeVar("T")
 SUITES = {

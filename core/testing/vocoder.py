@@ -205,7 +205,7 @@ class VocoderConformance(Conformance):
         """It renders on every accelerator there is, and the tone is the same"""
         if not torch.cuda.is_available():
             raise SkipTest("no accelerator is seen here, the CPU is what the other tests run on")
-        from m2m.core import registry
+        from m2m.core.plugins import registry
 
         moved = registry.create("vocoder", self.name, options=self.options, device="cuda")
         mel = self.tones(decay=0.0)
@@ -218,7 +218,7 @@ class VocoderConformance(Conformance):
 
     def test_made_again_it_gives_the_same(self) -> None:
         """Another instance with the options that a file's tags remember gives the same samples"""
-        from m2m.core import registry
+        from m2m.core.plugins import registry
 
         remembered = self.vocoder.options.model_dump(mode="json")
         again = registry.create("vocoder", self.name, options=remembered, device="cpu")

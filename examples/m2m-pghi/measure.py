@@ -17,8 +17,8 @@ import click
 import numpy as np
 import torch
 
-from m2m.core import registry
 from m2m.core.mel import Mel, log_mel
+from m2m.core.plugins import registry
 from m2m.core.score import from_rows
 from m2m.evaluation.metrics import constant_q_correlation, log_mel_error
 from m2m.training.dataset import ShardReader

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from m2m.core.checkpoint import CONFIG, WEIGHTS, load_model, model_folder, save_model, shipped
+from m2m.core.checkpoint import load_model, save_model
 from m2m.core.errors import M2MError, explain
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
+from m2m.core.model_folders import CONFIG, WEIGHTS, model_folder, shipped
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from m2m.core import checkpoint, mel2mel
-from m2m.core.checkpoint import CONFIG, WEIGHTS, find_model, load_weights, read_config, save_model
+from m2m.core.checkpoint import load_weights, save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel2mel import CONTEXT, GLANCE_CONTEXT, WINDOW, Mel2Mel, Mel2MelConfig, load_mel2mel
+from m2m.core.model_folders import CONFIG, WEIGHTS, find_model, read_config
 from m2m.core.score import note_array
 
 SMALL = Mel2MelConfig(hidden=8, timbre_dim=3)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2m.core import registry
+from m2m.core.plugins import registry
 from m2m.core.score import hold, note_array
 from m2m.encoders.onsets_frames import OnsetsFrames, OnsetsFramesDecay
 

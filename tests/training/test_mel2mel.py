@@ -12,18 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from m2m.core.checkpoint import CARD, WEIGHTS
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
-from m2m.core.pipeline import Pipeline
+from m2m.core.model_folders import CARD, WEIGHTS
+from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import from_rows
+from m2m.core.system.run_config import load_run
+from m2m.dataset.shards import ShardReader
 from m2m.training import mel2mel
-from m2m.training.config import load_run
-from m2m.training.dataset import ShardReader
-from m2m.training.discriminator import MelDiscriminator, adversarial_losses
 from m2m.training.loop import RUN, STATE, learning_rate
-from m2m.training.losses import LOSSES
+from m2m.training.losses.adversarial import MelDiscriminator, adversarial_losses
+from m2m.training.losses.mel import LOSSES
 from m2m.training.mel2mel import Mel2MelRun, Mel2MelTask, heard, measure, train
 
 Without = Callable[[str], None]

@@ -14,17 +14,17 @@ from safetensors.torch import load_file
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec, log_mel
-from m2m.evaluation.metrics import log_mel_error
-from m2m.training.config import load_run
-from m2m.training.discriminator import WaveDiscriminator, adversarial_losses
+from m2m.core.mel_measures import log_mel_error
+from m2m.core.system.run_config import load_run
 from m2m.training.distributed import Group
-from m2m.training.divergence import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
 from m2m.training.loop import STATE
+from m2m.training.losses.adversarial import WaveDiscriminator, adversarial_losses
+from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
+from m2m.training.losses.stft import DISTANCES, magnitude, stft_distance
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
-from m2m.training.spectral import DISTANCES, magnitude, stft_distance
 from m2m.training.windows import Window
-from m2m.vocoders.conditioning import COMB
 from m2m.vocoders.parallel_wavenet.network import load_student
+from m2m.vocoders.shared.conditioning import COMB
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}

@@ -16,14 +16,14 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec, log_mel
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
-from m2m.evaluation.metrics import log_mel_error
-from m2m.training.average import Average
-from m2m.training.config import load_run
-from m2m.training.dataset import ShardReader
+from m2m.core.mel_measures import log_mel_error
+from m2m.core.system.run_config import load_run
+from m2m.dataset.shards import ShardReader
+from m2m.training.ema import Average
 from m2m.training.loop import STATE
 from m2m.training.wavenet import PRESETS, WaveNetRun, WaveNetTask, train
 from m2m.training.windows import Window
-from m2m.vocoders.conditioning import COMB
+from m2m.vocoders.shared.conditioning import COMB
 from m2m.vocoders.wavenet.network import load_wavenet
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}

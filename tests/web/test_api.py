@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from m2m.core.pipeline import Pipeline
+from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import parse_score
 from m2m.web.jobs import Bell, Job
 

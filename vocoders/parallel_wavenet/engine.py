@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.vocoders.parallel_wavenet.network import MAX_LOG_SCALE, MIN_LOG_SCALE, Flow, Student
-from m2m.vocoders.wavenet.network import Layer
-from m2m.vocoders.wavenet.sampling import logistic, normal, philox
+from m2m.vocoders.shared.layer import Layer
+from m2m.vocoders.shared.philox import logistic, normal, philox
 
 Array = NDArray[np.float32]
 Precision = Literal["fp32", "bf16"]

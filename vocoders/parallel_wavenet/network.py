@@ -15,7 +15,7 @@ which is what distillation compares with the teacher's. The Jacobian dx/dz_0 is 
 
     log q(x) = log p(z_0) - sum_t log_scale[t].
 
-With `comb` (vocoders/conditioning.py) the conditioning holds one more channel, and what is drawn is what the comb lacks.
+With `comb` (vocoders/shared/conditioning.py) the conditioning holds one more channel, and what is drawn is what the comb lacks.
 
 There is no sample loop and no class: samples are numbers, as fine as float32, and no µ-law is on the way.
 """
@@ -31,9 +31,11 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2m.core.checkpoint import load_model, read_config
-from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, Size, centre
-from m2m.vocoders.wavenet.network import Layer, exactly, skip_sum
+from m2m.core.checkpoint import load_model
+from m2m.core.model_folders import read_config
+from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre
+from m2m.vocoders.shared.layer import Layer, exactly
+from m2m.vocoders.shared.layer_stack import skip_sum
 
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 4.0  # of one flow: what lies beyond is a number that has run away
 KIND = "parallel-wavenet"

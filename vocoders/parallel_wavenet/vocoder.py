@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from m2m.core.checkpoint import find_model, read_notice
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
+from m2m.core.model_folders import find_model, read_notice
 from m2m.core.vocoder import Engine as Chosen
 from m2m.core.vocoder import Vocoder, VocoderOptions
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import KIND, load_student
-from m2m.vocoders.rests import Heard, keep_rests
+from m2m.vocoders.shared.silence_gate import Heard, keep_rests
 
 Array = NDArray[np.float32]
 

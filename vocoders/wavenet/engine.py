@@ -67,7 +67,7 @@ class Engine(ABC):
     ) -> Iterator[list[NDArray[Any]]]:
         """The same in blocks of so many frames: one array a mel, empty where that mel is at its end.
 
-        A block reads its mel up to `margin` frames (vocoders/conditioning.py) beyond its own: what comes after them may be
+        A block reads its mel up to `margin` frames (vocoders/shared/conditioning.py) beyond its own: what comes after them may be
         filled in while the stream goes on, if a mel is contiguous float32 and so not copied.
         """
         if not (math.isfinite(temperature) and temperature >= 0):

@@ -12,13 +12,12 @@ sample after the other and must give the same numbers; in float64 this file is t
 are the format of a model folder, and what the engines read.
 
 Where we differ from nv-wavenet: the last layer, whose residual nobody reads, has none; outputs other than µ-law classes; and
-what the score says may stand beside the mel (vocoders/conditioning.py).
+what the score says may stand beside the mel (vocoders/shared/conditioning.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -27,9 +26,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2m.core.checkpoint import load_model, read_config
-from m2m.vocoders.conditioning import Conditioned, ConditioningConfig, Size, centre
-from m2m.vocoders.wavenet import stack
+from m2m.core.checkpoint import load_model
+from m2m.core.model_folders import read_config
+from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre
+from m2m.vocoders.shared.layer import Layer, exactly
+from m2m.vocoders.shared.layer_stack import skip_sum
 
 SMOOTH_WAVES = 16  # in which the tables over classes begin
 
@@ -121,50 +122,6 @@ class WaveNet(Conditioned):
         if self.config.output == "mulaw":
             return torch.full(shape, self.config.classes // 2, device=self.end.weight.device)
         return self.end.weight.new_zeros(shape)
-
-
-class Layer(nn.Module):
-    """One dilated, gated, residual layer."""
-
-    def __init__(self, channels: int, skip: int, bands: int, dilation: int, last: bool) -> None:
-        super().__init__()
-        self.dilation, twice = dilation, 2 * channels
-        self.prev = nn.Linear(channels, twice, bias=False)
-        self.cur = nn.Linear(channels, twice, bias=False)
-        self.bias = nn.Parameter(torch.zeros(twice))
-        self.cond = nn.Linear(bands, twice, bias=False)
-        self.skip = nn.Linear(channels, skip)
-        self.res = None if last else nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, T, residual) and its conditioning (batch, T, n_mels) -> the next layer's x, and z for the skip sum."""
-        now = x.to(u.dtype)  # under autocast: the residual sum alone stays float32
-        past = F.pad(now, (0, 0, self.dilation, 0))[:, : x.shape[1]]  # zero before the first
-        heard = torch.cat([past, now, u], dim=-1)
-        weight = torch.cat([self.prev.weight, self.cur.weight, self.cond.weight], dim=1)
-        a, b = F.linear(heard, weight, self.bias).chunk(2, dim=-1)
-        z = torch.tanh(a) * torch.sigmoid(b)
-        return x if self.res is None else x + self.res(z), z
-
-
-def skip_sum(layers: Sequence[Layer], x: Tensor, u: Tensor) -> Tensor:
-    """All layers in a row: x (batch, T, residual), conditioning (batch, T, n_mels) -> the sum of their skips (batch, T, skip)."""
-    if stack.does(layers, x, u):
-        return stack.skip_sum(layers, x, u)
-    gated = []
-    for layer in layers:
-        x, z = layer(x, u)
-        gated.append(z)
-    # The sum as one product over all layers' outputs: faster, and under autocast it stays exact.
-    weight = torch.cat([layer.skip.weight for layer in layers], dim=1)  # (skip, layers * residual)
-    bias = torch.stack([layer.skip.bias for layer in layers]).sum(0)
-    return F.linear(torch.cat(gated, dim=-1), weight, bias)
-
-
-def exactly(linear: nn.Linear, x: Tensor) -> Tensor:
-    """A layer in its weights' own precision under autocast too: bfloat16 would round a mean by more than a quiet sample."""
-    with torch.autocast(x.device.type, enabled=False):
-        return F.linear(x.to(linear.weight.dtype), linear.weight, linear.bias)
 
 
 @torch.no_grad()

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from m2m.vocoders.shared.philox import uniforms
 from m2m.vocoders.wavenet.engine import Array, Engine
 from m2m.vocoders.wavenet.network import WaveNet
-from m2m.vocoders.wavenet.sampling import draw, uniforms
+from m2m.vocoders.wavenet.sampling import draw
 
 
 class TorchEngine(Engine):

@@ -12,19 +12,20 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from m2m.core import progress
 from m2m.core.audio import mu_law_decode
-from m2m.core.checkpoint import find_model, read_notice
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
+from m2m.core.model_folders import find_model, read_notice
+from m2m.core.system import progress
 from m2m.core.vocoder import Engine as Chosen
 from m2m.core.vocoder import Vocoder, VocoderOptions
-from m2m.vocoders.rests import Heard, keep_rests
-from m2m.vocoders.wavenet import cpu_engine, cuda_device
-from m2m.vocoders.wavenet.cpu_engine import CpuEngine
-from m2m.vocoders.wavenet.cuda_engine import CudaEngine
+from m2m.vocoders.shared.cpu.libraries import kernel
+from m2m.vocoders.shared.silence_gate import Heard, keep_rests
+from m2m.vocoders.wavenet.cpu import engine as cpu_engine
+from m2m.vocoders.wavenet.cpu.engine import CpuEngine
+from m2m.vocoders.wavenet.cuda import device as cuda_device
+from m2m.vocoders.wavenet.cuda.engine import CudaEngine
 from m2m.vocoders.wavenet.engine import Engine
-from m2m.vocoders.wavenet.kernels import kernel
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet, temper
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join, pieces
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -108,7 +109,7 @@ class WaveNetVocoder(Vocoder):
         sets, runs = cpu_engine.INSTRUCTION_SETS, cpu_engine.available()
         name = f"the C++ kernel for {runs[0]}" if runs else "PyTorch, some 30 times slower than real time"
         better = sets[: sets.index(runs[0])] if runs else sets
-        if unbuilt := [instructions for instructions in better if not kernel(instructions).exists()]:
+        if unbuilt := [instructions for instructions in better if not kernel(cpu_engine.HERE, instructions).exists()]:
             cure = "apt-get install g++ && pip install --force-reinstall --no-deps m2m"
             return Chosen(name, f"its kernel was not built for {', '.join(unbuilt)}", cure)
         return Chosen(name, f"of CUDA: {without_cuda}")

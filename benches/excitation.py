@@ -1,0 +1,69 @@
+"""What networks hear of the score, and what they may learn instead of true phases: how near both are to the music.
+
+    python benches/excitation.py DATA --seconds 30
+
+From the true mels of a data set's files, on every instrument: the comb of the score's notes, equalised to the mel
+(shared/excitation.py), with the notes and without any; and the original's magnitudes with that comb's phases, which is what
+`m2m train wavenet --preset comb` learns, as they come and after iterations of Griffin-Lim (`--set reconciled=4`).
+Constant-Q is the paper's: Pearson's correlation over time with the original, mean of 84 semitones; mel the mean absolute
+error of the log-mel, nepers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from m2m.core.mel import MelSpec, log_mel
+from m2m.core.mel_measures import log_mel_error
+from m2m.core.score import from_rows, note_array
+from m2m.core.system import progress
+from m2m.dataset.shards import ShardReader
+from m2m.evaluation.measures.waves import constant_q_correlation
+from m2m.vocoders.shared.excitation import around, equalised
+from m2m.vocoders.shared.stft import in_phase, in_phase_margin
+
+SPEC = MelSpec()
+RECONCILED = 4
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True)
+@click.option("--files", type=int, help="The first so many.  [default: all]")
+@click.option("--seconds", default=30.0, show_default=True, help="From the beginning of each file.")
+def main(data: Path, split: str, files: int | None, seconds: float) -> None:
+    shards, hop = ShardReader(data, split), SPEC.hop_length
+    found: dict[str, list[tuple[float, float]]] = {}
+    for index in progress.track(range(min(files or len(shards), len(shards))), "files"):
+        for name in shards.instruments:
+            frames = min(round(seconds * SPEC.frame_rate), shards.frames(index, name))
+            beyond = in_phase_margin(SPEC, RECONCILED)
+            notes, wave = from_rows(shards.notes(index, name)), shards.audio(index, name, 0, frames * hop)
+            silence = ((beyond + around(SPEC), beyond + around(SPEC)), (0, 0))
+            mel = np.pad(shards.mel(index, name, 0, frames), silence, constant_values=np.float32(SPEC.silence))
+            comb = equalised(notes, mel, -beyond, SPEC)
+            blind = equalised(note_array([]), mel, -beyond, SPEC)
+            inner = slice(beyond * hop, beyond * hop + len(wave))
+            padded = np.pad(wave, (beyond * hop, len(comb) - beyond * hop - len(wave)))
+            # Without iterations less is cut off on either side.
+            led, reconciled = (in_phase(padded, comb, SPEC, iterations) for iterations in (0, RECONCILED))
+            for what, made in (
+                ("comb", comb[inner]),
+                ("comb without notes", blind[inner]),
+                ("original with the comb's phases", led[(beyond - in_phase_margin(SPEC)) * hop :][: len(wave)]),
+                (f"the same, {RECONCILED} times reconciled", reconciled[: len(wave)]),
+            ):
+                correlation = float(np.nanmean(constant_q_correlation(wave, made, SPEC.sample_rate)))
+                found.setdefault(what, []).append(
+                    (correlation, log_mel_error(log_mel(made, SPEC), log_mel(wave, SPEC)))
+                )
+    for what, figures in found.items():
+        correlation, error = np.mean(figures, axis=0)
+        click.echo(f"{what}: constant-Q {correlation:.3f}, mel {error:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Training data: `dataset build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from m2m.commands.terminal import pairs, put, talk
+
+
+@click.group()
+def dataset() -> None:
+    """Make training data."""
+
+
+@dataset.command("build")
+@click.argument("midi_dir", type=click.Path(path_type=Path))
+@click.option("--soundfont", required=True, type=click.Path(path_type=Path), help="A .sf2 or .sf3 file.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the data set; an unfinished one is continued.",
+)
+@click.option(
+    "--split",
+    type=click.Path(path_type=Path),
+    help="JSON lists 'train', 'validation', 'test'.  [default: by a hash of each file's name]",
+)
+@click.option("--programs", help="General MIDI programs, '0,4,11', or 'all'.  [default: the reference's ten]")
+@pairs("--set", "values", "A field of the config, such as seconds=60.")
+@click.option("-j", "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
+@talk
+def build_dataset(
+    midi_dir: Path,
+    soundfont: Path,
+    output: Path,
+    split: Path | None,
+    programs: str | None,
+    values: dict[str, str],
+    jobs: int,
+) -> None:
+    """Render a directory of MIDI files through a SoundFont: notes, audio and mels of every instrument."""
+    from m2m.core.system.run_config import load_run
+    from m2m.dataset.build import build
+    from m2m.dataset.shards import DatasetConfig
+
+    chosen: dict[str, object] = dict(values)
+    if programs:
+        chosen["programs"] = list(range(128)) if programs == "all" else programs.split(",")
+    failed = build(midi_dir, soundfont, output, load_run(DatasetConfig, None, chosen), split, jobs)
+    for message in failed:
+        click.echo(f"m2m: error: {message}", err=True)
+    put(str(output))
+    if failed:
+        raise SystemExit(1)

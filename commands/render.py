@@ -1,0 +1,197 @@
+"""Scores to audio: `render`, `rerender`, `timbres`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from m2m.commands.terminal import limit, note, pairs, print_json, print_table, put, talk
+
+
+@click.command()
+@click.argument("scores", nargs=-1, required=True, metavar="SCORE.mid...")
+@click.option(
+    "-o",
+    "--output",
+    default="{stem}.wav",
+    show_default=True,
+    metavar="FILE",
+    help="A file (.wav, .flac, .ogg, .mp3), a template of {stem}, {timbre}, {vocoder}, {conditioner} and {seed}, or - for "
+    "standard output.",
+)
+@click.option(
+    "--timbre",
+    help="A name ('trumpet'), a mixture ('trumpet:0.7,church-organ:0.3') or a path in seconds "
+    "('0:grand-piano,30:vibraphone', with ';' between its points '0:trumpet; 8:map@0.2,-0.5').  "
+    "[default: each track's own program]",
+)
+@pairs("--map", "programs", "The timbre of all tracks of a General MIDI program, 0 to 127.", "PROGRAM=TIMBRE")
+@click.option("--vocoder", metavar="NAME", help="Mel to audio, see `m2m plugins list`.")
+@click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
+@click.option("--encoder", metavar="NAME", help="Likewise.")
+@click.option("--model", metavar="FOLDER", help="A trained model of yours.")
+@pairs("--vocoder-opt", "vocoder_options", "An option of the vocoder, see `m2m plugins info`.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same seed, same samples."
+)
+@click.option("--gain", default=9.0, show_default=True, type=click.FloatRange(-60, 60), help="Decibels.")
+@click.option(
+    "--clip-mode",
+    default="rescale",
+    show_default=True,
+    type=click.Choice(["rescale", "clamp", "none"]),
+    help="What to do with peaks over full scale.",
+)
+@click.option(
+    "--sample-format",
+    type=click.Choice(["pcm16", "pcm24", "pcm32", "float"]),
+    help="Of WAV and FLAC.  [default: pcm16]",
+)
+@limit
+@click.option("--stems", is_flag=True, help="Write every track by itself as well.")
+@click.option("--sidecar", is_flag=True, help="Write the provenance to a .json beside the audio as well.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto.")
+@click.option("-j", "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Scores at once.")
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing files.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list of what was rendered, on standard output.")
+@talk
+def render(
+    scores: tuple[str, ...], output: str, vocoder_options: dict[str, str], programs: dict[str, str], **chosen: Any
+) -> None:
+    """Render MIDI files as audio."""
+    from m2m.core.midi import Limits
+    from m2m.core.plugins import registry, settings
+    from m2m.core.rendering import batch
+
+    chosen["limits"] = Limits.of(chosen["limits"])
+    for program in programs:
+        if not (program.isascii() and program.isdecimal() and int(program) < 128):
+            raise click.BadParameter(f"{program!r} is no General MIDI program, 0 to 127.", param_hint="--map")
+    if chosen["as_json"] and output == "-":
+        raise click.UsageError("--json and -o - both want standard output; write the audio to a file.")
+    take = chosen.pop
+    components = {name: take(name) for name in ("model", "encoder", "conditioner", "vocoder", "device")}
+    mixing = {name: take(name) for name in ("timbre", "seed", "gain", "clip_mode", "stems", "limits")}
+    names = {
+        "timbre": mixing["timbre"] or settings.settings().defaults.timbre or "own",
+        "vocoder": components["vocoder"] or registry.default("vocoder"),
+        "seed": str(mixing["seed"]),
+    }
+    if "{conditioner}" in output:  # looked up only where it is asked for, since it is the model that knows
+        from m2m.core.mel2mel import Mel2MelConfig
+        from m2m.core.model_folders import read_config
+        from m2m.core.rendering.pipeline import choose_model
+
+        folder = choose_model(*(components[name] for name in ("model", "encoder", "conditioner")))
+        names["conditioner"] = read_config(folder, "mel2mel", Mel2MelConfig).conditioner
+    numbers = tuple((int(program), text) for program, text in programs.items())
+    jobs = [
+        batch.Job(
+            score=Path(score),
+            out=batch.output_path(output, Path(score), names),
+            components=(*components.items(), ("vocoder_options", tuple(vocoder_options.items()))),
+            mixing=(*mixing.items(), ("programs", numbers)),
+            **{name: chosen[name] for name in ("sample_format", "sidecar", "overwrite")},
+        )
+        for score in scores
+    ]
+    batch.check_outputs(jobs)
+    outcomes = []
+    with closing(batch.run(jobs, chosen["jobs"])) as rendered:  # or an interrupt could leave processes at work
+        for outcome in rendered:
+            outcomes.append(outcome)
+            if outcome.error:
+                named = outcome.error if outcome.score in outcome.error else f"{outcome.score}: {outcome.error}"
+                click.echo(f"m2m: error: {named}", err=True)
+                continue
+            for text in (*(omission["text"] for omission in outcome.omissions), *outcome.notices):
+                note(f"{outcome.score}: {text}")
+            note(f"{outcome.score} -> {', '.join(outcome.outputs)} ({outcome.seconds:.1f} s)")
+    if chosen["as_json"]:
+        print_json([vars(outcome) for outcome in outcomes])
+    if any(outcome.error for outcome in outcomes):
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where to write the second rendering.  [default: it is only compared]",
+)
+@click.option("--score", type=click.Path(path_type=Path), help="The score, if it has moved.")
+@click.option("--model", metavar="FOLDER", help="The model, if it has moved.")
+@click.option("--device", help="Another device than the file was rendered on.")
+@limit
+@click.option("-y", "--overwrite", is_flag=True, help="Overwrite an existing file.")
+@talk
+def rerender(
+    file: Path,
+    output: Path | None,
+    score: Path | None,
+    model: str | None,
+    device: str | None,
+    limits: dict[str, str],
+    overwrite: bool,
+) -> None:
+    """Render a file of m2m's again from its tags, and say whether it is the same; the exit code is 1 if not."""
+    from m2m.core.audio import check_output
+    from m2m.core.midi import Limits
+    from m2m.core.rendering.rerender import rerender as again
+
+    if output is not None:
+        check_output(output, None, overwrite, [file])
+    result = again(file, score, model, device, Limits.of(limits))
+    if output is not None:
+        result.rendering.save(output, overwrite=overwrite)
+    for change in result.changes:
+        note(change)
+    put("the same samples" if result.same else "different samples")
+    if not result.same:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
+@click.option("--model", metavar="FOLDER", help="A trained model of yours.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+@talk
+def timbres(conditioner: str | None, model: str | None, as_json: bool) -> None:
+    """List the instruments of a model's timbre space, and the General MIDI programs that each speaks for."""
+    from m2m.core.mel2mel import load_mel2mel
+    from m2m.core.rendering.pipeline import choose_model, timbre_space
+
+    folder = choose_model(model, conditioner=conditioner)
+    space = timbre_space(load_mel2mel(folder)[0])
+    speaks: dict[str, list[int]] = {name: [] for name in space.instruments}
+    for program in range(128):
+        speaks[space.for_program(program)].append(program)
+    plane = space.plane().round(3).tolist()
+    rows = [
+        {"name": name, "program": program, "plane": at, "point": point, "programs": speaks[name]}
+        for (name, program), at, point in zip(space.instruments.items(), plane, space.points.tolist(), strict=True)
+    ]
+    if as_json:
+        print_json({"model": folder.name, "timbres": rows})
+        return
+    table = [("NAME", "PROGRAM", "ON THE MAP", "SPEAKS FOR PROGRAMS")]
+    for row in rows:
+        x, y = row["plane"]
+        table.append((row["name"], str(row["program"]), f"{x:6.2f} {y:6.2f}", _ranges(row["programs"])))
+    print_table(table)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[0, 1, 2, 5] as '0-2 5'."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return " ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

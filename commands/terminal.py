@@ -1,0 +1,90 @@
+"""What all commands share: how they talk, repeatable options, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import click
+
+from m2m.core.system import progress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_verbose = False
+
+
+def talk(command: Command) -> Command:
+    """Give a command `-q` and `-v`; the group has them too, so they may stand before or after the command's name.
+
+    And while it runs, standard output carries nothing but its results.
+    """
+
+    def set_quiet(_: click.Context, __: click.Parameter, on: bool) -> None:
+        progress.quiet |= on
+
+    def set_verbose(_: click.Context, __: click.Parameter, on: bool) -> None:
+        global _verbose
+        _verbose |= on
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        with progress.results_only():
+            return command(*args, **kwargs)
+
+    flag: dict[str, Any] = {"is_flag": True, "expose_value": False}
+    talking: Any = guarded
+    talking = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(talking)
+    talking = click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(talking)
+    return cast("Command", talking)
+
+
+def pairs(flag: str, name: str, help: str, what: str = "NAME=VALUE") -> Callable[[Command], Command]:
+    """A repeatable option KEY=VALUE, which the command gets as a dictionary."""
+
+    def split(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+        for pair in given:
+            if "=" not in pair:
+                raise click.BadParameter(f"{pair!r} came, {what} was wanted.")
+        return dict(pair.split("=", 1) for pair in given)
+
+    return click.option(flag, name, multiple=True, callback=split, metavar=what, help=help)
+
+
+def limit(command: Command) -> Command:
+    """Give a command `--limit`, see core/midi.py."""
+    return pairs(
+        "--limit",
+        "limits",
+        "Read scores beyond the usual size: notes (100000), seconds (7200), polyphony (256), tracks (256).",
+        "NAME=NUMBER",
+    )(command)
+
+
+def listed(_: click.Context, __: click.Parameter, given: str | None) -> list[str] | None:
+    """A click callback that turns 'a,b' into a list."""
+    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+
+
+def put(text: str) -> None:
+    """A line of the result, on standard output."""
+    click.echo(text, file=progress.results())
+
+
+def note(text: str, verbose: bool = False) -> None:
+    """A line on standard error, unless --quiet; with `verbose` only under --verbose."""
+    if _verbose or not verbose:
+        progress.say(text)
+
+
+def print_json(value: object) -> None:
+    """A value as indented JSON, on standard output."""
+    put(json.dumps(value, indent=2, default=str))
+
+
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Rows of cells as aligned columns, on standard output."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,181 @@
+"""Render files to files: many at once if asked, each by itself, so that a bad one does not stop the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from m2m.core import audio
+from m2m.core.errors import M2MError, explain
+from m2m.core.plugins import registry
+from m2m.core.score import read_score, stem_name
+from m2m.core.system import progress
+from m2m.core.system.files import make_folder, refuse_overwrite
+from m2m.core.system.workers import in_order
+
+STDOUT = Path("-")
+FIELDS = ("stem", "timbre", "vocoder", "conditioner", "seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One score to render, and how; plain values, so that a worker process can be handed it.
+
+    components: `Pipeline`'s arguments, pairs in a tuple. mixing: those of `Pipeline.render`, likewise.
+    """
+
+    score: Path
+    out: Path
+    components: tuple[tuple[str, Any], ...]
+    mixing: tuple[tuple[str, Any], ...]
+    sample_format: audio.SampleFormat | None = None
+    sidecar: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: `error` is empty if it went well."""
+
+    score: str
+    outputs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    omissions: tuple[dict[str, Any], ...] = ()
+    notices: tuple[str, ...] = ()
+    error: str = ""
+
+
+def output_path(template: str, score: Path, names: dict[str, str]) -> Path:
+    """Fill in an output template: {stem} is the score's name without its extension, the others come from `names`.
+
+    >>> output_path("out/{stem}-{vocoder}.wav", Path("a/b.mid"), {"vocoder": "griffin-lim"}).as_posix()
+    'out/b-griffin-lim.wav'
+    """
+    values = {"stem": score.stem} | {key: re.sub(r"[^\w.+=-]+", "_", value) for key, value in names.items()}
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise M2MError(f"output {template!r}: there is no field {match[0]}; there are {{{'}, {'.join(FIELDS)}}}.")
+        return values[match[1]]
+
+    return Path(re.sub(r"\{(\w*)\}", value, template))
+
+
+def check_outputs(jobs: Sequence[Job]) -> None:
+    """Raise M2MError for what can be known to fail before anything is rendered."""
+    for job in jobs:
+        if job.score.is_dir():
+            raise M2MError(f"{job.score} is a folder, a MIDI file was wanted, such as {job.score / '*.mid'}.")
+    outs = [job.out for job in jobs]
+    if STDOUT in outs and (len(jobs) > 1 or jobs[0].sidecar or dict(jobs[0].mixing).get("stems")):
+        raise M2MError(
+            "standard output (-o -) takes one score's mix; for more, give a template such as -o '{stem}.wav'."
+        )
+    for out in outs:
+        if outs.count(out) > 1:
+            raise M2MError(f"several scores would be written to {out}; use {{stem}} in -o to keep them apart.")
+        if out != STDOUT and out.is_dir():
+            raise M2MError(f"{out} is a folder; name a file, such as -o '{out / '{stem}.wav'}'.")
+        if out != STDOUT:
+            audio.check_format(out.suffix, jobs[0].sample_format)
+
+
+def run(jobs: Sequence[Job], workers: int) -> Generator[Outcome]:
+    """Render jobs, in their order, in this process or in several; what fails is an outcome with its `error`."""
+    with closing(in_order(jobs, _attempt, workers, progress.quiet)) as worked:
+        for job, outcome, death in worked:
+            yield Outcome(str(job.score), error=f"{death}; {_at_work(job)}.") if death else outcome
+
+
+def _at_work(job: Job) -> str:
+    """Whose code a job runs, as far as it is a stranger's, else its vocoder: what a process that died can no longer tell."""
+    from m2m.core.mel2mel import Mel2MelConfig
+    from m2m.core.model_folders import read_config
+    from m2m.core.rendering.pipeline import choose_model
+
+    chosen = dict(job.components)
+    parts = {"vocoder": chosen.get("vocoder") or registry.default("vocoder")}
+    found = []
+    with suppress(M2MError):
+        folder = choose_model(*(chosen.get(name) for name in ("model", "encoder", "conditioner")))
+        made_of = read_config(folder, "mel2mel", Mel2MelConfig)
+        parts |= {"conditioner": made_of.conditioner, "encoder": made_of.encoder}
+    for kind, name in parts.items():
+        with suppress(M2MError):
+            found.append(registry.find(kind, name))
+    strangers = [component for component in found if component.distribution != "m2m"]
+    return f"at work was {' and '.join(map(str, strangers or found[:1]))}"
+
+
+@lru_cache(maxsize=1)
+def _pipeline(components: tuple[tuple[str, Any], ...]) -> Any:
+    from m2m.core.rendering.pipeline import Pipeline
+
+    arguments = dict(components)
+    return Pipeline(**arguments | {"vocoder_options": dict(arguments.get("vocoder_options", ()))})
+
+
+def _attempt(job: Job) -> Outcome:
+    try:
+        return _render(job)
+    except BrokenPipeError:  # of standard output: whoever read it has had enough, which is no failure
+        raise
+    except Exception as error:  # whatever it was, the other scores have not earned it
+        return Outcome(str(job.score), error=explain(error))
+
+
+def _render(job: Job) -> Outcome:
+    arguments = dict(job.mixing)
+    paths = _paths(job)
+    for path in paths if job.out != STDOUT else ():  # before the work, not after it
+        refuse_overwrite(path, job.overwrite, [job.score])  # the formats of all are known to be writable: check_outputs
+    rendering = _pipeline(job.components).render(
+        job.score, **arguments | {"programs": dict(arguments.get("programs", ()))}
+    )
+    if job.out == STDOUT:
+        wav = audio.audio_bytes(
+            ".wav", rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
+        )
+        out = progress.results().buffer
+        try:
+            out.write(wav)
+            out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise M2MError(f"cannot write to standard output: {error.strerror}.") from error
+    else:
+        _save(job, rendering, paths)
+    return Outcome(
+        score=str(job.score),
+        outputs=tuple(map(str, paths)),
+        seconds=rendering.seconds,
+        omissions=tuple({"kind": o.kind, "count": o.count, "text": o.text} for o in rendering.omissions),
+        notices=(rendering.notice,) if rendering.notice else (),
+    )
+
+
+def _paths(job: Job) -> list[Path]:
+    """All files that a job will write: the mix, its stems, the sidecar."""
+    paths = [job.out]
+    if dict(job.mixing).get("stems"):
+        tracks = read_score(job.score, dict(job.mixing).get("limits")).playable
+        stems = (stem_name(number, track) for number, track in enumerate(tracks, start=1))
+        paths += [job.out.with_name(f"{job.out.stem}-{stem}{job.out.suffix}") for stem in stems]
+    if job.sidecar:
+        paths.append(job.out.with_suffix(".json"))
+    return paths
+
+
+def _save(job: Job, rendering: Any, paths: Sequence[Path]) -> None:
+    make_folder(job.out.parent)
+    waves = [rendering.audio, *rendering.stems.values()]
+    for path, wave in zip(paths, waves, strict=False):
+        replace(rendering, audio=wave).save(path, sample_format=job.sample_format, overwrite=job.overwrite)
+    if job.sidecar:
+        rendering.save_provenance(paths[-1], overwrite=job.overwrite)

@@ -1,0 +1,79 @@
+"""Parts played together: the mix is handed out block by block while the vocoder is still at work on the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2m.core.audio import ClipMode, peak, tame
+from m2m.core.rendering.result import Rendering
+from m2m.core.score import Track
+
+
+@dataclass(eq=False)
+class Lane:
+    """A part on its way into the mix.
+
+    blocks: its audio, (samples,) float32 each. track: whose gain curve it has. name: of the track's stem, "" if none is kept.
+    at: samples that are in the mix already.
+    """
+
+    blocks: Iterator[NDArray[np.float32]]
+    track: Track
+    name: str
+    at: int = 0
+
+
+@dataclass(eq=False)
+class Performance:
+    """A score while it is rendered. Iterate once for the blocks of its mix, then `finish`.
+
+    mix:   (samples,) float32, all there from the beginning; so much of it is music as blocks have come. Peaks are as they
+           fall: only the whole can tell by how much they must come down.
+    lanes: its parts. gain: linear, on everything. stems: one wave a lane that has a name.
+    about: (clip mode, samples as written) -> a Rendering with everything but the stems.
+    """
+
+    mix: NDArray[np.float32]
+    sample_rate: int
+    lanes: Sequence[Lane]
+    gain: float
+    about: Callable[[ClipMode, NDArray[np.float32]], Rendering]
+    stems: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """The mix's blocks, (samples,) float32 each, in order; together all of it.
+
+        The lane that is least far along always plays next, so that memory for all but the mix does not grow with length.
+        """
+        total, ready, playing = len(self.mix), 0, list(self.lanes)
+        self.stems = {lane.name: np.zeros_like(self.mix) for lane in playing if lane.name}
+        while ready < total:
+            if playing:
+                lane = min(playing, key=lambda lane: lane.at)
+                block = next(lane.blocks, None)
+                if block is None:
+                    playing.remove(lane)
+                else:
+                    self._add(lane, block[: total - lane.at])
+            before, ready = ready, min((lane.at for lane in playing), default=total)
+            if ready > before:
+                for stem in self.stems.values():
+                    self.mix[before:ready] += stem[before:ready]
+                yield self.mix[before:ready]
+
+    def _add(self, lane: Lane, block: NDArray[np.float32]) -> None:
+        end = lane.at + len(block)
+        target = self.stems[lane.name] if lane.name else self.mix
+        target[lane.at : end] += block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * np.float32(self.gain))
+        lane.at = end
+
+    def finish(self, clip_mode: ClipMode = "rescale") -> Rendering:
+        """The whole, peaks tamed, once every block has come; mix and stems come down by the same factor."""
+        loudest = max(peak(wave) for wave in (self.mix, *self.stems.values()))
+        mix, notice = tame(self.mix, clip_mode, loudest)
+        stems = {name: tame(stem, clip_mode, loudest)[0] for name, stem in self.stems.items()}
+        return replace(self.about(clip_mode, mix), notice=notice, stems=stems)

@@ -1,0 +1,376 @@
+"""The stages in a row: Score -> parts -> roll -> log-mel -> audio -> mix, each one call, none looking back.
+
+A `Pipeline` loads a model and a vocoder once and renders any number of scores: to the end (`render`), or block by block
+while it is listened to (`play`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import m2m
+from m2m.core.audio import ClipMode
+from m2m.core.errors import M2MError, one_line
+from m2m.core.mel import Mel, MelInTheMaking, MelSpec, linear_mel
+from m2m.core.mel2mel import GLANCE_CONTEXT, Mel2Mel, load_mel2mel, spans
+from m2m.core.midi import Limits
+from m2m.core.model_folders import find_model, shipped
+from m2m.core.plugins import registry, settings
+from m2m.core.plugins.discovery import Component
+from m2m.core.rendering.performance import Lane, Performance
+from m2m.core.rendering.result import Rendering
+from m2m.core.score import NoteArray, Score, Track, merge, read_score, stem_name
+from m2m.core.system.progress import advance, say
+from m2m.core.timbre import Timbre, TimbreSpace
+from m2m.core.vocoder import Vocoder, require_spec
+
+TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
+RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+GAIN_DB = 9.0  # training audio leaves headroom for dense chords, which most pieces do not need
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Tracks that sound with one timbre and one gain, and are therefore rendered together."""
+
+    tracks: tuple[Track, ...]
+    timbre: Timbre
+    name: str
+
+    @cached_property
+    def notes(self) -> NoteArray:
+        """All their notes, in order of start."""
+        return merge(track.notes for track in self.tracks)
+
+
+class Pipeline:
+    """A model and a vocoder, ready to render.
+
+    model: a model folder; None takes the one that ships for the conditioner (and the encoder) by name.
+    Raises M2MError if a component is missing, an option is wrong, or model and vocoder were made for different mels.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | Path | None = None,
+        encoder: str | None = None,
+        conditioner: str | None = None,
+        vocoder: str | None = None,
+        vocoder_options: Mapping[str, object] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.device = _device(device)
+        self.folder = choose_model(model, encoder, conditioner)
+        self.model, self.model_hash = load_mel2mel(self.folder, self.device)
+        self.spec = self.model.config.mel
+        self.vocoder_name = vocoder or registry.default("vocoder")
+        self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
+        self._blamed = registry.find("vocoder", self.vocoder_name)
+        with registry.blame(self._blamed, "cannot be set up"):
+            wanted, self._vocoder_told = self.vocoder.mel_spec, dict(self.vocoder.provenance)
+        if not isinstance(wanted, MelSpec | None):
+            raise M2MError(
+                f"{self._blamed} broke its contract: its mel_spec is a {type(wanted).__name__}, not a MelSpec."
+            )
+        if not all(isinstance(text, str) for item in self._vocoder_told.items() for text in item):
+            raise M2MError(f"{self._blamed} broke its contract: its provenance is not text by name.")
+        require_spec(self.spec, wanted, str(self._blamed))
+        if self.vocoder.notice:
+            say(f"{self.vocoder_name}: {one_line(self.vocoder.notice)}")
+
+    def __repr__(self) -> str:
+        return f"Pipeline(model={self.folder.name!r}, vocoder={self.vocoder_name!r}, device={self.device!r})"
+
+    @cached_property
+    def timbres(self) -> TimbreSpace:
+        """The model's timbre space."""
+        return timbre_space(self.model)
+
+    def parts(self, score: Score, timbre: str | None, programs: Mapping[int, str], apart: bool = False) -> list[Part]:
+        """Group a score's tracks by timbre and gain; `apart` keeps every track by itself.
+
+        timbre: for all tracks; None gives each the one nearest to its program, or what `programs` says for that program.
+        """
+        groups: dict[tuple[Any, ...], list[Track]] = {}
+        for index, track in enumerate(score.playable):
+            text = programs.get(track.program) or timbre or self.timbres.for_program(track.program)
+            groups.setdefault((text, track.gain.tobytes(), index if apart else -1), []).append(track)
+        return [Part(tuple(tracks), self.timbres.parse(key[0]), key[0]) for key, tracks in groups.items()]
+
+    def mel(self, part: Part, seconds: float) -> Mel:
+        """The log-mel of a part, from the score's beginning to `seconds`; made as far as it is read."""
+        frames = int(np.ceil(seconds * self.spec.frame_rate))
+        curve = part.timbre.curve(frames, self.spec.frame_rate)
+
+        def make(first: int, last: int) -> NDArray[np.float32]:
+            return self._faded(self.model.predict_span(part.notes, curve, first, last), part.notes, first)
+
+        return MelInTheMaking(make, spans(frames), self.spec, part.notes, np.atleast_2d(curve))
+
+    def glance(self, voices: Iterable[tuple[NoteArray, Timbre]], first: float, last: float) -> Mel:
+        """The log-mel of notes with their timbres, together, seconds first..last: quick, for a picture, not for a vocoder."""
+        begin, end = int(first * self.spec.frame_rate), int(np.ceil(last * self.spec.frame_rate))
+        window = max(1, -(-(end - begin) // 4))  # four windows at once: the LSTM takes a third of the steps
+        whole = np.zeros((end - begin, self.spec.n_mels), np.float32)
+        for notes, timbre in voices:
+            curve = timbre.curve(end, self.spec.frame_rate)
+            values = self.model.predict_span(notes, curve, begin, end, window, GLANCE_CONTEXT)
+            whole += linear_mel(self._faded(values, notes, begin), self.spec)  # sounds add up, logarithms do not
+        floored = np.maximum(whole, np.float32(self.spec.floor))
+        return Mel(np.log(floored) if self.spec.log == "natural" else np.log10(floored), self.spec)
+
+    def _faded(self, values: NDArray[np.float32], notes: NoteArray, first: int) -> NDArray[np.float32]:
+        there = presence(notes, first, first + len(values), self.spec)[:, None]
+        return self.spec.silence + (values - self.spec.silence) * there
+
+    def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
+        """The vocoder's audio of a mel, block by block; raises M2MError as `synthesis` does."""
+        yield from synthesis(self.vocoder, self._blamed, mel, seed)
+
+    def render(
+        self,
+        score: Score | str | Path,
+        *,
+        timbre: str | None = None,
+        programs: Mapping[int, str] | None = None,
+        seed: int = 0,
+        gain: float = GAIN_DB,
+        clip_mode: ClipMode = "rescale",
+        stems: bool = False,
+        limits: Limits | None = None,
+    ) -> Rendering:
+        """Render a score, or a MIDI file; `play` has the arguments."""
+        if clip_mode not in get_args(ClipMode):
+            raise M2MError(f"there is no clip mode {clip_mode!r}; there are {', '.join(get_args(ClipMode))}.")
+        performance = self.play(
+            score, timbre=timbre, programs=programs, seed=seed, gain=gain, stems=stems, limits=limits
+        )
+        rate = self.spec.sample_rate
+        with advance("rendering", total=len(performance.mix) / rate) as heard:
+            for block in performance:
+                heard(len(block) / rate)
+        return performance.finish(clip_mode)
+
+    def play(
+        self,
+        score: Score | str | Path,
+        *,
+        timbre: str | None = None,
+        programs: Mapping[int, str] | None = None,
+        seed: int = 0,
+        gain: float = GAIN_DB,
+        stems: bool = False,
+        limits: Limits | None = None,
+    ) -> Performance:
+        """Begin to render a score, or a MIDI file: nothing is computed before the first block is asked for.
+
+        timbre: as core/timbre.py reads it, for all tracks; programs: for tracks of a General MIDI program, before `timbre`.
+        gain: dB on everything. stems: also keep every track by itself; their sum is the mix.
+        limits: the most that a file may hold, see core/midi.py.
+        """
+        if not math.isfinite(gain):
+            raise M2MError(f"gain {gain} came, a finite number of decibels was wanted.")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise M2MError(f"seed {seed!r} came, a whole number from 0 up was wanted.")
+        if not isinstance(score, Score | str | Path):
+            raise M2MError(f"a {type(score).__name__} came as the score, a Score or a MIDI file's path was wanted.")
+        strange = [program for program in programs or {} if program not in range(128)]
+        if strange:
+            raise M2MError(f"{strange[0]!r} is no General MIDI program, a number from 0 to 127.")
+        path = None if isinstance(score, Score) else Path(score)
+        music = score if isinstance(score, Score) else read_score(score, limits)
+        timbre = timbre or settings.settings().defaults.timbre
+        parts = self.parts(music, timbre, programs or {}, apart=stems)
+        if not parts:
+            left_out = "; ".join(omission.text for omission in music.omissions)
+            raise M2MError(
+                f"{music.name or 'the score'} has no note that can sound{': ' + left_out if left_out else ''}."
+            )
+        for program in sorted(set(programs or {}) - {track.program for track in music.playable}):
+            say(f"{music.name or 'the score'}: no track has program {program}, whose timbre was given")
+        lanes = []
+        for index, part in enumerate(parts):
+            last = min(music.duration, float(part.notes["end"].max())) + TAIL  # no silence after a part's end
+            blocks = self.stream(self.mel(part, last), _part_seed(seed, index))
+            lanes.append(Lane(blocks, part.tracks[0], stem_name(index + 1, part.tracks[0]) if stems else ""))
+
+        def about(clip_mode: ClipMode, audio: NDArray[np.float32]) -> Rendering:
+            made = self._provenance(music, path, timbre, programs or {}, seed, gain, clip_mode, stems, audio)
+            return Rendering(audio, self.spec.sample_rate, made, music.omissions)
+
+        mix = np.zeros(self.length(music), np.float32)
+        return Performance(mix, self.spec.sample_rate, lanes, 10 ** (gain / 20), about)
+
+    def length(self, score: Score) -> int:
+        """Samples that a score is rendered to."""
+        return int(np.ceil((score.duration + TAIL) * self.spec.frame_rate)) * self.spec.hop_length
+
+    def _provenance(
+        self,
+        score: Score,
+        path: Path | None,
+        timbre: str | None,
+        programs: Mapping[int, str],
+        seed: int,
+        gain: float,
+        clip_mode: str,
+        apart: bool,
+        wave: NDArray[np.float32],
+    ) -> dict[str, Any]:
+        made_of = self.model.config
+        encoder, conditioner, vocoder = (
+            registry.find(kind, name)
+            for kind, name in (
+                ("encoder", made_of.encoder),
+                ("conditioner", made_of.conditioner),
+                ("vocoder", self.vocoder_name),
+            )
+        )
+        return {
+            "m2m": m2m.__version__,
+            "torch": torch.__version__,
+            "device": self.device,
+            "score": {
+                "name": score.name,
+                "path": str(path or ""),
+                "sha256": score.sha256,
+            },
+            "model": {
+                "name": self.folder.name,
+                "path": "" if self.folder.parent == shipped() else str(self.folder.resolve()),
+                "hash": self.model_hash,
+            },
+            "mel": self.spec.hash,
+            "encoder": {"name": encoder.name, "package": f"{encoder.distribution} {encoder.version}"},
+            "conditioner": {"name": conditioner.name, "package": f"{conditioner.distribution} {conditioner.version}"},
+            "vocoder": {
+                "name": vocoder.name,
+                "package": f"{vocoder.distribution} {vocoder.version}",
+                "options": self.vocoder.options.model_dump(mode="json"),
+                "provenance": self._vocoder_told,
+            },
+            "timbre": timbre,
+            "map": {str(program): text for program, text in programs.items()},
+            "seed": seed,
+            "gain": gain,
+            "clip_mode": clip_mode,
+            "stems": apart,
+            "samples": _sha256(wave),
+        }
+
+
+def synthesis(vocoder: Vocoder, component: Component, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
+    """A vocoder's audio of a mel, block by block, held to the contract of core/vocoder.py.
+
+    component: whom to blame. Raises M2MError that names its package if it fails, or yields what is not finite, mono, float
+    audio of the mel's length.
+    """
+    require_spec(mel.spec, vocoder.mel_spec, str(component))
+    samples = 0
+    with registry.blame(component):
+        for block in vocoder.stream(mel, seed) if mel.frames else ():
+            if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != np.float32:
+                raise M2MError(
+                    f"{component} broke its contract: it yielded {_shape(block)}, (samples,) float32 was wanted."
+                )
+            if not np.isfinite(block).all():
+                raise M2MError(f"{component} broke its contract: its audio holds NaN or infinite samples.")
+            samples += len(block)
+            if samples > mel.samples:
+                break
+            yield block
+    if samples != mel.samples:
+        raise M2MError(f"{component} broke its contract: it made {samples:,} samples of a mel of {mel.samples:,}.")
+
+
+def timbre_space(model: Mel2Mel) -> TimbreSpace:
+    """The timbre space that a model has learned."""
+    return TimbreSpace(model.config.instruments, model.timbre.weight.detach().float().cpu().numpy())
+
+
+def render(
+    score: Score | str | Path,
+    *,
+    timbre: str | None = None,
+    programs: Mapping[int, str] | None = None,
+    seed: int = 0,
+    gain: float = GAIN_DB,
+    clip_mode: ClipMode = "rescale",
+    stems: bool = False,
+    limits: Limits | None = None,
+    **components: Any,
+) -> Rendering:
+    """Render a score with named components: `m2m.render("score.mid", timbre="vibraphone", vocoder="griffin-lim")`.
+
+    `components` are `Pipeline`'s arguments; for several scores make one Pipeline, which loads its model once.
+    """
+    return Pipeline(**components).render(
+        score,
+        timbre=timbre,
+        programs=programs,
+        seed=seed,
+        gain=gain,
+        clip_mode=clip_mode,
+        stems=stems,
+        limits=limits,
+    )
+
+
+def choose_model(model: str | Path | None = None, encoder: str | None = None, conditioner: str | None = None) -> Path:
+    """The folder of the acoustic model that these options name; without any, of the default conditioner's."""
+    wanted = conditioner if conditioner or model else registry.default("conditioner")
+    return find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
+
+
+def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[np.float32]:
+    """1 where a note sounds or rings out, falling to 0 over the second after RING, 0 in a rest: frames first..last.
+
+    The model has seen little of long rests, and where nothing can sound it leaves a faint noise.
+    """
+    if not len(notes):
+        return np.zeros(last - first, np.float32)
+    reach = spec.n_fft / 2 / spec.sample_rate  # seconds by which a window hears an onset early
+    at = np.arange(first, last) / spec.frame_rate
+    begun = np.searchsorted(notes["start"] - reach, at, side="right")  # how many notes have begun
+    ends = np.maximum.accumulate(np.append(-np.inf, notes["end"]))
+    return (1 - np.clip((at - ends[begun] - RING) / (TAIL - RING), 0, 1)).astype(np.float32)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in DEVICES:
+        raise M2MError(f"there is no device {name!r}; give 'cpu', 'cuda' or 'cuda:1', or 'auto' for the best there is.")
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise M2MError(
+            f"device {name!r} cannot be used: {reason}; give 'cpu', or 'auto' for the best there is."
+        ) from error
+    return name
+
+
+def _part_seed(seed: int, index: int) -> int:
+    return int(np.random.SeedSequence((seed, index)).generate_state(1)[0])  # parts must not share their noise
+
+
+def _sha256(data: Any) -> str:
+    """Of anything that is bytes in memory, such as an array."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _shape(block: object) -> str:
+    return f"{block.shape} {block.dtype}" if isinstance(block, np.ndarray) else type(block).__name__

@@ -1,0 +1,158 @@
+"""Build training data: MIDI files and a SoundFont become notes, audio and mels of every instrument.
+
+FluidSynth plays the notes of our own Score, not the MIDI file, so that notes and audio agree by construction. Each shard says how
+it was made, so that a build is continued where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from m2m.core.errors import M2MError
+from m2m.core.instruments import program_name
+from m2m.core.mel import log_mel
+from m2m.core.score import as_rows, excerpt, hold, merge, read_score
+from m2m.core.system.files import atomic_path, make_folder, read_bytes
+from m2m.core.system.progress import track
+from m2m.core.system.workers import in_order
+from m2m.dataset.augment import vary
+from m2m.dataset.shards import MAX_JSON_BYTES, SPLITS, DatasetConfig, open_shard, read_about, shard_path
+from m2m.dataset.soundfont import Renderer
+
+SUFFIXES = (".mid", ".midi", ".kar")
+
+
+def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
+    """MIDI files by split, as paths relative to `midi_dir`.
+
+    split: a JSON file {"train": [...], "validation": [...], "test": [...]}; without one, a hash of each name sends about 5 %
+    of the files to validation and 5 % to test, the same ones on every machine.
+    """
+    if not midi_dir.is_dir():
+        raise M2MError(f"{midi_dir} is not a directory; give the directory that holds the MIDI files.")
+    if split is not None:
+        try:
+            named = json.loads(read_bytes(split, MAX_JSON_BYTES, "a split"))
+            chosen = {name: [str(file) for file in named.get(name, [])] for name in SPLITS}
+            if not all(isinstance(named.get(name, []), list) for name in SPLITS):
+                raise ValueError("a split is not a list")
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise M2MError(
+                f"cannot read the split {split}: {error}; it must be JSON with lists 'train', 'validation' and 'test'."
+            ) from error
+        missing = [file for files in chosen.values() for file in files if not (midi_dir / file).is_file()]
+        if missing:
+            raise M2MError(f"{split} names {len(missing)} files that are not in {midi_dir}, the first is {missing[0]}.")
+        if not any(chosen.values()):
+            raise M2MError(f"{split} names no files; it must be JSON with lists 'train', 'validation' and 'test'.")
+    else:
+        chosen = {name: [] for name in SPLITS}
+        for path in sorted(p for p in midi_dir.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+            name = path.relative_to(midi_dir).as_posix()
+            draw = hashlib.sha256(name.encode()).digest()[0]
+            chosen["validation" if draw < 13 else "test" if draw < 26 else "train"].append(name)
+        if not any(chosen.values()):
+            raise M2MError(f"{midi_dir} holds no MIDI files ({', '.join(SUFFIXES)}).")
+    shards: dict[str, str] = {}
+    for name in (name for names in chosen.values() for name in names):
+        shard = shard_path(Path(), "", name).name
+        if shard in shards:  # a file of two splits would be trained on and tested with; of two files, one would be lost
+            raise M2MError(f"{name} and {shards[shard]} would become one shard; name a file once, and no two alike.")
+        shards[shard] = name
+    return chosen
+
+
+def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path, config: DatasetConfig) -> float:
+    """Render one MIDI file on every instrument into a shard, unless it is there already. Returns seconds of audio."""
+    target = shard_path(out, split, name)
+    about = {"source": name, "split": split, "soundfont": soundfont.name, "config": config.model_dump_json()}
+    if target.is_file():
+        with open_shard(target) as shard:
+            if shard.metadata() != about:
+                raise M2MError(f"{target} is of another data set than {out / 'dataset.json'}; delete it.")
+        return 0.0
+    renderer = Renderer(soundfont, config.mel.sample_rate, config.gain)
+    notes = merge(part.notes for part in read_score(source).playable)
+    if not len(notes):
+        raise M2MError(f"{source} has no notes to play (drums and keys outside the piano's are left out); remove it.")
+    samples = int(config.seconds * config.mel.frame_rate) * config.mel.hop_length
+    tensors: dict[str, NDArray[Any]] = {}
+    for program in config.programs:
+        draw = random.Random(f"{config.seed} {name} {program}")
+        played = vary(notes, config, draw) if split == "train" else notes
+        played = hold(excerpt(played, 0.0, config.seconds - config.tail), [], 0.0)
+        length = int(min(samples, (played["end"].max(initial=0.0) + config.tail) * config.mel.sample_rate))
+        wave = renderer.render(played, program, -(-length // config.mel.hop_length) * config.mel.hop_length)
+        key = program_name(program)
+        tensors[f"{key}/notes"] = as_rows(played)
+        tensors[f"{key}/audio"] = np.round(np.clip(wave, -1.0, 1.0) * 32767.0).astype(np.int16)
+        tensors[f"{key}/mel"] = log_mel(wave, config.mel).astype(np.float16)
+    make_folder(target.parent)
+    with atomic_path(target) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=about)
+        except SafetensorError as error:
+            raise M2MError(f"cannot write {target}: {error}.") from error
+    return sum(len(t) for key, t in tensors.items() if key.endswith("/audio")) / config.mel.sample_rate
+
+
+def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str, list[str]]) -> None:
+    """Write DATA/dataset.json, or check that an earlier build, to be continued here, was of the same kind."""
+    about = {
+        "config": config.model_dump(mode="json"),
+        "soundfont": {"name": soundfont.name, "sha256": hashlib.sha256(soundfont.read_bytes()).hexdigest()},
+        "instruments": {program_name(program): program for program in config.programs},
+        "files": files,
+    }
+    target = out / "dataset.json"
+    if target.is_file():
+        now, earlier = json.loads(json.dumps(about)), read_about(out)
+        now, earlier = (
+            {**tree["config"], "soundfont": tree["soundfont"], "files": tree["files"]} for tree in (now, earlier)
+        )
+        changed = [key for key in now if key not in earlier or earlier[key] != now[key]]
+        if changed:
+            raise M2MError(
+                f"{out} holds a data set made with other {', '.join(changed)}; choose another output folder, or delete it."
+            )
+        return
+    make_folder(out)
+    with atomic_path(target) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + os.linesep)
+
+
+def build(
+    midi_dir: Path, soundfont: Path, out: Path, config: DatasetConfig, split: Path | None, jobs: int
+) -> Sequence[str]:
+    """Build a data set, or the missing part of one. Returns the files that could not be read, with the reason."""
+    Renderer(soundfont, config.mel.sample_rate, config.gain).require(config.programs)  # before anything is written
+    files = split_files(midi_dir, split)
+    describe(out, soundfont, config, files)
+    work = [
+        (midi_dir / name, name, split_name, soundfont, out, config)
+        for split_name in SPLITS
+        for name in files[split_name]
+    ]
+    with closing(in_order(work, _attempt, jobs)) as worked:
+        told = (f"{task[0]}: {death}." if death else message for task, message, death in worked)
+        return [message for message in track(told, "rendering", total=len(work)) if message]
+
+
+def _attempt(shard: tuple[Path, str, str, Path, Path, DatasetConfig]) -> str:
+    try:
+        build_shard(*shard)
+    except M2MError as error:
+        return str(error)
+    return ""

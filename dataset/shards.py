@@ -1,0 +1,168 @@
+"""A data set on disk: its description `dataset.json`, and one shard of notes, audio and mels for each MIDI file.
+
+`DATA/SPLIT/FILE.safetensors` holds, for each instrument, the notes that were played, the audio they gave and its log-mel. Rolls
+are not stored: any encoder makes them from the notes, exactly and at once, so a data set serves every encoder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError, safe_open
+
+from m2m.core.errors import M2MError
+from m2m.core.instruments import REFERENCE
+from m2m.core.mel import MelSpec
+from m2m.core.system.files import read_bytes, require_file
+
+SPLITS = ("train", "validation", "test")
+MAX_JSON_BYTES, MAX_SHARD_BYTES = 64 << 20, 16 << 30
+
+
+class DatasetConfig(BaseModel):
+    """What is rendered, and how. Everything that changes a sample of the result is in here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    programs: tuple[Annotated[int, Field(ge=0, le=127)], ...] = Field(
+        tuple(REFERENCE), min_length=1, description="General MIDI programs, one instrument each"
+    )
+    seconds: float = Field(30.0, gt=0, description="of each file and instrument, release tail included")
+    excerpt: Literal["random", "first"] = Field(
+        "random", description="which part of a training file each instrument plays"
+    )
+    transpose: int = Field(5, ge=0, le=24, description="training: random transposition within +- this many semitones")
+    stretch: float = Field(0.15, ge=0, lt=1, description="training: random tempo change within +- this fraction")
+    velocity: float = Field(
+        0.25, ge=0, lt=1, description="training: random scaling of velocities within +- this fraction"
+    )
+    gain: float = Field(1.0, gt=0, le=10, description="of FluidSynth: 1.0 keeps dense pedalled chords below full scale")
+    tail: float = Field(
+        1.5, ge=0, description="seconds at the end in which no note is struck, so that releases are heard"
+    )
+    seed: int = 0
+    mel: MelSpec = MelSpec()
+
+    @model_validator(mode="after")
+    def _room_for_notes(self) -> DatasetConfig:
+        if not self.tail < self.seconds:
+            raise ValueError(
+                f"tail {self.tail:g} < seconds {self.seconds:g} does not hold, which leaves no time for notes"
+            )
+        return self
+
+
+def shard_path(out: Path, split: str, name: str) -> Path:
+    """Where a MIDI file's shard lies: the file's relative path with its separators turned into '-'."""
+    return out / split / (name.replace("/", "-").rsplit(".", 1)[0] + ".safetensors")
+
+
+def read_about(data: Path) -> dict[str, Any]:
+    """A data set's dataset.json, checked. Raises M2MError that says what is wrong with it."""
+    path = data / "dataset.json"
+    try:
+        about = json.loads(read_bytes(path, MAX_JSON_BYTES, "a data set's description"))
+        DatasetConfig.model_validate(about["config"])
+        if not all(isinstance(about[key], dict) for key in ("instruments", "files", "soundfont")):
+            raise ValueError("it is incomplete")
+        if not all(isinstance(program, int) for program in about["instruments"].values()):
+            raise ValueError("its instruments are no programs")
+        if not all(isinstance(name, str) for names in about["files"].values() for name in names):
+            raise ValueError("its files have no names")
+    except (ValueError, KeyError, TypeError, RecursionError, M2MError) as error:
+        if not path.exists():
+            why = "there is no dataset.json"
+        elif isinstance(error, ValidationError):
+            why = "its config is of another version of m2m"
+        else:
+            why = f"dataset.json: {error}"
+        raise M2MError(f"{data} is not a data set ({why}); make one with 'm2m dataset build'.") from error
+    return about
+
+
+def open_shard(path: Path) -> Any:
+    """A shard, opened but not read. Raises M2MError where it cannot be."""
+    try:
+        require_file(path, MAX_SHARD_BYTES, "a shard")
+        return safe_open(path, framework="numpy")
+    except (OSError, SafetensorError, M2MError) as error:
+        raise M2MError(
+            f"cannot read the shard {path} ({error}); delete it and run 'm2m dataset build' again."
+        ) from error
+
+
+class ShardReader:
+    """The shards of a data set's split, read without loading them: every access touches only the bytes it needs."""
+
+    def __init__(self, data: Path, split: str) -> None:
+        about = read_about(data)
+        self.config = DatasetConfig.model_validate(about["config"])
+        self.instruments: dict[str, int] = about["instruments"]
+        self.files = [name for name in about["files"].get(split, []) if shard_path(data, split, name).is_file()]
+        if not self.files:
+            raise M2MError(f"{data} has no finished shard in its split {split!r}; run 'm2m dataset build' to the end.")
+        self._shards = [open_shard(shard_path(data, split, name)) for name in self.files]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def require(self, mel: MelSpec, instruments: Mapping[str, int]) -> None:
+        """Raise M2MError unless the data set has this mel and these instruments."""
+        if mel != self.config.mel:
+            raise M2MError(
+                f"model and data set have different mels: {', '.join(mel.differences(self.config.mel))}; give both the same."
+            )
+        missing = dict(instruments.items() - self.instruments.items())
+        if missing:
+            raise M2MError(f"the data set has no {_listed(missing)}; it has {_listed(self.instruments)}.")
+
+    def notes(self, index: int, instrument: str) -> NDArray[np.float64]:
+        """The notes that an instrument plays in file `index`, as rows of start, end, pitch, velocity."""
+        return np.asarray(self._slice(index, f"{instrument}/notes")[:])
+
+    def frames(self, index: int, instrument: str) -> int:
+        """Length in frames."""
+        return int(self._slice(index, f"{instrument}/mel").get_shape()[0])
+
+    def mel(self, index: int, instrument: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Log-mel of frames start..stop: (frames, n_mels)."""
+        return self._part(index, f"{instrument}/mel", start, stop).astype(np.float32)
+
+    def audio(self, index: int, instrument: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Samples start..stop, in -1..1."""
+        return self._part(index, f"{instrument}/audio", start, stop).astype(np.float32) / 32767.0
+
+    def _part(self, index: int, key: str, start: int, stop: int | None) -> NDArray[Any]:
+        whole = self._slice(index, key)
+        length = whole.get_shape()[0]  # of a slice that reaches beyond, safetensors makes an error, numpy a shorter one
+        part: NDArray[Any] = whole[start : length if stop is None else min(stop, length)]
+        return part
+
+    def _slice(self, index: int, key: str) -> Any:
+        try:
+            return self._shards[index].get_slice(key)
+        except SafetensorError as error:
+            raise M2MError(
+                f"the shard of {self.files[index]} lacks {key}; delete it and run 'm2m dataset build' again."
+            ) from error
+
+
+def _listed(instruments: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({program})" for name, program in sorted(instruments.items(), key=lambda pair: pair[1]))
+
+
+def stretch(
+    read: Callable[[int, int], NDArray[np.float32]], start: int, stop: int, beyond: float
+) -> NDArray[np.float32]:
+    """Rows start..stop of what `read` reads, with `beyond` where there are none, before and after."""
+    found = read(max(0, start), max(0, stop))
+    before = min(stop, 0) - min(start, 0)
+    after = stop - start - before - len(found)
+    pad = [(before, after)] + [(0, 0)] * (found.ndim - 1)
+    return np.pad(found, pad, constant_values=np.float32(beyond))

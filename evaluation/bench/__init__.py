@@ -1,0 +1,1 @@
+"""Benches: components compared on recordings, in quality, speed and memory."""

@@ -1,0 +1,128 @@
+"""What is compared with: originals and the scores that they play, from a data set or from a plain folder.
+
+A plain folder holds audio named NAME--INSTRUMENT.flac (or .wav, .ogg) beside NAME.mid, the score it plays from its first
+sample on; `evaluation/quick/`, the set that ships, is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2m.core.errors import M2MError
+
+if TYPE_CHECKING:  # a finished bench is told from its names, without what reads scores and sound
+    from m2m.core.score import NoteArray
+
+QUICK = Path(__file__).parents[1] / "quick"
+SUFFIXES = (".flac", ".wav", ".ogg")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One original: a piece on an instrument. print: names its content, so that a change of it is seen."""
+
+    file: str
+    instrument: str
+    print: str
+
+    def __str__(self) -> str:
+        return f"{self.file} on {self.instrument}"
+
+
+class Recordings(ABC):
+    """A set of originals."""
+
+    @abstractmethod
+    def list(self) -> list[Recording]:
+        """All of them, file by file."""
+
+    @abstractmethod
+    def read(self, recording: Recording, seconds: float) -> tuple[NDArray[np.float32], int, NoteArray]:
+        """The first `seconds`: (samples,) float32, the sample rate in Hz, and the notes struck in it."""
+
+
+class Folder(Recordings):
+    """Audio files beside the MIDI files that they play."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def list(self) -> list[Recording]:
+        files = sorted(path for path in self.folder.glob("*--*") if path.suffix in SUFFIXES)
+        found = []
+        for path in files:
+            file, _, instrument = path.stem.rpartition("--")
+            content = b"".join(part.read_bytes() for part in (path, self._score(file)))
+            found.append(Recording(file, instrument, hashlib.sha256(content).hexdigest()[:16]))
+        if not found:
+            raise M2MError(
+                f"{self.folder} holds no recordings: neither a data set (dataset.json) nor audio named "
+                f"NAME--INSTRUMENT{SUFFIXES[0]} beside NAME.mid; make one with 'm2m dataset build'."
+            )
+        return found
+
+    def read(self, recording: Recording, seconds: float) -> tuple[NDArray[np.float32], int, NoteArray]:
+        from m2m.core.audio import read_audio
+        from m2m.core.score import excerpt, merge, read_score
+
+        name = f"{recording.file}--{recording.instrument}"
+        path = next(p for p in (self.folder / f"{name}{suffix}" for suffix in SUFFIXES) if p.is_file())
+        wave, rate = read_audio(path)
+        notes = merge(track.notes for track in read_score(self._score(recording.file)).playable)
+        return wave[: round(seconds * rate)], rate, excerpt(notes, 0.0, seconds)
+
+    def _score(self, file: str) -> Path:
+        path = self.folder / f"{file}.mid"
+        if not path.is_file():
+            raise M2MError(f"{self.folder} holds audio of {file!r}, but not its score {path.name}; put it there.")
+        return path
+
+
+class DataSet(Recordings):
+    """A split of a data set of `m2m dataset build`."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder, self.split = folder, split
+
+    def list(self) -> list[Recording]:
+        try:
+            about = json.loads((self.folder / "dataset.json").read_text())
+            files, instruments = about["files"][self.split], list(about["instruments"])
+            made = hashlib.sha256(json.dumps([about["config"], about["soundfont"]]).encode()).hexdigest()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise M2MError(f"{self.folder} is not a data set with a split {self.split!r} ({error}).") from error
+        if not files:
+            raise M2MError(f"the split {self.split!r} of {self.folder} has no files; choose another with --split.")
+        return [
+            Recording(file, name, hashlib.sha256(f"{made} {file} {name}".encode()).hexdigest()[:16])
+            for file in files
+            for name in instruments
+        ]
+
+    def read(self, recording: Recording, seconds: float) -> tuple[NDArray[np.float32], int, NoteArray]:
+        from m2m.core.score import excerpt, from_rows
+        from m2m.dataset.shards import ShardReader
+
+        shards = ShardReader(self.folder, self.split)
+        if recording.file not in shards.files:
+            raise M2MError(f"{self.folder} has no shard of {recording.file}; run 'm2m dataset build' to the end.")
+        index, rate = shards.files.index(recording.file), shards.config.mel.sample_rate
+        notes = from_rows(shards.notes(index, recording.instrument))
+        return shards.audio(index, recording.instrument, 0, round(seconds * rate)), rate, excerpt(notes, 0.0, seconds)
+
+
+def open_recordings(data: Path | None, split: str = "test") -> Recordings:
+    """The originals in a folder; those that ship with m2m where it is None."""
+    if data is None:
+        return Folder(QUICK)
+    if not data.is_dir():
+        raise M2MError(f"{data} is not a folder; give a data set of 'm2m dataset build', or a folder of recordings.")
+    return DataSet(data, split) if (data / "dataset.json").is_file() else Folder(data)

@@ -1,0 +1,191 @@
+"""What a bench has found, put together: rows, means of every system, tables as CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+
+import m2m
+from m2m.core.errors import M2MError
+from m2m.core.system.files import atomic_path
+from m2m.evaluation.bench.machine import machine
+from m2m.evaluation.bench.plan import Plan, System
+from m2m.evaluation.measures.frechet import frechet_distance
+from m2m.evaluation.measures.table import MEASURES, SET_MEASURES
+
+KEYS = ("stage", "vocoder", "conditioner", "loss", "encoder")  # what a system is, beside its model's folder
+Row = dict[str, Any]
+
+
+def collect(plan: Plan, out: Path) -> dict[str, Any]:
+    """Everything of a bench as JSON data: "systems" with their means, "cells", "speed", and what it was made with."""
+    labels = plan.labels
+    cells: list[Row] = []
+    systems: list[Row] = []
+    rows: dict[System, list[Row]] = {system: [] for system in plan.systems}
+    for cell in plan.cells:
+        row = json.loads((out / "cells" / f"{cell.id}.json").read_text())
+        row["system"] = labels[cell.system]
+        cells.append(row)
+        rows[cell.system].append(row)
+    originals = _features(out, rows[System("original")])
+    for system, found in rows.items():
+        done = [row for row in found if not row["error"]]
+        means = {name: fmean(_values(done, name)) for name in MEASURES if _values(done, name)}
+        features = _features(out, done)
+        if features is not None and originals is not None and system.stage != "original":
+            distance = frechet_distance(originals, features)
+            means |= {"frechet": distance} if np.isfinite(distance) else {}
+        errors = [row["error"] for row in found if row["error"]]
+        systems.append(
+            {"system": labels[system], **asdict(system), "cells": len(found), "failed": len(errors)}
+            | {"error": max(set(errors), key=errors.count) if errors else "", "measures": means}
+            | {"semitones": _semitones(done)}
+        )
+    return {
+        "m2m": m2m.__version__,
+        "config": plan.config.model_dump(mode="json"),
+        "recordings": {"files": _names(plan, "file"), "instruments": _names(plan, "instrument")},
+        "systems": systems,
+        "speed": _speed(plan, out),
+        "cells": cells,
+        "measures": {name: vars(measure) for name, measure in {**MEASURES, **SET_MEASURES}.items()},
+    }
+
+
+def _names(plan: Plan, field: str) -> list[str]:
+    return list(dict.fromkeys(getattr(recording, field) for recording in plan.recordings))
+
+
+def _values(rows: list[Row], name: str) -> list[float]:
+    return [row["measures"][name] for row in rows if name in row["measures"]]
+
+
+def _semitones(rows: list[Row]) -> list[float | None]:
+    """The mean over recordings of each semitone's correlation."""
+    known = [row["semitones"] for row in rows if row.get("semitones")]
+    columns = [[r for r in column if r is not None] for column in zip(*known, strict=True)]
+    return [round(fmean(column), 5) if column else None for column in columns]
+
+
+def _features(out: Path, rows: list[Row]) -> np.ndarray | None:
+    paths = [out / "cells" / f"{row['id']}.npz" for row in rows]
+    found = [np.load(path)["features"] for path in paths if path.is_file()]
+    return np.concatenate(found) if found else None
+
+
+def _speed(plan: Plan, out: Path) -> list[Row]:
+    labels, here = plan.labels, machine(plan.config.device)
+    parts = {plan.speed_id(s, here): s.vocoder or labels[s] for s in plan.systems if s.stage in ("true-mel", "mel")}
+    paths = {out / "speed" / f"{id}.json": part for id, part in parts.items()}
+    return [json.loads(path.read_text()) | {"part": part} for path, part in paths.items() if path.is_file()]
+
+
+def write_tables(results: dict[str, Any], out: Path) -> None:
+    """Write results.json, table.csv and summary.md, each whole or not at all."""
+    texts = {
+        "results.json": json.dumps(results, indent=1) + "\n",
+        "table.csv": table(results),
+        "summary.md": summary(results),
+    }
+    for name, text in texts.items():
+        with atomic_path(out / name) as temporary:
+            temporary.write_text(text, newline="")
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row a cell, tidy, as CSV; an empty field is a figure that the cell has not."""
+    buffer = io.StringIO()
+    names = ["system", *KEYS, "model", "file", "instrument", *MEASURES, "audio", "processor_seconds", "error"]
+    writer = csv.DictWriter(buffer, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, **row.get("measures", {})} for row in results["cells"])
+    return buffer.getvalue()
+
+
+SHOWN = ("constant_q", "log_mel", "stft_convergence", "frechet", "onset_f1", "notes_heard", "loudness", "lag")
+
+
+def summary(results: dict[str, Any]) -> str:
+    """The means of every system, the speed of every part, and the failures, as Markdown."""
+    known = {**MEASURES, **SET_MEASURES}
+    shown = [name for name in SHOWN if any(name in system["measures"] for system in results["systems"])]
+    heads = [f"{known[n].title}{f', {known[n].unit}' if known[n].unit else ''}" for n in shown]
+    recordings = results["recordings"]
+    lines = [
+        "# Bench",
+        "",
+        f"{len(recordings['files'])} files x {len(recordings['instruments'])} instruments, first "
+        f"{results['config']['seconds']:g} s of each; m2m {results['m2m']}. Means over recordings.",
+        "",
+        _line(["system", *heads, "failed"]),
+        _line(["---"] * (len(shown) + 2)),
+    ]
+    for system in results["systems"]:
+        cells = [show(name, system["measures"].get(name)) for name in shown]
+        failed = f"{system['failed']} of {system['cells']}" if system["failed"] else ""
+        lines.append(_line([system["system"], *cells, failed]))
+    failures = [system for system in results["systems"] if system["error"]]
+    lines += ["", "Failures:", "", *(f"- {s['system']}: {s['error']}" for s in failures)] if failures else []
+    if results["speed"]:
+        lines += [
+            "",
+            "Real-time factor: seconds of computing a second of audio, median (lowest to highest) of the repeats.",
+        ]
+        lines += ["", _line(["part", "real-time factor", "x real time", "processor's", "load, s", "peak MB", "GPU MB"])]
+        lines += [_line(["---"] * 7), *(_line(speed_cells(row)) for row in results["speed"])]
+        lines += ["", *dict.fromkeys(f"On {row['machine']}." for row in results["speed"])]
+        busy = [row["load_average"] for row in results["speed"] if row.get("load_average", 0) > (os.cpu_count() or 1)]
+        if busy:
+            lines += [f"The machine was busy (load average up to {max(busy):g}): read the processor's factor."]
+    return "\n".join([*lines, ""])
+
+
+def speed_cells(row: Row) -> list[str]:
+    """A timing as the cells of a table."""
+    if row["error"]:
+        return [row["part"], row["error"], "", "", "", "", ""]
+    factors = sorted(row["real_time_factors"])
+    middle = median(factors)
+    return [
+        row["part"],
+        f"{middle:.4f} ({factors[0]:.4f} to {factors[-1]:.4f})",
+        f"{1 / middle:.1f}",
+        f"{median(row['processor_factors']):.4f}",
+        f"{row['load_seconds']:.2f}",
+        f"{row['memory_mb']:.0f}",
+        "" if row["gpu_memory_mb"] is None else f"{row['gpu_memory_mb']:.0f}",
+    ]
+
+
+def show(name: str, value: float | None) -> str:
+    """A figure with as many digits as it deserves.
+
+    >>> show("constant_q", 0.98765), show("constant_q", None)
+    ('0.988', '')
+    """
+    return "" if value is None else f"{value:.{({**MEASURES, **SET_MEASURES})[name].digits}f}"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The results of a bench, by its folder or its results.json. Raises M2MError if there are none."""
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        results = json.loads(file.read_text())
+        if not isinstance(results, dict) or not isinstance(results.get("cells"), list):
+            raise ValueError("it holds no cells")
+    except (OSError, ValueError) as error:
+        raise M2MError(f"{path} is not a finished bench ({error}); make one with 'm2m bench -o FOLDER'.") from error
+    return results

@@ -1,0 +1,129 @@
+"""Run a bench: find what is not computed yet, have processes compute it, and write the reports.
+
+A bench is a folder:
+
+    bench.json            its config
+    cells/, audio/        finished cells and their audio (evaluation/bench/cell.py); a killed sweep goes on from them
+    speed/                timings, one a component and machine (evaluation/bench/speed.py)
+    table.csv             one row a cell, tidy; results.json: the same, and all else there is to know
+    summary.md            the means, for reading
+    report.html           all of it with plots and players, in one file
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2m.core.system import progress
+from m2m.core.system.files import make_folder
+from m2m.core.system.workers import work_off
+from m2m.evaluation.bench.machine import machine
+from m2m.evaluation.bench.plan import BenchConfig, Cell, Plan, make_plan
+from m2m.evaluation.measures.waves import need
+
+CONFIG = "bench.json"
+REPORTS = ("table.csv", "results.json", "summary.md", "report.html")
+QUICK = {"seconds": 3.0, "repeats": 3, "speed_seconds": 2.0}  # of the recordings that ship: WaveNet takes its time
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: how many cells the bench has, how many were computed now, how many have failed."""
+
+    cells: int
+    computed: int
+    failed: int
+
+
+def run(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False) -> Outcome:
+    """Compute what is missing of a bench in `jobs` processes and write its reports, unless nothing was missing.
+
+    retry: failed cells and timings are computed once more.
+    """
+    plan = make_plan(config)
+    config = plan.config
+    for folder in (out, out / "cells", out / "audio", out / "speed"):
+        make_folder(folder)
+    cells = list(plan.cells)
+    missing = [cell for cell in cells if not _finished(out, "cells", cell.id, retry)]
+    timings = [] if not config.repeats else _timings(plan, out, retry)
+    if missing or timings:
+        for module in ("librosa", "mir_eval", "pyloudnorm", "matplotlib"):
+            need(module, "m2m bench")
+        _time(plan, out, timings)
+        _compute(plan, out, missing, jobs)
+    described = config.model_dump_json(indent=1) + "\n"
+    known = (out / CONFIG).read_text() if (out / CONFIG).is_file() else ""
+    if missing or timings or known != described or not all((out / name).is_file() for name in REPORTS):
+        from m2m.evaluation.bench.report import write_reports
+        from m2m.evaluation.bench.results import collect
+
+        write_reports(collect(plan, out), out)
+        (out / CONFIG).write_text(described)
+    failed = sum(bool(json.loads((out / "cells" / f"{cell.id}.json").read_text())["error"]) for cell in cells)
+    return Outcome(len(cells), len(missing), failed)
+
+
+def _finished(out: Path, kind: str, id: str, retry: bool) -> bool:
+    """Whether a cell or a timing needs no computing. What is damaged, or to be tried again, is deleted here."""
+    path = out / kind / f"{id}.json"
+    if not path.is_file():
+        return False
+    try:
+        row = json.loads(path.read_text())
+        whole = not row.get("audio") or (out / row["audio"]).is_file()
+    except ValueError:
+        row, whole = {}, False
+    if whole and not (retry and row.get("error")):
+        return True
+    path.unlink()
+    return False
+
+
+def _timings(plan: Plan, out: Path, retry: bool) -> list[tuple[str, int]]:
+    """Ids of timings that are missing, and the index of their system in the plan: of each vocoder and model one."""
+    found: dict[tuple[str, str], tuple[str, int]] = {}
+    for index, system in enumerate(plan.systems):
+        if system.stage in ("true-mel", "mel"):
+            id = plan.speed_id(system, machine(plan.config.device))
+            found.setdefault((system.vocoder, system.model or system.label), (id, index))
+    return [timing for timing in found.values() if not _finished(out, "speed", timing[0], retry)]
+
+
+def _time(plan: Plan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
+    """One after the other and before anything else, so that nothing of ours disturbs them."""
+    from m2m.evaluation.bench import speed
+
+    tasks = deque(speed.Task(plan.config, out, id, plan.systems[i], plan.recordings[0]) for id, i in timings)
+    for hopeless in [task for task in tasks if task.system.problem]:
+        speed.write_timing(hopeless, {"error": hopeless.system.problem})
+        tasks.remove(hopeless)
+    with closing(work_off(tasks, speed.do_timing, 1, lambda _: plan.config.limit, fresh=True)) as worked:
+        for task, _, death in progress.track(worked, "timing", len(tasks)):
+            if death:
+                speed.write_timing(task, {"error": f"it failed: {death}."})
+
+
+def _compute(plan: Plan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
+    from m2m.evaluation.bench.cell import Task, cell_path, do_cells, write_cell
+
+    groups: dict[object, list[Cell]] = {}
+    for cell in missing:
+        groups.setdefault(cell.recording, []).append(cell)
+    tasks = deque(Task(plan.config, out, cells) for cells in groups.values())
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    worked = work_off(tasks, do_cells, jobs, lambda t: len(t.cells) * plan.config.limit, threads=threads)
+    with closing(worked), progress.advance("computing cells", len(missing)) as done:
+        for task, _, death in worked:
+            left = [cell for cell in task.cells if not cell_path(out, cell.id).is_file()]
+            if death and left:  # they are worked off in order: the first one left is what the process died of
+                write_cell(out, left[0], {"error": f"{left[0].system.label} failed: {death}."})
+                if left[1:]:
+                    tasks.append(Task(plan.config, out, left[1:]))
+            done(len(task.cells) - len(left[1:]))

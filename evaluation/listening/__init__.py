@@ -1,0 +1,1 @@
+"""Listening tests: made from a bench, and what their listeners said."""

@@ -1,0 +1,1 @@
+"""Measures of a rendering, and the table of them."""

@@ -1,0 +1,96 @@
+"""Measures of audio against the score it was made from: are the notes there, in time, at their pitch?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2m.core.score import NoteArray
+from m2m.evaluation.measures.waves import Wave, need
+
+WINDOW = 0.05  # seconds: an onset within this of the score's is the same, as MIREX counts
+CHORD = 0.03  # seconds: notes struck within this are one onset
+PARTIALS = np.array([0, 12, 19, 24])  # semitones of the first four partials above the fundamental
+STANDS = 10 ** (3 / 20)  # a partial stands out 3 dB above its surroundings
+LOWEST_BIN = 24  # the MIDI key of the constant-Q's first bin, C1
+
+
+def onset_times(notes: NoteArray) -> NDArray[np.float64]:
+    """Seconds at which something is struck, a chord counting once.
+
+    >>> from m2m.core.score import note_array
+    >>> onset_times(note_array([(0.0, 1, 60, 80), (0.01, 1, 64, 80), (0.5, 1, 67, 80)])).tolist()
+    [0.0, 0.5]
+    """
+    kept: list[float] = []
+    for start in np.sort(notes["start"]).tolist():
+        if not kept or start - kept[-1] > CHORD:
+            kept.append(start)
+    return np.array(kept)
+
+
+def onset_timing(wave: Wave, rate: int, notes: NoteArray) -> tuple[float, float]:
+    """Onsets found in the audio (librosa's detector) against the score's: F1 within 50 ms (mir_eval), median error in ms.
+
+    The error is of those that match. NaN where there is nothing to find, or nothing matches. The detector misses soft onsets
+    of the original too: read the figure beside the original's own.
+    """
+    librosa, mir_eval = need("librosa", "onset timing"), need("mir_eval", "onset timing")
+    wanted = onset_times(notes[notes["start"] < len(wave) / rate - WINDOW])
+    if not len(wanted):
+        return float("nan"), float("nan")
+    # Silence has no onsets to the detector only if it is asked not to normalise noise up to them.
+    found = (
+        librosa.onset.onset_detect(y=wave, sr=rate, hop_length=128, units="time") if np.abs(wave).max() > 1e-4 else []
+    )
+    if not len(found):
+        return 0.0, float("nan")
+    found = np.asarray(found, np.float64)
+    score = float(mir_eval.onset.f_measure(wanted, found, window=WINDOW)[0])
+    matched = mir_eval.util.match_events(wanted, found, WINDOW)
+    if not matched:
+        return score, float("nan")
+    return score, float(1000 * np.median([abs(wanted[i] - found[j]) for i, j in matched]))
+
+
+def notes_heard(magnitudes: NDArray[np.float32], rate: int, notes: NoteArray) -> float:
+    """The share of the score's notes that stand in the constant-Q (frames, 84) of a wave, 0..1; NaN without any.
+
+    A note stands if the fundamental or the octave does, and at least half of its first four partials do (instruments lack
+    some; those above the top bin do not count): over the note's first half second, its bin is 3 dB above the mean of the
+    bins two semitones either side, beyond the main lobe. Ours; dense chords hide notes of the original too, so read the
+    figure beside the original's own.
+    """
+    seconds, bins = 256 / rate, magnitudes.shape[1]
+    heard = []
+    for start, end, key, _ in notes.tolist():
+        first = int(np.ceil(start / seconds)) + 1  # past the frame that still hears what was before
+        last = min(max(first + 1, int(min(end, start + 0.5) / seconds)), len(magnitudes))
+        at = key - LOWEST_BIN + PARTIALS
+        at = at[(at >= 2) & (at < bins - 2)]
+        if first >= last or not len(at):
+            continue
+        mean = magnitudes[first:last].mean(axis=0)
+        stands = mean[at] > STANDS * (mean[at - 2] + mean[at + 2]) / 2 + 1e-7
+        stands &= mean[at] > np.maximum(mean[at - 1], mean[at + 1])
+        heard.append(bool(stands[:2].any() and stands.mean() >= 0.5))
+    return float(np.mean(heard)) if heard else float("nan")
+
+
+def note_f1(notes: NoteArray, found: NoteArray) -> float:
+    """Note-level F1 of a transcription: key within a quarter tone, onset within 50 ms, ends not counted (mir_eval), 0..1.
+
+    NaN where the score has no notes.
+    """
+    mir_eval = need("mir_eval", "note F1")
+    if not len(notes):
+        return float("nan")
+    if not len(found):
+        return 0.0
+
+    def parts(array: NoteArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        spans = np.stack([array["start"], np.maximum(array["end"], array["start"] + 1e-3)], axis=1)
+        return spans, 440.0 * 2 ** ((array["pitch"] - 69) / 12)
+
+    figures = mir_eval.transcription.precision_recall_f1_overlap(*parts(notes), *parts(found), offset_ratio=None)
+    return float(figures[2])

@@ -1,0 +1,294 @@
+"""Whole runs of the command, in a process of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+import torch
+
+from m2m.core.checkpoint import save_model
+from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig
+from m2m.vocoders.shared.conditioning import COMB
+
+M2M = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """The folder in which the command runs, with two scores in it."""
+    (tmp_path / "work").mkdir()
+    for name, programs in (("solo", [0]), ("duo", [73, 40])):
+        midi = pretty_midi.PrettyMIDI()
+        for program in programs:
+            instrument = pretty_midi.Instrument(program, name=f"Voice {program}")
+            instrument.notes = [pretty_midi.Note(90, 60 + 4 * i, 0.3 * i, 0.3 * i + 0.3) for i in range(4)]
+            midi.instruments.append(instrument)
+        drums = pretty_midi.Instrument(0, is_drum=True)
+        drums.notes = [pretty_midi.Note(90, 38, 0.0, 0.1)] * (name == "duo")
+        midi.instruments.append(drums)
+        midi.write(str(tmp_path / "work" / f"{name}.mid"))
+    return tmp_path / "work"
+
+
+def test_one_score(work: Path, here: M2M) -> None:
+    done = here("render", "solo.mid", "--timbre", "trumpet:0.7,church-organ:0.3", "-o", "out/a.flac")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "solo.mid -> out/a.flac (3.2 s)\n"
+    assert soundfile.info(work / "out/a.flac").samplerate == 16_000
+    again = here("render", "solo.mid", "-o", "out/a.flac")
+    assert again.returncode == 1
+    assert "out/a.flac exists; overwrite it with -y" in again.stderr
+    assert here("rerender", "out/a.flac").stdout == "the same samples\n"
+
+
+def test_the_student_of_wavenet_by_name(work: Path, here: M2M) -> None:
+    """From the score to a file and again from its tags; the notice of its weights is said once."""
+    torch.manual_seed(0)
+    config = StudentConfig(flows=(2, 2), residual=4, skip=4, comb=COMB)
+    save_model(work / "student", KIND, config, Student(config), "")
+    about = json.loads((work / "student/config.json").read_text())
+    (work / "student/config.json").write_text(
+        json.dumps(about | {"notice": "early weights, far from griffin-lim's sound"})
+    )
+    shared = ["--vocoder", "parallel-wavenet", "--vocoder-opt", "model=student", "--seed", "7"]
+    done = here("render", "solo.mid", *shared, "-o", "a.flac")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "parallel-wavenet: early weights, far from griffin-lim's sound",
+        "solo.mid -> a.flac (3.2 s)",
+    ]
+    assert here("rerender", "a.flac").stdout == "the same samples\n"
+    assert "parallel-wavenet" in here("plugins", "info", "parallel-wavenet").stdout
+
+
+def test_several_scores_with_a_bad_one_among_them(work: Path, here: M2M) -> None:
+    (work / "bad.mid").write_bytes(b"MThd nonsense")
+    done = here(
+        "render", "solo.mid", "bad.mid", "duo.mid", "-o", "r/{stem}-{timbre}-{vocoder}.wav", "--jobs", "2", "--json"
+    )
+    assert done.returncode == 1
+    assert sorted(p.name for p in (work / "r").iterdir()) == ["duo-own-griffin-lim.wav", "solo-own-griffin-lim.wav"]
+    solo, bad, duo = json.loads(done.stdout)
+    assert solo["error"] == duo["error"] == ""
+    assert "damaged MIDI file" in bad["error"]
+    assert [(o["kind"], o["count"]) for o in duo["omissions"]] == [("drums", 1)]
+    assert "duo.mid: drum notes left out, since the model has no drums: 1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_in_another_process_makes_the_same_samples(work: Path, here: M2M) -> None:
+    assert here("render", "solo.mid", "duo.mid", "-o", "one-{stem}.wav").returncode == 0
+    assert here("render", "solo.mid", "duo.mid", "-o", "two-{stem}.wav", "-j", "2").returncode == 0
+    for name in ("solo", "duo"):
+        one, two = (soundfile.read(work / f"{run}-{name}.wav")[0] for run in ("one", "two"))
+        assert np.abs(one - two).max() < 1e-3  # another number of threads may sum in another order
+
+
+def test_standard_output_is_a_wav(work: Path) -> None:
+    command = [sys.executable, "-m", "m2m", "render", "solo.mid", "-o", "-"]
+    # Under CI=..., pyfluidsynth, which pretty_midi imports, prints where it found its library.
+    done = subprocess.run(command, cwd=work, capture_output=True, timeout=60, env=os.environ | {"CI": "true"})
+    assert done.returncode == 0
+    assert done.stdout[:4] == b"RIFF"
+
+
+def test_a_reader_that_has_had_enough_and_a_disk_that_is_full_are_no_bugs(work: Path) -> None:
+    for command, words in (
+        ("render solo.mid -o - | true", ""),
+        ("render solo.mid -o - > /dev/full", "m2m: error: solo.mid: cannot write to standard output: No space left"),
+    ):
+        done = subprocess.run(
+            f"{sys.executable} -m m2m {command}", shell=True, cwd=work, capture_output=True, text=True
+        )
+        assert done.stderr.startswith(words)
+        assert done.stderr.count("\n") == bool(words)
+
+
+def test_what_stems_would_overwrite_is_seen_before_anything_is_rendered(work: Path, here: M2M) -> None:
+    (work / "d-2-voice-40.wav").write_text("mine")
+    done = here("render", "duo.mid", "-o", "d.wav", "--stems")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "d-2-voice-40.wav exists" in done.stderr
+    assert not (work / "d.wav").exists()
+
+
+def test_a_template_knows_the_models_conditioner(work: Path, here: M2M) -> None:
+    assert here("render", "solo.mid", "--model", "mel2mel-concat", "-o", "{conditioner}.wav").returncode == 0
+    assert (work / "concat.wav").exists()
+
+
+def test_stems_and_sidecar(work: Path, here: M2M) -> None:
+    done = here("render", "duo.mid", "-o", "d.wav", "--stems", "--sidecar", "--map", "40=trumpet", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(p.name for p in work.glob("d*")) == [
+        "d-1-voice-73.wav",
+        "d-2-voice-40.wav",
+        "d.json",
+        "d.wav",
+        "duo.mid",
+    ]
+    about = json.loads((work / "d.json").read_text())
+    assert about["map"] == {"40": "trumpet"}
+    assert about["vocoder"]["name"] == "griffin-lim"
+    mix, one, two = (soundfile.read(work / name)[0] for name in ("d.wav", "d-1-voice-73.wav", "d-2-voice-40.wav"))
+    assert np.abs(one + two - mix).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["render", ".", "-o", "a.wav"], 1, ". is a folder, a MIDI file was wanted"),
+        (["absent.mid"], 1, "cannot read absent.mid: No such file"),
+        (["solo.mid", "--vocoder", "griffin-lin"], 1, "did you mean griffin-lim?"),
+        (["solo.mid", "--conditioner", "nil"], 1, "no mel2mel model with conditioner 'nil' ships"),
+        (["solo.mid", "--timbre", "kazoo"], 1, "no timbre 'kazoo'"),
+        (["solo.mid", "--vocoder-opt", "passes=3"], 1, "passes"),
+        (["solo.mid", "--vocoder-opt", "iterations=lots"], 1, "iterations"),
+        (["solo.mid", "--model", "nowhere"], 1, "there is no model 'nowhere'"),
+        (["solo.mid", "-o", "a.aiff"], 1, "cannot write .aiff"),
+        (["solo.mid", "-o", "solo.mid"], 1, "cannot write .mid"),
+        (["solo.mid", "-o", "{name}.wav"], 1, "there is no field {name}"),
+        (["solo.mid", "duo.mid", "-o", "a.wav"], 1, "several scores would be written to a.wav"),
+        (["solo.mid", "duo.mid", "-o", "-"], 1, "standard output (-o -) takes one score"),
+        (["solo.mid", "-o", "/proc/a.wav"], 1, "cannot write /proc/a.wav"),
+        (["solo.mid", "--map", "200=trumpet"], 2, "no General MIDI program"),
+        (["solo.mid", "--map", "trumpet"], 2, "PROGRAM=TIMBRE was wanted"),
+        (["solo.mid", "--json", "-o", "-"], 2, "both want standard output"),
+        (["solo.mid", "--jobs", "0"], 2, "--jobs"),
+        ([], 2, "Missing argument"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(work: Path, here: M2M, arguments: list[str], code: int, words: str) -> None:
+    before = sorted(work.iterdir())
+    done = here("render", *arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    if code == 1:
+        assert done.stderr.count("\n") == 1
+    assert sorted(work.iterdir()) == before
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_half_written(work: Path, stop: signal.Signals) -> None:
+    midi = pretty_midi.PrettyMIDI()
+    instrument = pretty_midi.Instrument(0)
+    instrument.notes = [pretty_midi.Note(90, 60, 0.5 * i, 0.5 * i + 0.4) for i in range(2400)]
+    midi.instruments.append(instrument)
+    midi.write(str(work / "long.mid"))
+    command = [sys.executable, "-m", "m2m", "render", "solo.mid", "long.mid", "-o", "{stem}.wav"]
+    process = subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True)
+    while not (work / "solo.wav").exists():  # then the long one is begun: twenty minutes of music
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + stop
+    assert "Traceback" not in errors
+    assert sorted(p.name for p in work.iterdir()) == ["duo.mid", "long.mid", "solo.mid", "solo.wav"]
+
+
+CRASHING = """
+import os
+import numpy as np
+from m2m.core.vocoder import Vocoder
+
+class Encoder(Vocoder):
+    def stream(self, mel, seed):
+        if mel.samples > 4 * 16_000:
+            os._exit(7)
+        print("a line that is no result")
+        yield np.zeros(mel.samples, np.float32)
+"""
+
+
+def test_a_score_that_a_process_dies_of_is_reported_and_the_rest_go_on(work: Path, m2m: M2M, install) -> None:
+    install("crashing", CRASHING, group="m2m.vocoders")
+    midi = pretty_midi.PrettyMIDI(str(work / "solo.mid"))
+    midi.instruments[0].notes.append(pretty_midi.Note(90, 60, 2.0, 3.0))
+    midi.write(str(work / "long.mid"))
+    done = m2m("render", "solo.mid", "long.mid", "duo.mid", "--vocoder", "crashing", "--jobs", "2", "--json")
+    assert done.returncode == 1
+    death = "its process ended with exit code 7; at work was vocoder 'crashing' of crashing 1.0."
+    told = [(outcome["score"], outcome["error"]) for outcome in json.loads(done.stdout)]
+    assert told == [("solo.mid", ""), ("long.mid", death), ("duo.mid", "")]
+    assert f"m2m: error: long.mid: {death}\n" in done.stderr
+    assert sorted(p.name for p in work.glob("*.wav")) == ["duo.wav", "solo.wav"]
+
+
+WRITING = """
+import os, time
+import numpy as np
+import soundfile
+from m2m.core.vocoder import Vocoder
+
+class Encoder(Vocoder):
+    def stream(self, mel, seed):
+        yield np.zeros(mel.samples, np.float32)
+
+def write(self, wave):
+    open(f"writing-{os.getpid()}", "w").close()
+    time.sleep(600)
+
+soundfile.SoundFile.write = write
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_processes_that_are_stopped_while_they_write_leave_nothing(work: Path, install, stop: signal.Signals) -> None:
+    """Ctrl-C reaches all of them, SIGTERM and SIGKILL the command alone."""
+    install("writing", WRITING, group="m2m.vocoders")
+    command = [sys.executable, "-m", "m2m", "render", "solo.mid", "duo.mid", "--vocoder", "writing", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while len(workers := [path.name.split("-")[1] for path in work.glob("writing-*")]) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(list(work.glob(".*.wav"))) == 2
+        if stop == signal.SIGINT:
+            os.killpg(process.pid, stop)
+        else:
+            process.send_signal(stop)
+        _, errors = process.communicate(timeout=30)  # to the end of what the processes may say
+        assert not any(running(worker) for worker in workers)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == (-stop if stop == signal.SIGKILL else 128 + stop)
+    assert "Traceback" not in errors
+    assert sorted(p.name for p in work.iterdir() if "writing" not in p.name) == ["duo.mid", "solo.mid"]
+
+
+def running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(work: Path) -> None:
+    command = f"{sys.executable} -m m2m render solo.mid -o - | head -c 10 > /dev/null"
+    done = subprocess.run(command, shell=True, cwd=work, capture_output=True, text=True, timeout=60, env=os.environ)
+    assert "Traceback" not in done.stderr
+
+
+def test_timbres_and_doctor(here: M2M) -> None:
+    listed = json.loads(here("timbres", "--json").stdout)
+    assert [row["name"] for row in listed["timbres"]][:2] == ["grand-piano", "electric-piano"]
+    assert sum(len(row["programs"]) for row in listed["timbres"]) == 128
+    assert "pizzicato-strings  45" in here("timbres", "--conditioner", "concat").stdout
+    found = json.loads(here("doctor", "--json").stdout)
+    assert {"m2m", "torch", "cuda", "audio", "fluidsynth", "vocoder", "model"} <= {row["topic"] for row in found}

@@ -1,0 +1,293 @@
+import sys
+
+import pytest
+
+from m2m.core.errors import M2MDeprecationWarning, M2MError
+from m2m.core.plugins import registry
+
+
+def listed(name: str) -> registry.Component:
+    return next(c for c in registry.components() if c.name == name)
+
+
+def test_built_ins_come_from_the_table():
+    names = {(c.kind, c.name): c for c in registry.components()}
+    assert {("encoder", "onsets-frames"), ("conditioner", "film"), ("vocoder", "griffin-lim")} <= names.keys()
+    assert names["conditioner", "film"].distribution == "m2m"
+    assert names["conditioner", "film"].summary
+    assert all((kind, registry.default(kind)) in names for kind in registry.KINDS if kind != "transcriber")
+    assert registry.default("transcriber") == ""  # m2m ships none
+
+
+def test_built_ins_load_by_the_same_road():
+    from m2m.conditioners.film import FiLM
+
+    assert registry.load("conditioner", "film") is FiLM
+    assert isinstance(registry.create("conditioner", "film", 4, 2), FiLM)
+
+
+def test_listed_without_import(install):
+    install("quiet-one", "raise RuntimeError('imported')")
+    found = listed("quiet-one")
+    assert (found.kind, found.distribution, found.version, found.status) == ("encoder", "quiet-one", "1.0", "ok")
+    assert found.summary == "A made-up plugin"
+    assert "quiet_one" not in sys.modules
+
+
+def test_loaded_the_moment_it_is_installed(install):
+    with pytest.raises(M2MError, match="no encoder 'late-comer'"):
+        registry.load("encoder", "late-comer")
+    install("late-comer")
+    assert registry.load("encoder", "late-comer").__name__ == "Encoder"
+
+
+def test_stevedores_disk_cache_is_never_asked(install, monkeypatch):
+    from stevedore import _cache
+
+    monkeypatch.setattr(_cache, "get_group_all", lambda *_: pytest.fail("stale by up to 128 s"))
+    install("fresh-one")
+    assert registry.load("encoder", "fresh-one")
+
+
+def test_loading_one_imports_no_other(install):
+    install("wanted")
+    install("bystander", "raise SystemExit('imported')")
+    registry.load("encoder", "wanted")
+    assert "bystander" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise ValueError('two\\nlines \\x1b[31m')", "ValueError: two lines [31m."),
+        ("raise AssertionError('no')", "AssertionError: no"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("class Odd(BaseException): ...\nraise Odd('odd')", "Odd: odd"),
+        ("class Like(KeyboardInterrupt): ...\nraise Like('like')", "Like: like"),
+        ("import not_there_at_all", "No module named 'not_there_at_all'"),
+        ("class Worse(Exception):\n    def __str__(self): raise RuntimeError\nraise Worse", "Worse: (no message)"),
+        ("this is no Python", "SyntaxError"),
+        ("", "has no attribute 'Encoder'"),
+    ],
+)
+def test_broken_at_import_names_the_distribution(install, code, said):
+    install("broken-one", code, version="2.5")
+    with pytest.raises(M2MError) as caught:
+        registry.load("encoder", "broken-one")
+    assert "encoder 'broken-one' of broken-one 2.5 cannot be imported" in str(caught.value)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert registry.load("encoder", "onsets-frames")  # and nothing else is hurt
+
+
+def test_ctrl_c_passes(install):
+    install("slow-one", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        registry.load("encoder", "slow-one")
+
+
+def test_print_at_import_stays_off_standard_output(install, encoder_code, capsys):
+    install("chatty", f"print('hello')\n{encoder_code}")
+    registry.load("encoder", "chatty")
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("class Encoder: pass", "is not a subclass of m2m.core.encoder.ScoreEncoder"),
+        ("Encoder = 3", "is not a subclass"),
+        ("class Encoder(Encoder): API_VERSION = 99", "too new: API version 99, this m2m has 1; upgrade m2m."),
+        ("class Encoder(Encoder): API_VERSION = 0", "too old: API version 0, this m2m has 1; upgrade odd-one."),
+        ("class Encoder(Encoder): API_VERSION = 'x'", "too old: API version x"),
+        ("class Encoder(Encoder): Options = dict", "Options is not a pydantic model"),
+        ("class Encoder(ScoreEncoder): pass", "does not define encode, n_features"),
+        (
+            "class M(type(Encoder)):\n    Options = property(1)\nclass Encoder(Encoder, metaclass=M): pass",
+            "cannot be examined: TypeError",
+        ),
+    ],
+)
+def test_not_of_the_contract(install, encoder_code, change, said):
+    install("odd-one", f"{encoder_code}\n{change}\n")
+    with pytest.raises(M2MError, match="encoder 'odd-one' of odd-one 1.0") as caught:
+        registry.load("encoder", "odd-one")
+    assert said in str(caught.value)
+
+
+class TestVersions:
+    """docs/plugins.md has the policy."""
+
+    @pytest.fixture
+    def version_two(self, monkeypatch):
+        """An m2m whose encoder contract has moved on, and that still loads the version before."""
+        from m2m.core import errors
+        from m2m.core.encoder import ScoreEncoder
+
+        monkeypatch.setattr(ScoreEncoder, "API_VERSION", 2)
+        monkeypatch.setattr(errors, "_warned", set())
+
+    def test_one_that_states_none_was_written_for_the_first(self, install, encoder_code, version_two):
+        install("unstated", encoder_code)
+        with pytest.warns(
+            M2MDeprecationWarning, match="unstated 1.0 is written for API version 1, which is deprecated"
+        ):
+            registry.load("encoder", "unstated")
+
+    def test_the_version_before_warns_once_and_names_what_replaces_it(self, install, encoder_code, version_two):
+        install("ageing", f"{encoder_code}\n    API_VERSION = 1\n")
+        with pytest.warns(M2MDeprecationWarning, match="use one for version 2 instead") as caught:
+            registry.load("encoder", "ageing")
+        registry.load("encoder", "ageing")  # a second warning would be an error
+        assert len(caught) == 1
+
+    def test_too_old_and_too_new_are_refused_before_anything_is_made(
+        self, install, encoder_code, version_two, monkeypatch
+    ):
+        from m2m.core.encoder import ScoreEncoder
+
+        monkeypatch.setattr(ScoreEncoder, "API_OLDEST", 2)
+        spoiled = f"{encoder_code}\n    def __init__(self, options=None): raise SystemExit('made')\n"
+        install("unstated", spoiled)
+        install("too-new", f"{spoiled}\n    API_VERSION = 3\n")
+        install("just-right", f"{encoder_code}\n    API_VERSION = 2\n")
+        with pytest.raises(M2MError, match="unstated 1.0 is too old: API version 1, this m2m has 2; upgrade unstated."):
+            registry.create("encoder", "unstated")
+        with pytest.raises(M2MError, match="too-new 1.0 is too new: API version 3, this m2m has 2; upgrade m2m."):
+            registry.create("encoder", "too-new")
+        assert registry.create("encoder", "just-right")
+
+    @pytest.mark.filterwarnings("always")
+    def test_the_command_shows_a_line_without_code(self, here, install, encoder_code, version_two):
+        install("ageing", encoder_code)
+        done = here("plugins", "info", "ageing")
+        assert done.returncode == 0
+        assert done.stderr == (
+            "m2m: encoder 'ageing' of ageing 1.0 is written for API version 1, which is deprecated; "
+            "use one for version 2 instead.\n"
+        )
+
+
+def test_every_built_in_states_its_version():
+    for component in registry.components():
+        if component.distribution == "m2m":
+            made_by = registry.load(component.kind, component.name)
+            assert any("API_VERSION" in vars(c) for c in made_by.__mro__ if c is not registry.contract(component.kind))
+
+
+def test_two_claimants(install, monkeypatch):
+    install("first", "raise RuntimeError", entries="shared = first:Encoder")
+    install("second", version="3.1", entries="shared = second:Encoder")
+    found = listed("shared")
+    assert found.status == "conflict"
+    with pytest.raises(M2MError, match=r"(first 1\.0 and second 3\.1|second 3\.1 and first 1\.0) both claim the name"):
+        registry.load("encoder", "shared")
+    monkeypatch.setenv("M2M_LOAD_PLUGINS", "second")
+    assert registry.load("encoder", "shared").__module__ == "second"
+
+
+def test_a_built_ins_name_cannot_be_taken(install, monkeypatch):
+    install("usurper", entries="onsets-frames = usurper:Encoder")
+    with pytest.raises(M2MError, match="usurper") as caught:
+        registry.load("encoder", "onsets-frames")
+    assert "m2m" in str(caught.value)
+    monkeypatch.setenv("M2M_LOAD_PLUGINS", "")
+    assert registry.load("encoder", "onsets-frames").__module__ == "m2m.encoders.onsets_frames"
+
+
+def test_load_plugins_limits_what_may_be_loaded(install, monkeypatch):
+    install("my-friend")
+    install("a-stranger")
+    monkeypatch.setenv("M2M_LOAD_PLUGINS", "My_Friend")
+    assert registry.load("encoder", "my-friend")
+    assert listed("a-stranger").status == "disabled"
+    with pytest.raises(M2MError, match="a-stranger is not in M2M_LOAD_PLUGINS"):
+        registry.load("encoder", "a-stranger")
+
+
+def test_switched_off_by_the_user(install, tmp_path, monkeypatch):
+    install("noisy")
+    tmp_path.joinpath("plugins.toml").write_text("[encoders.noisy]\ndisabled = true\n[vocoders.typo]\n")
+    monkeypatch.chdir(tmp_path)
+    assert listed("noisy").status == "disabled"
+    assert listed("typo").status == "missing"
+    with pytest.raises(M2MError, match=r"switched off in plugins\.toml"):
+        registry.load("encoder", "noisy")
+
+
+def test_unknown_names_say_what_is_near():
+    with pytest.raises(M2MError, match="did you mean griffin-lim"):
+        registry.load("vocoder", "griffinlim")
+    with pytest.raises(M2MError, match="there are concat, film"):
+        registry.load("conditioner", "zzz")
+    with pytest.raises(M2MError, match="no kind of component 'stage'"):
+        registry.load("stage", "film")
+
+
+def test_a_known_package_is_named(monkeypatch):
+    from m2m.core.plugins import discovery
+
+    table = discovery.table()
+    monkeypatch.setattr(discovery, "table", lambda: table | {"vocoders": {"pghi": {"package": "m2m-pghi"}}})
+    with pytest.raises(M2MError, match="not installed: pip install m2m-pghi"):
+        registry.load("vocoder", "pghi")
+
+
+def test_options_are_merged_and_coerced(install, tmp_path, monkeypatch):
+    install("with-options")
+    file = tmp_path / "mine.toml"
+    file.write_text("[encoders.with-options.options]\nwidth = 5\nmode = 'user'\n")
+    monkeypatch.setenv("M2M_PLUGINS", str(file))
+    assert registry.create("encoder", "with-options").options.model_dump() == {"width": 5, "mode": "user"}
+    made = registry.create("encoder", "with-options", options={"width": "7"})
+    assert made.options.model_dump() == {"width": 7, "mode": "user"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"wdith": "7"}, "encoder 'with-options': there is no option 'wdith'"),
+        ({"width": "0"}, "option 'width': input should be greater than 0, not '0'"),
+        ({"width": "wide"}, "not 'wide'"),
+    ],
+)
+def test_bad_options_list_the_good_ones(install, options, said):
+    install("with-options")
+    with pytest.raises(M2MError) as caught:
+        registry.create("encoder", "with-options", options=options)
+    assert said in str(caught.value)
+    assert "(options are width: int = 3, mode: str | None = None)" in str(caught.value)
+
+
+def test_failure_of_the_constructor_is_the_distributions(install, encoder_code):
+    install("falls-over", f"{encoder_code}\n    def __init__(self, options=None): 1 / 0\n")
+    with pytest.raises(M2MError, match="of falls-over 1.0 cannot be set up: ZeroDivisionError"):
+        registry.create("encoder", "falls-over")
+
+
+def test_blame_lets_a_reader_stop_early():
+    def blocks():
+        with registry.blame(listed("film")):
+            yield 1
+            yield 2
+
+    reading = blocks()
+    next(reading)
+    reading.close()
+
+
+def test_damaged_metadata_hurts_nobody(install):
+    install("whole-one")
+    install("no-sense", entries="this line makes no sense\nworse = = [\n\x1b[31mred = x:y")
+    bare = install("bare-one")
+    (bare / "METADATA").unlink()
+    binary = install("binary-one")
+    (binary / "entry_points.txt").write_bytes(b"[m2m.encoders]\nx = \xff\xfe:y\n")
+    names = [c.name for c in registry.components("encoder")]
+    assert "whole-one" in names
+    assert "bare-one" in names
+    assert all(name.isprintable() for name in names)
+    assert listed("bare-one").distribution in ("bare-one", "bare_one")
+    with pytest.raises(M2MError, match="no-sense 1.0 cannot be imported"):
+        registry.load("encoder", "worse")
+    assert registry.load("encoder", "whole-one")

@@ -1,0 +1,104 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from m2m.core.errors import M2MError
+from m2m.core.plugins import settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda text: tmp_path.joinpath("plugins.toml").write_text(text) and tmp_path / "plugins.toml"
+
+
+def test_no_file_no_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert settings.settings() == settings.Settings()
+
+
+def test_what_a_file_may_say(write):
+    write('[defaults]\nvocoder = "mine"\n[vocoders.mine.options]\npasses = 3\n[encoders.other]\ndisabled = true\n')
+    found = settings.settings()
+    assert found.defaults == settings.Defaults(vocoder="mine")
+    assert found.use("vocoder", "mine").options == {"passes": 3}
+    assert found.use("encoder", "other").disabled
+    assert not found.use("encoder", "mine").disabled
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("colour = 1", "unknown key 'colour'; known here are defaults, encoders, conditioners, vocoders"),
+        (
+            "[defaults]\nvocodr = 'x'",
+            "unknown key 'defaults.vocodr'; known here are encoder, conditioner, vocoder, timbre",
+        ),
+        ("[vocoders.x]\ndisable = true", "unknown key 'vocoders.x.disable'; known here are disabled, options"),
+        ("[vocoders.x]\ndisabled = 'perhaps'", "'vocoders.x.disabled'"),
+        ("vocoders = 3", "'vocoders'"),
+        ("[vocoders]\nx = 3", "'vocoders.x'"),
+        ("[defaults]\nvocoder = 3", "'defaults.vocoder'"),
+        ("[[[", "is not valid TOML"),
+        ("x = " + "[" * 5000, "is not valid TOML"),
+    ],
+)
+def test_what_it_may_not(write, text, said):
+    write(text)
+    with pytest.raises(M2MError) as caught:
+        settings.settings()
+    assert said in str(caught.value)
+    assert "plugins.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", sorted(settings.CODE_KEYS))
+def test_it_cannot_name_code(write, key):
+    write(f"[vocoders.x]\n{key} = 'os:system'\n")
+    with pytest.raises(M2MError, match=f"'{key}' under .vocoders.x. would name code"):
+        settings.settings()
+
+
+def test_a_table_of_built_ins_in_the_working_directory_means_nothing(write):
+    write("built-in = true\n[defaults]\nvocoder = 'evil'\n[vocoders.evil]\nclass = 'evil:Evil'\n")
+    assert settings.settings() == settings.Settings()
+
+
+def test_the_checkout_is_no_users_folder(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert settings.settings() == settings.Settings()
+
+
+def test_naming_the_built_in_table_is_refused(monkeypatch):
+    monkeypatch.setenv("M2M_PLUGINS", str(ROOT / "plugins.toml"))
+    with pytest.raises(M2MError, match="m2m's own table"):
+        settings.settings()
+
+
+def test_the_environment_comes_first(write, tmp_path, monkeypatch):
+    write("[defaults]\nvocoder = 'here'\n")
+    other = tmp_path / "other.toml"
+    other.write_text("[defaults]\nvocoder = 'there'\n")
+    monkeypatch.setenv("M2M_PLUGINS", str(other))
+    assert settings.settings().defaults.vocoder == "there"
+    monkeypatch.setenv("M2M_PLUGINS", "")
+    assert settings.settings() == settings.Settings()
+    monkeypatch.setenv("M2M_PLUGINS", str(tmp_path / "nowhere.toml"))
+    with pytest.raises(M2MError, match="is not a file"):
+        settings.settings()
+
+
+def test_odd_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("plugins.toml")  # reading it would hang
+    assert settings.settings() == settings.Settings()
+    Path("plugins.toml").unlink()
+    Path("plugins.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(M2MError, match="not valid TOML"):
+        settings.settings()
+    Path("plugins.toml").write_bytes(b"#" * (settings.MAX_BYTES + 1))
+    with pytest.raises(M2MError, match="are the most for a plugins.toml"):
+        settings.settings()

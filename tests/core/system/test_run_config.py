@@ -1,0 +1,135 @@
+"""Configs of runs: from files, from the command line, and what is said of mistakes in them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from m2m.core.errors import M2MError
+from m2m.core.system.run_config import load_run
+from m2m.dataset.shards import DatasetConfig
+from m2m.training.mel2mel import Mel2MelRun
+
+TOML = """
+loss = "abs"
+[model]
+hidden = 32
+instruments = { trumpet = 56 }
+[model.mel]
+fmax = 7000.0
+[loop]
+steps = 50
+"""
+YAML = """
+# a comment
+loss: abs
+model:
+  hidden: 32
+  instruments: {trumpet: 56}
+  mel: {fmax: 7000.0}
+loop: {steps: 50}
+"""
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+@pytest.mark.parametrize(("name", "text"), [("run.toml", TOML), ("run.yaml", YAML), ("run.yml", YAML)])
+def test_a_file(tmp_path: Path, name: str, text: str) -> None:
+    if "toml" not in name:
+        pytest.importorskip("yaml", reason="PyYAML is not installed")
+    run = load_run(Mel2MelRun, written(tmp_path, name, text), {})
+    assert (run.loss, run.model.hidden, run.loop.steps, run.model.mel.fmax) == ("abs", 32, 50, 7000.0)
+    assert run.model.instruments == {"trumpet": 56}
+    assert run.loop.batch_size == Mel2MelRun().loop.batch_size
+    kept = json.dumps({"kind": "mel2mel", **run.model_dump(mode="json")})
+    assert load_run(Mel2MelRun, written(tmp_path, "run.json", kept), {}) == run
+
+
+def test_nothing_said_is_the_default(tmp_path: Path) -> None:
+    assert load_run(Mel2MelRun, None, {}) == Mel2MelRun()
+    assert load_run(DatasetConfig, written(tmp_path, "empty.toml", ""), {}) == DatasetConfig()
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
+    assert load_run(Mel2MelRun, written(tmp_path, "empty.yaml", "# nothing\n"), {}) == Mel2MelRun()
+
+
+def test_single_values_go_on_top(tmp_path: Path) -> None:
+    values = {"loop.steps": "7", "model.mel.n_fft": "2048", "model.timbre_dim": 3, "loop.compile": "true"}
+    run = load_run(Mel2MelRun, written(tmp_path, "run.toml", TOML), values)
+    assert (run.loop.steps, run.model.mel.n_fft, run.model.timbre_dim, run.loop.compile) == (7, 2048, 3, True)
+    assert (run.model.hidden, run.model.mel.fmax) == (32, 7000.0)
+    assert load_run(Mel2MelRun, None, {"model.instruments.trumpet": "56"}).model.instruments == {"trumpet": 56}
+    assert load_run(DatasetConfig, None, {"programs": ["0", "56"]}).programs == (0, 56)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"loop.step": 1}, r"config: loop\.step: .*there are steps, batch_size, seed"),
+        ({"los": "abs"}, r"config: los: .*there are model, loop, start, loss, .*sequence, silence, validation_seconds"),
+        ({"model.mel.hop": 1}, r"config: model\.mel\.hop: .*there are sample_rate, hop_length"),
+        ({"loop.steps": "many"}, r"config: loop\.steps: input should be a valid integer.*'many' came"),
+        ({"loop.steps": 0}, r"config: loop\.steps: .*greater than or equal to 1, 0 came"),
+        ({"loop.seed": -1}, r"config: loop\.seed: .*greater than or equal to 0"),
+        ({"loss": "mse"}, r"config: loss: .*'abs', 'log-abs' or 'tanh-log-abs', 'mse' came"),
+        ({"loop": "fast"}, r"config: loop: .*'fast' came"),
+        ({"loop": "fast", "loop.steps": 3}, "--set loop.steps: 'loop' is a value, not a group of fields"),
+        (
+            {"model.mel.fmax": 9_000},
+            r"config: model\.mel: fmin 0 < fmax 9000 <= sample_rate / 2 = 8000 does not hold\.",
+        ),
+        ({"model.instruments.trumpet": "loud"}, r"config: model\.instruments\.trumpet: .*'loud' came"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, object], words: str) -> None:
+    with pytest.raises(M2MError, match=words) as caught:
+        load_run(Mel2MelRun, None, values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"programs": ["0", "128"]}, r"config: programs\.1: .*less than or equal to 127, '128' came"),
+        ({"seconds": 1.0}, r"config: tail 1\.5 < seconds 1 does not hold"),
+    ],
+)
+def test_mistakes_of_a_data_set_are_named(values: dict[str, object], words: str) -> None:
+    with pytest.raises(M2MError, match=words):
+        load_run(DatasetConfig, None, values)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.toml", "loss = ", r"cannot read the config .*a\.toml: "),
+        ("a.json", "{", r"cannot read the config .*a\.json: "),
+        ("a.yaml", "a: [1", r"cannot read the config .*a\.yaml: "),
+        ("b.yaml", "- 1\n- 2\n", "is not a table"),
+        ("b.json", "[1]", "is not a table"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, text: str, words: str) -> None:
+    if "yaml" in name:
+        pytest.importorskip("yaml", reason="PyYAML is not installed")
+    with pytest.raises(M2MError, match=words) as caught:
+        load_run(Mel2MelRun, written(tmp_path, name, text), {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(M2MError, match=r"cannot read .*no\.toml: No such file or directory\.$"):
+        load_run(Mel2MelRun, tmp_path / "no.toml", {})
+    (tmp_path / "latin.toml").write_bytes(b'loss = "\xe9"')
+    with pytest.raises(M2MError, match="cannot read the config"):
+        load_run(Mel2MelRun, tmp_path / "latin.toml", {})
+
+
+def test_yaml_needs_pyyaml_and_toml_does_not(tmp_path: Path, without: Callable[[str], None]) -> None:
+    without("yaml")
+    with pytest.raises(M2MError, match=r"needs PyYAML: pip install 'm2m\[train\]', or write TOML"):
+        load_run(Mel2MelRun, written(tmp_path, "run.yaml", YAML), {})
+    assert load_run(Mel2MelRun, written(tmp_path, "run.toml", TOML), {}).loop.steps == 50

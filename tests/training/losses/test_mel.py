@@ -1,0 +1,52 @@
+"""The paper's losses, by hand at tiny sizes."""
+
+import math
+
+import pytest
+import torch
+
+from m2m.training.losses.mel import LOSSES, REFERENCE, abs_mse, log_abs_mse, tanh_log_abs_mse
+
+LEVEL = math.log(REFERENCE)
+
+
+def logs(*magnitudes: float) -> torch.Tensor:
+    return torch.tensor([magnitudes], dtype=torch.float64).log()
+
+
+def test_abs() -> None:
+    assert abs_mse(logs(0.5, 0.1), logs(0.3, 0.2)).item() == pytest.approx((0.2**2 + 0.1**2) / 2)
+
+
+def test_log_abs() -> None:
+    e = math.e
+    assert log_abs_mse(logs(e, 1.0), logs(1.0, e**3)).item() == pytest.approx((1 + 9) / 2)
+
+
+def test_tanh_log_abs() -> None:
+    true, predicted = torch.tensor([[LEVEL, LEVEL + 4]]), torch.tensor([[LEVEL, LEVEL]])
+    assert tanh_log_abs_mse(predicted, true).item() == pytest.approx(math.tanh(1) ** 2 / 2)
+
+
+def test_tanh_log_abs_hears_near_its_reference_and_is_deaf_to_what_is_nearly_silent() -> None:
+    near = tanh_log_abs_mse(logs(REFERENCE), logs(REFERENCE * 1.5))
+    quiet = tanh_log_abs_mse(logs(1e-5), logs(1.5e-5))
+    assert near > 50 * quiet
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss(name: str) -> None:
+    """0 at equality and nowhere else, the same both ways, and its gradient leads to the truth."""
+    loss = LOSSES[name]
+    torch.manual_seed(0)
+    true, predicted = torch.randn(2, 3, 4) - 3, torch.randn(2, 3, 4) - 3
+    assert loss(true, true).item() == 0
+    assert loss(predicted, true).shape == ()
+    assert loss(predicted, true).item() == pytest.approx(loss(true, predicted).item())
+    for index in range(true.numel()):
+        other = true.clone()
+        other.view(-1)[index] += 0.1
+        assert loss(other, true) > 0
+    moving = predicted.clone().requires_grad_()
+    loss(moving, true).backward()
+    assert torch.equal(moving.grad.sign(), (predicted - true).sign())  # type: ignore[union-attr]

@@ -1,0 +1,1 @@
+"""What training minimises: distances of mels and of waves, divergences, an adversary."""

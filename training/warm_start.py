@@ -1,0 +1,76 @@
+"""Beginning a run with the weights of a model that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from m2m.core.errors import M2MError
+from m2m.core.model_folders import model_folder
+from m2m.core.system import progress
+from m2m.core.system.run_config import load_run
+from m2m.training.loop import RUN
+from m2m.vocoders.shared.conditioning import Conditioned
+
+if TYPE_CHECKING:
+    from m2m.training.windows import WindowRun
+
+Run = TypeVar("Run", bound="WindowRun")
+
+
+def begin(
+    run: Run, load: Callable[[Path], tuple[Conditioned, str]], out: Path, resume: bool
+) -> tuple[Run, Conditioned | None]:
+    """The run with the sizes of its `start`, where it does not itself say otherwise, and that model, as `load` loads it.
+
+    A run that is resumed goes on from its own checkpoint. Raises M2MError if it is told to begin elsewhere now.
+    """
+    if resume:
+        if (out / RUN).exists():
+            refuse_another(run.start, load_run(type(run), out / RUN, {}).start, out)
+        return run, None
+    if run.start is None:
+        return run, None
+    begun = load(model_folder(run.start))[0]
+    model, theirs = run.model, begun.heard.model_dump(exclude={"temperature"})
+    given = {name: value for name, value in model.model_dump().items() if name in model.model_fields_set}
+    try:
+        both = type(model).model_validate(theirs | given)
+    except ValidationError as error:
+        raise M2MError(
+            f"start {run.start} does not go with what is given for model: {error.errors()[0]['msg']}."
+        ) from error
+    return run.model_copy(update={"model": both}), begun
+
+
+@torch.no_grad()
+def take_over(network: nn.Module, begun: nn.Module) -> None:
+    """Copy the weights that both have by name and shape, and say which of the network's stay random.
+
+    The convolutions of the conditioning are all copied or none: what one hands to the next means nothing by itself.
+    """
+    ours, theirs = network.state_dict(), begun.state_dict()
+    fits = {name: name in theirs and theirs[name].shape == weight.shape for name, weight in ours.items()}
+    whole = all(fit for name, fit in fits.items() if name.startswith("upsample."))
+    random = []
+    for name, weight in ours.items():
+        if fits[name] and (whole or not name.startswith("upsample.")):
+            weight.copy_(theirs[name])
+        else:
+            random.append(name)
+    if random:
+        progress.say(f"of other sizes than start's, and so begun at random: {', '.join(random)}.")
+
+
+def refuse_another(start: Path | None, earlier: Path | None, out: Path) -> None:
+    """Raise M2MError if a run that is resumed is told another `start` than it had: its checkpoint is what it goes on from."""
+    if start != earlier:
+        raise M2MError(
+            f"the run in {out} began from {earlier or 'random weights'} and goes on from its own checkpoint, "
+            f"not from {start or 'random weights'}; without --resume, start begins a run in another folder."
+        )

@@ -1,0 +1,1 @@
+"""Griffin-Lim, started from the score's notes."""

@@ -1,0 +1,1 @@
+"""What several vocoders hear and do."""

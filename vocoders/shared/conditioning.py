@@ -1,0 +1,227 @@
+"""What a network that makes samples hears of the music: the log-mel, and the score beside it, brought to the rate of samples.
+
+    mel (and roll, and comb) at the rate of frames -> transposed convolutions -> u, (samples, width)
+
+The mel's 80 bands blur the low octaves, and no band says with which phase its energy swings. What the score knows of that may
+stand beside the mel: the roll, which keys sound; and the *comb*, these notes played by bare oscillators and equalised to the mel
+(excitation.py), which is the music already but for the phases of its partials and what lies between them. To make a tone of
+white noise, or of its own past, a network learns for long; to mend one it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from m2m.core.encoder import ScoreEncoder
+from m2m.core.mel import Mel, MelSpec
+from m2m.core.plugins import registry
+from m2m.core.score import NoteArray, note_array
+from m2m.vocoders.shared.excitation import around, equalised
+
+Array = NDArray[np.float32]
+COMB = (
+    2  # raised when the same notes and mel give another comb, or another level: networks learn what just this one lacks
+)
+LOUDEST = 2.0  # times a frame's level: what of a comb is louder is what rings into a soft frame from its loud neighbour
+# The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
+Size = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class ConditioningConfig(BaseModel):
+    """The part of a network's config that says what it hears. The defaults are the reference system's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    upsample: tuple[tuple[Size, Size], ...] = Field(
+        ((16, 8), (32, 16)), min_length=1, max_length=16, description="window and stride of each transposed convolution"
+    )
+    condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
+    encoder: str = Field("onsets-frames", description="of that roll")
+    encoder_options: dict[str, object] = {}
+    comb: int = Field(
+        0,
+        description=f"hear the score's notes as a comb of harmonics as well, equalised to the mel: {COMB}, its version; 0: no",
+    )
+    temperature: float = Field(
+        1.0, ge=0, le=2, description="at which the trained network sounds best, where a rendering does not say another"
+    )
+    mel: MelSpec = MelSpec()
+
+    @model_validator(mode="after")
+    def _samples_a_frame(self) -> ConditioningConfig:
+        if (made := math.prod(stride for _, stride in self.upsample)) != self.mel.hop_length:
+            raise ValueError(f"upsample's strides make {made} samples a frame, mel.hop_length is {self.mel.hop_length}")
+        for window, stride in self.upsample:
+            if window < stride or (window - stride) % 2:
+                raise ValueError(
+                    f"upsample: window {window} is not stride {stride} plus an even number, to be cut off evenly"
+                )
+        if self.mel.floor >= 1:
+            raise ValueError(f"mel.floor {self.mel.floor:g} is not below 0 dB, between which the mel is scaled")
+        if self.comb not in (0, COMB):
+            raise ValueError(f"comb {self.comb} is another m2m's; this one has {COMB}")
+        if self.comb:
+            for name, wanted in (("power", 1), ("filter_norm", "peak"), ("magnitude", "sine")):
+                if (came := getattr(self.mel, name)) != wanted:
+                    raise ValueError(
+                        f"comb wants mel.{name} {wanted!r}, by which it knows how loud a frame is, not {came!r}"
+                    )
+            if not 2 * self.mel.hop_length <= self.mel.n_fft <= 256 * self.mel.hop_length:
+                raise ValueError(f"comb wants mel.n_fft between 2 and 256 times mel.hop_length, not {self.mel.n_fft}")
+        return self
+
+    @property
+    def margin(self) -> int:
+        """Frames on either side of a stretch of mel that its samples' conditioning reaches into: 1 by default."""
+        first = 0  # the earliest step, at each rate from that of samples down to that of frames, that sample 0 hears
+        for window, stride in reversed(self.upsample):
+            first = -((window - 1 - (window - stride) // 2 - first) // stride)
+        return -first
+
+
+class Conditioned(nn.Module):
+    """A network with conditioning: `upsample`'s weights, and how features become what its layers add.
+
+    A frame's features are its log-mel, its roll if that is read, and its samples of the comb if that is heard. The comb goes
+    through the convolutions, the last band of which begins as the comb itself: so an engine needs to know nothing of it. With
+    `comb_apart` it passes them by, as one channel more.
+
+    With a comb the network's samples y are what the comb lacks, and both are relative to how loud the mel says the frame is:
+
+        sound = level * (comb + y)
+    """
+
+    comb_apart = False
+
+    def __init__(self, config: ConditioningConfig) -> None:
+        super().__init__()
+        self.encoder: ScoreEncoder | None = None
+        if config.condition_on_notes:
+            self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
+        self.heard, bands = config, config.mel.n_mels
+        comb = config.mel.hop_length if config.comb else 0
+        self.reach = (
+            around(config.mel) if comb else 0
+        )  # frames of mel on either side that a stretch's features depend on
+        self.apart = comb if self.comb_apart else 0  # the last so many features pass the convolutions by
+        self.width = bands + (self.apart > 0)  # channels of the conditioning
+        self.features = bands + (self.encoder.n_features if self.encoder else 0) + comb
+        self.upsample = nn.ModuleList(
+            nn.ConvTranspose1d(
+                bands if i else self.features - self.apart, bands, window, stride, (window - stride) // 2
+            )
+            for i, (window, stride) in enumerate(config.upsample)
+        )
+        if comb and not self.apart:
+            _carry(cast("list[nn.ConvTranspose1d]", list(self.upsample)), comb)
+
+    def conditioning(self, features: Tensor) -> Tensor:
+        """(batch, frames, features) -> (batch, frames * hop_length, width)."""
+        bands, silence = self.heard.mel.n_mels, self.heard.mel.silence
+        features, comb = features.split([features.shape[-1] - self.apart, self.apart], dim=-1)
+        scaled = 1 + features[..., :bands] * (2 / abs(silence))  # the floor is -1, a full-scale sine +1
+        u = torch.cat([scaled, features[..., bands:]], dim=-1).mT  # (B, features, frames)
+        for convolution in self.upsample:
+            u = convolution(u)
+        u = u.mT
+        return torch.cat([u, comb.reshape(*u.shape[:2], 1).to(u.dtype)], dim=-1) if self.apart else u
+
+    def conditioning_between(self, features: Array, first: int, last: int) -> Tensor:
+        """Of frames first..last of (frames, features): (samples, width), zero beyond the end.
+
+        Computed from these frames and their neighbours alone, and equal to that part of the whole.
+        """
+        hop, margin, end = self.heard.mel.hop_length, self.heard.margin, min(last, len(features))
+        weight = next(self.upsample.parameters())
+        u = weight.new_zeros((last - first) * hop, self.width)
+        if end > first:
+            begin = max(0, first - margin)
+            part = torch.tensor(features[begin : end + margin]).to(weight)  # a copy: what is lent may be read-only
+            found = self.conditioning(part[None])[0, (first - begin) * hop : (end - begin) * hop]
+            u[: len(found)] = found
+        return u
+
+    def hear(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
+        """What the network reads of a mel's frames first..last: (frames, features). Without notes the roll is silent."""
+        last = mel.frames if last is None else last
+        begin, end = first - self.reach, last + self.reach
+        values = mel.window(max(0, begin), min(end, mel.frames))
+        before = max(0, -begin)
+        beyond = (before, end - begin - before - len(values))
+        values = np.pad(values, (beyond, (0, 0)), constant_values=np.float32(mel.spec.silence))
+        return self.read(values, note_array([]) if mel.notes is None else mel.notes, first)
+
+    def read(self, values: Array, notes: NoteArray, first: int) -> Array:
+        """The features of frames `first`.. of a piece: (frames, features).
+
+        values: (reach + frames + reach, n_mels) log-mel, of which the frame `first` stands at `reach`.
+        """
+        spec, frames = self.heard.mel, len(values) - 2 * self.reach
+        read = [values[self.reach : self.reach + frames]]
+        if self.encoder:
+            read.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
+        if self.heard.comb:
+            comb = equalised(notes, values, first, spec).reshape(frames, spec.hop_length)
+            relative = comb / self.level(torch.from_numpy(read[0])).numpy()
+            read.append(relative.clip(-LOUDEST, LOUDEST))
+        return np.concatenate(read, axis=1)
+
+    def level(self, features: Tensor) -> Tensor:
+        """How loud the mel says its frames are, about four times their RMS: (.., frames, features) -> (.., frames, 1)."""
+        spec = self.heard.mel
+        values = features[..., : spec.n_mels]
+        linear = values.exp() if spec.log == "natural" else 10**values
+        return 2 * linear.square().sum(-1, keepdim=True).sqrt()
+
+    def to_sound(self, y: Tensor, features: Tensor) -> Tensor:
+        """The network's samples as sound, both (.., frames * hop_length), with the features of just these frames."""
+        if not self.heard.comb:
+            return y
+        comb, level = self._ground(features)
+        return (level * (comb + y.unflatten(-1, comb.shape[-2:]))).flatten(-2)
+
+    def from_sound(self, wave: Tensor, features: Tensor) -> Tensor:
+        """The inverse of `to_sound`."""
+        if not self.heard.comb:
+            return wave
+        comb, level = self._ground(features)
+        return (wave.unflatten(-1, comb.shape[-2:]) / level - comb).flatten(-2)
+
+    def _ground(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return features[..., features.shape[-1] - self.heard.mel.hop_length :], self.level(features)
+
+
+@torch.no_grad()
+def _carry(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
+    """Have the last band of transposed convolutions begin as the last `samples` of a frame's features, one after the other.
+
+    On the way there, of each step the samples still to be told apart are the last so many channels.
+    """
+    if convolutions[0].weight.is_meta:  # an outline without memory
+        return
+    for convolution in convolutions:
+        stride, crop = convolution.stride[0], (convolution.kernel_size[0] - convolution.stride[0]) // 2
+        left = samples // stride  # that a step holds after this convolution
+        bands = convolution.out_channels
+        if left > bands:
+            return  # they do not fit through: it begins as it comes, and is learned
+        convolution.weight[:, bands - left :] = 0
+        cast("Tensor", convolution.bias)[bands - left :] = 0
+        place = torch.arange(samples)
+        channel = convolution.in_channels - samples + place
+        convolution.weight[channel, bands - left + place % left, crop + place // left] = 1
+        samples = left
+
+
+def centre(u: Tensor, samples: int) -> Tensor:
+    """The middle of conditioning that reaches equally far beyond both ends: (batch, T + 2 n, width) -> (batch, T, width)."""
+    beyond = (u.shape[1] - samples) // 2
+    return u[:, beyond : u.shape[1] - beyond]

@@ -1,0 +1,37 @@
+"""WaveNet's dilated, gated, residual layers, all samples at once: WaveNet and its student are made of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Layer(nn.Module):
+    """One dilated, gated, residual layer."""
+
+    def __init__(self, channels: int, skip: int, bands: int, dilation: int, last: bool) -> None:
+        super().__init__()
+        self.dilation, twice = dilation, 2 * channels
+        self.prev = nn.Linear(channels, twice, bias=False)
+        self.cur = nn.Linear(channels, twice, bias=False)
+        self.bias = nn.Parameter(torch.zeros(twice))
+        self.cond = nn.Linear(bands, twice, bias=False)
+        self.skip = nn.Linear(channels, skip)
+        self.res = None if last else nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, T, residual) and its conditioning (batch, T, n_mels) -> the next layer's x, and z for the skip sum."""
+        now = x.to(u.dtype)  # under autocast: the residual sum alone stays float32
+        past = F.pad(now, (0, 0, self.dilation, 0))[:, : x.shape[1]]  # zero before the first
+        heard = torch.cat([past, now, u], dim=-1)
+        weight = torch.cat([self.prev.weight, self.cur.weight, self.cond.weight], dim=1)
+        a, b = F.linear(heard, weight, self.bias).chunk(2, dim=-1)
+        z = torch.tanh(a) * torch.sigmoid(b)
+        return x if self.res is None else x + self.res(z), z
+
+
+def exactly(linear: nn.Linear, x: Tensor) -> Tensor:
+    """A layer in its weights' own precision under autocast too: bfloat16 would round a mean by more than a quiet sample."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.linear(x.to(linear.weight.dtype), linear.weight, linear.bias)

@@ -1,0 +1,1 @@
+"""WaveNet's C++ engine."""
