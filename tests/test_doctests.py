@@ -1,12 +1,17 @@
 """Every example in a docstring of the installed package runs."""
 
 import doctest
-import importlib
+import importlib.util
 import pkgutil
 
 import pytest
 
 ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
+
+
+def is_python(name):
+    """Not a kernel's library, which lies beside its sources."""
+    return importlib.util.find_spec(name).origin.endswith(".py")
 
 
 def modules():
@@ -17,7 +22,8 @@ def modules():
     for found in pkgutil.iter_modules(m2m.__path__):
         if found.ispkg and found.name in ROOMS:
             package = importlib.import_module(f"m2m.{found.name}")
-            names += [m.name for m in pkgutil.walk_packages(package.__path__, f"m2m.{found.name}.")]
+            inside = pkgutil.walk_packages(package.__path__, f"m2m.{found.name}.")
+            names += [m.name for m in inside if is_python(m.name)]
     return names
 
 

@@ -437,8 +437,9 @@ def test_a_build_that_is_killed_leaves_no_half_shard(site: Site) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from m2m.training import dataset
-from m2m.dataset.build import DatasetConfig, build
+from m2m.dataset import build as dataset
+from m2m.dataset.build import build
+from m2m.dataset.shards import DatasetConfig
 import numpy as np
 class Silence:
     def __init__(self, *_): pass

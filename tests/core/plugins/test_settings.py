@@ -6,7 +6,7 @@ import pytest
 from m2m.core.errors import M2MError
 from m2m.core.plugins import settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

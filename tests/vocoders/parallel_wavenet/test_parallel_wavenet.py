@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from m2m.core import checkpoint
+from m2m.core import model_folders
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec, log_mel
@@ -387,7 +387,7 @@ def test_memory_does_not_grow_with_length(folder: Path) -> None:
 
 
 def test_the_model_that_ships_is_found_and_its_notice_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "shipped", lambda: folder.parent)
+    monkeypatch.setattr(model_folders, "shipped", lambda: folder.parent)
     assert ParallelWaveNet().notice == ""
     about = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(about | {"notice": "early weights, far from griffin-lim's sound"}))
@@ -399,7 +399,7 @@ def test_the_model_that_ships_is_found_and_its_notice_read(folder: Path, monkeyp
 def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "shipped", lambda: tmp_path / "empty")
+        patch.setattr(model_folders, "shipped", lambda: tmp_path / "empty")
         with pytest.raises(M2MError, match=r"m2m train parallel-wavenet.*--vocoder-opt model=FOLDER"):
             ParallelWaveNet()
     with pytest.raises(M2MError, match="there is no model"):

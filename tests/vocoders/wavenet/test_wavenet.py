@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from m2m.core import checkpoint
+from m2m.core import model_folders
 from m2m.core.audio import mu_law_decode
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
@@ -421,7 +421,7 @@ def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, mo
     with pytest.raises(M2MError, match="not a wavenet model"):
         make(Path("mel2mel-film"))
     assert load_wavenet(folder)[0].config == TINY
-    monkeypatch.setattr(checkpoint, "shipped", lambda: tmp_path / "nothing")
+    monkeypatch.setattr(model_folders, "shipped", lambda: tmp_path / "nothing")
     with pytest.raises(M2MError, match=r"m2m train wavenet.*--vocoder-opt model=FOLDER"):
         WaveNetVocoder()
 

@@ -176,7 +176,7 @@ def test_where_memory_is_lacking_it_says_so():
     """In a process that may take little more than it has: no crash, and PyTorch's thread pool still works."""
     script = """
 import resource, torch
-from m2m.vocoders.wavenet import stack
+from m2m.vocoders.shared.cpu import training_stack
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 layers = WaveNet(WaveNetConfig(layers=4)).stack
 x, u = torch.randn(16, 4096, 64), torch.randn(16, 4096, 80).bfloat16()
