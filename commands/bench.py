@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from m2m.commands.terminal import listed, note, pairs, print_json, print_table, put, talk
+from m2m.core.choices import MAX_SEED, STAGES, Split
 
 
 @click.group(invoke_without_command=True)
@@ -22,16 +23,16 @@ from m2m.commands.terminal import listed, note, pairs, print_json, print_table, 
     metavar="FOLDERS",
     help="Models or runs, or folders of them.  [default: those that ship]",
 )
-@click.option("--stages", callback=listed, metavar="NAMES", help="Of mu-law,true-mel,predicted,mel.  [default: all]")
+@click.option("--stages", callback=listed, metavar="NAMES", help=f"Of {','.join(STAGES)}.  [default: all]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="A data set, or a folder of recordings.  [default: built in]"
 )
-@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Of the data set.  [default: test]")
+@click.option("--split", type=click.Choice(get_args(Split)), help="Of the data set.  [default: test]")
 @click.option("--files", callback=listed, metavar="NAMES", help="Names, or the first so many.  [default: all]")
 @click.option("--instruments", callback=listed, metavar="NAMES", help="[default: all]")
 @click.option("--seconds", type=float, help="Of each recording.  [default: 30]")
 @click.option("--repeats", type=click.IntRange(0), help="Of the speed measurement; 0: none.  [default: 5]")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1))
+@click.option("--seed", type=click.IntRange(0, MAX_SEED))
 @click.option("--device", help="cpu or cuda.  [default: cpu]")
 @pairs("--set", "values", "Any field of the config, such as vocoder_options.griffin-lim.iterations=5.")
 @click.option("--quick", is_flag=True, help="The built-in set in under two minutes; other options go on top.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from m2m.commands.terminal import limit, note, pairs, print_json, print_table, put, talk
+from m2m.core.choices import GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleFormat
 
 
 @click.command()
@@ -34,20 +35,18 @@ from m2m.commands.terminal import limit, note, pairs, print_json, print_table, p
 @click.option("--encoder", metavar="NAME", help="Likewise.")
 @click.option("--model", metavar="FOLDER", help="A trained model of yours.")
 @pairs("--vocoder-opt", "vocoder_options", "An option of the vocoder, see `m2m plugins info`.")
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same seed, same samples."
-)
-@click.option("--gain", default=9.0, show_default=True, type=click.FloatRange(-60, 60), help="Decibels.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MAX_SEED), help="Same seed, same samples.")
+@click.option("--gain", default=GAIN_DB, show_default=True, type=click.FloatRange(*GAIN_RANGE_DB), help="Decibels.")
 @click.option(
     "--clip-mode",
     default="rescale",
     show_default=True,
-    type=click.Choice(["rescale", "clamp", "none"]),
+    type=click.Choice(get_args(ClipMode)),
     help="What to do with peaks over full scale.",
 )
 @click.option(
     "--sample-format",
-    type=click.Choice(["pcm16", "pcm24", "pcm32", "float"]),
+    type=click.Choice(get_args(SampleFormat)),
     help="Of WAV and FLAC.  [default: pcm16]",
 )
 @limit

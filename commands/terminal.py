@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
 
+from m2m.core.midi import Limits
 from m2m.core.system import progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -54,12 +56,8 @@ def pairs(flag: str, name: str, help: str, what: str = "NAME=VALUE") -> Callable
 
 def limit(command: Command) -> Command:
     """Give a command `--limit`, see core/midi.py."""
-    return pairs(
-        "--limit",
-        "limits",
-        "Read scores beyond the usual size: notes (100000), seconds (7200), polyphony (256), tracks (256).",
-        "NAME=NUMBER",
-    )(command)
+    usual = ", ".join(f"{field.name} ({field.default:g})" for field in fields(Limits))
+    return pairs("--limit", "limits", f"Read scores beyond the usual size: {usual}.", "NAME=NUMBER")(command)
 
 
 def listed(_: click.Context, __: click.Parameter, given: str | None) -> list[str] | None:

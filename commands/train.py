@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from m2m.commands.terminal import Command, pairs, print_json, talk
+from m2m.core.choices import Distribution, Noise
 
 
 @click.group()
@@ -96,7 +97,7 @@ def train_mel2mel(
 )
 @click.option(
     "--distribution",
-    type=click.Choice(["mulaw", "gaussian", "mol"]),
+    type=click.Choice(get_args(Distribution)),
     help="Of a sample: 256 classes, a Gaussian, or a mixture of logistics.",
 )
 @click.option(
@@ -122,7 +123,7 @@ def train_wavenet(
 @click.option(
     "--teacher", metavar="FOLDER", help="A WaveNet with a continuous output.  [default: none, learn from audio alone]"
 )
-@click.option("--noise", type=click.Choice(["gaussian", "logistic"]), help="ClariNet's flows, or Parallel WaveNet's.")
+@click.option("--noise", type=click.Choice(get_args(Noise)), help="ClariNet's flows, or Parallel WaveNet's.")
 @click.option(
     "--losses",
     metavar="NAMES",

@@ -7,17 +7,15 @@ import json
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from m2m.core.choices import ClipMode, SampleFormat
 from m2m.core.errors import M2MError
 from m2m.core.system.files import atomic_path, refuse_overwrite, require_file
-
-ClipMode = Literal["rescale", "clamp", "none"]
-SampleFormat = Literal["pcm16", "pcm24", "pcm32", "float"]
 
 _CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
 _SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
+from m2m.core.choices import Split
 from m2m.core.errors import M2MError
 from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
 from m2m.core.system.files import read_bytes, require_file
 
-SPLITS = ("train", "validation", "test")
+SPLITS = get_args(Split)
 MAX_JSON_BYTES, MAX_SHARD_BYTES = 64 << 20, 16 << 30
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from m2m.core.choices import GAIN_DB, GAIN_RANGE_DB, MAX_SEED
 from m2m.web.jobs import State
 from m2m.web.limits import Limits
 
@@ -176,8 +177,8 @@ class JobRequest(Request):
     """A rendering to begin."""
 
     vocoder: str | None = Field(None, max_length=200, description="a vocoder's name")
-    seed: int = Field(0, ge=0, le=2**32 - 1)
-    gain: float = Field(9.0, ge=-60, le=60, description="decibels")
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    gain: float = Field(GAIN_DB, ge=GAIN_RANGE_DB[0], le=GAIN_RANGE_DB[1], description="decibels")
 
 
 class JobInfo(BaseModel):

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from m2m.core import midi
+from m2m.core.choices import GAIN_DB
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.mel2mel import Mel2MelConfig, load_mel2mel
@@ -21,7 +22,7 @@ from m2m.core.model_folders import CONFIG, find_model, read_config, shipped
 from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.performance import Performance
-from m2m.core.rendering.pipeline import GAIN_DB, Pipeline
+from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import NoteArray, Score, merge, parse_score, read_score
 from m2m.core.timbre import Timbre
 from m2m.web.atlas import draw_map, shade

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from m2m.core import audio
+from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError, explain
 from m2m.core.plugins import registry
 from m2m.core.score import read_score, stem_name
@@ -33,7 +34,7 @@ class Job:
     out: Path
     components: tuple[tuple[str, Any], ...]
     mixing: tuple[tuple[str, Any], ...]
-    sample_format: audio.SampleFormat | None = None
+    sample_format: SampleFormat | None = None
     sidecar: bool = False
     overwrite: bool = False
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.audio import ClipMode, peak, tame
+from m2m.core.audio import peak, tame
+from m2m.core.choices import ClipMode
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import Track
 

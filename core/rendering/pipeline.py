@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 import m2m
-from m2m.core.audio import ClipMode
+from m2m.core.choices import GAIN_DB, ClipMode
 from m2m.core.errors import M2MError, one_line
 from m2m.core.mel import Mel, MelInTheMaking, MelSpec, linear_mel
 from m2m.core.mel2mel import GLANCE_CONTEXT, Mel2Mel, load_mel2mel, spans
@@ -37,7 +37,6 @@ from m2m.core.vocoder import Vocoder, require_spec
 TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
 RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
 DEVICES = ("cpu", "cuda", "mps", "xpu")
-GAIN_DB = 9.0  # training audio leaves headroom for dense chords, which most pieces do not need
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.audio import SampleFormat, audio_bytes, tame, write_audio
+from m2m.core.audio import audio_bytes, tame, write_audio
+from m2m.core.choices import SampleFormat
 from m2m.core.score import Omission
 from m2m.core.system.files import atomic_path, refuse_overwrite
 

@@ -21,18 +21,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from m2m.core.checkpoint import weights_hash
+from m2m.core.choices import MAX_SEED, STAGES, Split, Stage
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import CONFIG, WEIGHTS, find_model, model_folder, shipped
 from m2m.core.plugins import registry
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 
 VERSION = 1  # of the measures: raised when a cell's figures would come out different
-Stage = Literal["original", "mu-law", "true-mel", "predicted", "mel"]
 ANCHORS: tuple[Stage, ...] = ("original", "mu-law")
 
 
@@ -42,7 +42,7 @@ class BenchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # what is compared
-    stages: tuple[Stage, ...] = ("mu-law", "true-mel", "predicted", "mel")
+    stages: tuple[Stage, ...] = STAGES
     vocoders: tuple[str, ...] | None = Field(None, description="by registered name; None: all that are installed")
     vocoder_options: dict[str, dict[str, object]] = Field({}, description="vocoder -> its options")
     conditioners: tuple[str, ...] | None = Field(None, description="by registered name; None: all that have a model")
@@ -51,7 +51,7 @@ class BenchConfig(BaseModel):
 
     # on what
     data: Path | None = Field(None, description="a data set or folder of recordings; None: those that ship")
-    split: Literal["train", "validation", "test"] = "test"
+    split: Split = "test"
     files: tuple[str, ...] | int | None = Field(None, description="names, or the first so many; None: all")
     instruments: tuple[str, ...] | None = None
     seconds: float = Field(30.0, gt=0, le=3600, description="of each recording, from its beginning")
@@ -60,7 +60,7 @@ class BenchConfig(BaseModel):
     transcriber: str | None = Field(
         None, description="that scores notes, by registered name; None: the first installed, if any"
     )
-    seed: int = Field(0, ge=0, lt=1 << 32)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     device: str = "cpu"
     repeats: int = Field(5, ge=0, le=100, description="of the speed measurement, after one to warm up; 0: none")
     speed_seconds: float = Field(10.0, gt=0, description="of audio in each repeat")

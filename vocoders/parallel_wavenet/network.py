@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, NamedTuple, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2m.core.checkpoint import load_model
+from m2m.core.choices import Noise
 from m2m.core.model_folders import read_config
 from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre
 from m2m.vocoders.shared.layer import Layer, exactly
@@ -44,9 +45,7 @@ KIND = "parallel-wavenet"
 class StudentConfig(ConditioningConfig):
     """What a student is made of; saved beside its weights."""
 
-    noise: Literal["gaussian", "logistic"] = Field(
-        "gaussian", description="that goes in: ClariNet's, or Parallel WaveNet's"
-    )
+    noise: Noise = Field("gaussian", description="that goes in: ClariNet's, or Parallel WaveNet's")
     flows: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
         (10, 10, 10, 10), min_length=1, max_length=16, description="layers of each flow, '10,10,10,30'"
     )

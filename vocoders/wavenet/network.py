@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2m.core.checkpoint import load_model
+from m2m.core.choices import Distribution
 from m2m.core.model_folders import read_config
 from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre
 from m2m.vocoders.shared.layer import Layer, exactly
@@ -43,7 +44,7 @@ class WaveNetConfig(ConditioningConfig):
     residual: Size = Field(64, description="channels from layer to layer")
     skip: Size = Field(256, description="channels from every layer to the output")
     classes: int = Field(256, ge=2, le=32768, description="µ-law classes, and units of the output's hidden layer")
-    output: Literal["mulaw", "gaussian", "mol"] = Field(
+    output: Distribution = Field(
         "mulaw", description="of a sample: one of the classes, a Gaussian, or a mixture of logistics"
     )
     mixtures: int = Field(10, ge=1, le=4096, description="logistics of a mixture")

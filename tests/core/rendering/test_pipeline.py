@@ -10,8 +10,8 @@ import pretty_midi
 import pytest
 import torch
 
-from m2m.core.audio import SampleFormat
 from m2m.core.checkpoint import save_model, weights_hash
+from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.plugins import registry
