@@ -88,7 +88,7 @@ def render(
         names["conditioner"] = read_config(folder, "mel2mel", Mel2MelConfig).conditioner
     numbers = tuple((int(program), text) for program, text in programs.items())
     jobs = [
-        batch.Job(
+        batch.RenderJob(
             score=Path(score),
             out=batch.output_path(output, Path(score), names),
             components=(*components.items(), ("vocoder_options", tuple(vocoder_options.items()))),

@@ -174,8 +174,8 @@ def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
         raise M2MError(f"cannot read {path}: {error}") from error
     if subtype not in _STEPS:
         return True
-    heard, _ = read_audio(path)
-    return any(len(wave) == len(heard) and np.abs(wave - heard).max(initial=0.0) <= _STEPS[subtype] for wave in waves)
+    stored, _ = read_audio(path)
+    return any(len(wave) == len(stored) and np.abs(wave - stored).max(initial=0.0) <= _STEPS[subtype] for wave in waves)
 
 
 def mu_law_encode(wave: NDArray[np.floating[Any]], classes: int = 256) -> NDArray[np.int64]:

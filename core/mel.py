@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from m2m.core.errors import M2MError
 if TYPE_CHECKING:
     from m2m.core.score import NoteArray
 
+
+ArrayOrTensor = TypeVar("ArrayOrTensor", NDArray[np.float32], Tensor)
 
 MAX_FRAME_RATE = 4000  # frames a second
 
@@ -80,6 +82,22 @@ class MelSpec(BaseModel):
     def silence(self) -> float:
         """The log-mel value of silence: the logarithm of `floor`."""
         return math.log(self.floor) if self.log == "natural" else math.log10(self.floor)
+
+    @property
+    def scale(self) -> float:
+        """What `scaled` multiplies log-mel values with."""
+        return 2 / abs(self.silence)
+
+    def scaled(self, values: ArrayOrTensor) -> ArrayOrTensor:
+        """A log-mel as networks read it: the floor is -1, a full-scale sine +1.
+
+        values: (..., n_mels) float32 log-mel, array or tensor. Returned is the same shape and kind, without unit.
+
+        >>> spec = MelSpec()
+        >>> spec.scaled(np.float32([spec.silence, spec.silence / 2, 0])).tolist()
+        [-1.0, 0.0, 1.0]
+        """
+        return 1 + values * self.scale
 
     @property
     def hash(self) -> str:
@@ -139,7 +157,7 @@ class Mel:
         return replace(self, notes=None)
 
 
-class MelInTheMaking(Mel):
+class LazyMel(Mel):
     """A mel that is made as far as it is read, so that music can begin before its end is known.
 
     spans: the stretches that are made at a time, (first, last) frames, ascending from 0 without a gap.
@@ -185,7 +203,7 @@ class MelInTheMaking(Mel):
 
     def without_notes(self) -> Mel:
         """The same mel with nothing but the spectrogram to go by."""
-        return MelInTheMaking(self._make, self._spans, self.spec, None, self.timbre)
+        return LazyMel(self._make, self._spans, self.spec, None, self.timbre)
 
     def _spans_of(self, first: int, last: int) -> list[tuple[int, int]]:
         return [span for span in self._spans if span[0] < last and first < span[1]]

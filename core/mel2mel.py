@@ -34,9 +34,9 @@ from m2m.core.score import NoteArray
 # CONTEXT on both sides are computed and thrown away. Training sees 512 frames from a zero state: the model knows no more.
 WINDOW, CONTEXT = 1024, 256  # frames: 8.2 s and 2 s at 125 frames/s
 WINDOWS_AT_ONCE = 8  # LSTM steps are bound by reading the weights; eight windows share each read
-# Frames around a glance, enough for a picture: predictions are 0.003 nepers from those with CONTEXT for a piano, 0.2 in the first
-# second of a trumpet, which hears how long the silence before it was.
-GLANCE_CONTEXT = 128
+# Frames around a preview, enough for a picture: predictions are 0.003 nepers from those with CONTEXT for a piano, 0.2 in the
+# first second of a trumpet, which depends on how long the silence before it was.
+PREVIEW_CONTEXT = 128
 
 
 class Mel2MelConfig(BaseModel):
@@ -78,7 +78,7 @@ class Mel2Mel(nn.Module):
         }  # whom to name if they fail
         self.encoder: ScoreEncoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.timbre = nn.Embedding(len(config.instruments), config.timbre_dim)
-        with registry.blame(self._components["encoder"], "cannot be set up"):
+        with registry.attribute_errors(self._components["encoder"], "cannot be set up"):
             features = int(self.encoder.n_features)
         self.inward = nn.Linear(features, config.hidden)
         self.before = self._conditioner(config.hidden) if config.conditioned in ("both", "before") else None
@@ -96,33 +96,41 @@ class Mel2Mel(nn.Module):
 
     def forward(self, roll: Tensor, timbre: Tensor) -> Tensor:
         """(batch, frames, features) rolls, (batch, frames or 1, timbre_dim) timbres -> (batch, frames, n_mels) log-mels."""
-        features = self._bend(self.before, self.inward(roll), timbre)  # (B, T, hidden)
+        features = self._condition(self.before, self.inward(roll), timbre)  # (B, T, hidden)
         features, _ = self.lstm(features)  # (B, T, 2 hidden)
-        log_mel: Tensor = self.outward(self._bend(self.after, features, timbre))
+        log_mel: Tensor = self.outward(self._condition(self.after, features, timbre))
         return log_mel
 
-    def _bend(self, conditioner: TimbreConditioner | None, features: Tensor, timbre: Tensor) -> Tensor:
+    def _condition(self, conditioner: TimbreConditioner | None, features: Tensor, timbre: Tensor) -> Tensor:
         """Call a conditioner, which may be a stranger's. Raises M2MError that names its package if it fails."""
         if conditioner is None:
             return features
         if torch.compiler.is_compiling():
             return conditioner(features, timbre)
         component = self._components["conditioner"]
-        with registry.blame(component):
-            bent: Tensor = conditioner(features, timbre)
-        if not isinstance(bent, Tensor) or bent.shape != features.shape:
-            shape = tuple(bent.shape) if isinstance(bent, Tensor) else type(bent).__name__
+        with registry.attribute_errors(component):
+            conditioned: Tensor = conditioner(features, timbre)
+        if not isinstance(conditioned, Tensor) or conditioned.shape != features.shape:
+            shape = tuple(conditioned.shape) if isinstance(conditioned, Tensor) else type(conditioned).__name__
             raise M2MError(f"{component} broke its contract: it made {shape} of {tuple(features.shape)} features.")
-        if bent.dtype != features.dtype:
-            raise M2MError(f"{component} broke its contract: it made {bent.dtype} of {features.dtype} features.")
-        if not self.training and features.isfinite().all() and not bent.isfinite().all():
+        if conditioned.dtype != features.dtype:
+            raise M2MError(f"{component} broke its contract: it made {conditioned.dtype} of {features.dtype} features.")
+        if not self.training and features.isfinite().all() and not conditioned.isfinite().all():
             raise M2MError(f"{component} broke its contract: it made NaN or infinite numbers of finite features.")
-        return bent
+        return conditioned
+
+    def point(self, instrument: str) -> NDArray[np.float32]:
+        """An instrument's place in the timbre space: (timbre_dim,) float32. Raises M2MError for one that the model has not."""
+        names = list(self.config.instruments)
+        if instrument not in names:
+            raise M2MError(f"the model was not trained on {instrument!r}; it has {', '.join(names)}.")
+        row: NDArray[np.float32] = self.timbre.weight[names.index(instrument)].detach().float().cpu().numpy()
+        return row
 
     def encode(self, notes: NoteArray, start: int, frames: int) -> NDArray[np.float32]:
         """The roll of frames start..start + frames. Raises M2MError that names the encoder's package if it fails."""
         component = self._components["encoder"]
-        with registry.blame(component):
+        with registry.attribute_errors(component):
             roll = self.encoder.encode(notes, self.config.mel.frame_rate, start, frames)
         wanted = (frames, self.encoder.n_features)
         if not isinstance(roll, np.ndarray) or roll.shape != wanted:

@@ -67,11 +67,26 @@ MODULES: dict[str, str] = {
 # Old module -> {the module that has them now: names}; "old=new" where a name has changed as well. The old module is one of
 # those above, or still there without these names.
 NAMES: dict[str, dict[str, str]] = {
+    "m2m.core.batch": {
+        "m2m.core.rendering.batch": "Job=RenderJob Outcome=RenderOutcome",
+    },
     "m2m.core.checkpoint": {
         "m2m.core.model_folders": "CARD CONFIG FORMAT WEIGHTS find_model model_folder read_config read_notice shipped",
     },
+    "m2m.core.mel": {
+        "m2m.core.mel": "MelInTheMaking=LazyMel",
+    },
+    "m2m.core.mel2mel": {
+        "m2m.core.mel2mel": "GLANCE_CONTEXT=PREVIEW_CONTEXT",
+    },
+    "m2m.core.registry": {
+        "m2m.core.plugins.registry": "blame=attribute_errors",
+    },
     "m2m.core.rendering": {
         "m2m.core.rendering.result": "Rendering",
+    },
+    "m2m.core.vocoder": {
+        "m2m.core.vocoder": "Engine=EngineReport",
     },
     "m2m.evaluation.bench": {
         "m2m.evaluation.bench.sweep": "CONFIG Outcome QUICK REPORTS run",

@@ -47,7 +47,7 @@ class VocoderOptions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineReport:
     """What a vocoder would compute with on this machine, for `m2m doctor`.
 
     slower: why a faster one is not used, one phrase, empty where there is none. cure: the command that would mend that.
@@ -102,9 +102,9 @@ class Vocoder(ABC):
         return [self.synthesize(mel, seed) for mel in mels]
 
     @classmethod
-    def best_engine(cls) -> Engine:
+    def best_engine(cls) -> EngineReport:
         """What it would compute with here. Override where there are several engines; no weights are at hand yet."""
-        return Engine("its only one")
+        return EngineReport("its only one")
 
     def check(self, mel: Mel) -> None:
         """Refuse a mel of another recipe: raises M2MError that names every differing field."""

@@ -160,7 +160,7 @@ class Mel2MelTask(Task):
 
 def heard(mel: Tensor, spec: MelSpec) -> Tensor:
     """A log-mel as the adversary takes it: silence is -1 and 0 dB is 1. What is below silence is none, as in rendering."""
-    return 1 - 2 * mel.clamp_min(spec.silence) / spec.silence
+    return spec.scaled(mel.clamp_min(spec.silence))
 
 
 def predict(
@@ -168,9 +168,7 @@ def predict(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The true and the predicted log-mel of a file's first `frames` frames on an instrument."""
     true = shards.mel(index, instrument, 0, frames)
-    row = list(model.config.instruments).index(instrument)
-    point = model.timbre.weight[row].detach().float().cpu().numpy()
-    return true, model.predict(from_rows(shards.notes(index, instrument)), point, len(true))
+    return true, model.predict(from_rows(shards.notes(index, instrument)), model.point(instrument), len(true))
 
 
 def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, NDArray[np.float64]]:

@@ -151,12 +151,10 @@ class WindowTask(Task):
 
     def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
         assert self.mel_model is not None
-        row = list(self.mel_model.config.instruments).index(name)
-        point = self.mel_model.timbre.weight[row].numpy()
         moved = notes.copy()
         for edge in ("start", "end"):
             moved[edge] -= start / self.spec.frame_rate
-        return self.mel_model.predict(moved, point, frames)
+        return self.mel_model.predict(moved, self.mel_model.point(name), frames)
 
     def validation_windows(self, name: str, frames: int) -> Iterator[tuple[Any, ...]]:
         """Windows of an instrument from the middle of each validation file in turn; of a second round, from a third of it."""

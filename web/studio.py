@@ -247,8 +247,8 @@ class Studio:
             raise RefusedError(422, "span", f"from {request.start:g} s to {stop:g} s there is nothing of this score.")
         timbre = self._checked(pipeline, request.timbre)
         if timbre is None:
-            return pipeline.glance(((p.notes, p.timbre) for p in pipeline.parts(score, None, {})), request.start, stop)
-        return pipeline.glance([(_together(score), timbre)], request.start, stop)
+            return pipeline.preview(((p.notes, p.timbre) for p in pipeline.parts(score, None, {})), request.start, stop)
+        return pipeline.preview([(_together(score), timbre)], request.start, stop)
 
     def begin(self, request: JobRequest) -> Performance:
         """Begin to play what a job asks for."""

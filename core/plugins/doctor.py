@@ -90,7 +90,7 @@ def load(item: dict[str, str]) -> dict[str, str]:
         loaded = registry.load(item["kind"], item["name"])
         if item["kind"] != "vocoder":
             return {}
-        with registry.blame(registry.find(item["kind"], item["name"]), "cannot tell its engine"):
+        with registry.attribute_errors(registry.find(item["kind"], item["name"]), "cannot tell its engine"):
             engine = loaded.best_engine()
             return {"engine": one_line(engine.name), "slower": one_line(engine.slower), "cure": one_line(engine.cure)}
     except M2MError as error:

@@ -7,7 +7,8 @@ Built-ins come by the same road; m2m's own table (plugins.toml in the package) a
 
 stevedore has habits that are worked around here. It remembers entry points on disk by coarse times, so that a plugin
 installed seconds ago can stay invisible: its in-memory cache is filled first. It lets AssertionError and SystemExit of
-a plugin escape (`blame`). It imports both claimants of a name before it complains: core/plugins/discovery.py sees them before.
+a plugin escape (`attribute_errors`). It imports both claimants of a name before it complains: core/plugins/discovery.py
+sees them before.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from m2m.core.encoder import ScoreEncoder
     from m2m.core.vocoder import Vocoder
 
-__all__ = ["KINDS", "Component", "blame", "components", "contract", "create", "default", "find", "load"]
+__all__ = ["KINDS", "Component", "attribute_errors", "components", "contract", "create", "default", "find", "load"]
 
 PATIENCE = 10.0  # seconds
 _started: weakref.WeakKeyDictionary[threading.Thread, Component] = weakref.WeakKeyDictionary()
@@ -116,9 +117,9 @@ def load(kind: str, name: str) -> type[Any]:
 
     group = f"m2m.{kind}s"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [metadata.EntryPoint(name, component.target, group)]
-    with blame(component, "cannot be imported"), results_only(), _patience(component):
+    with attribute_errors(component, "cannot be imported"), results_only(), _patience(component):
         found = DriverManager[Any](group, name, conflict_resolver=error_on_conflict).extensions[0].plugin
-    with blame(component, "cannot be examined"):  # a metaclass can make even that raise
+    with attribute_errors(component, "cannot be examined"):  # a metaclass can make even that raise
         _check(component, found)
     return found
 
@@ -147,7 +148,7 @@ def create(kind: str, name: str, *args: Any, options: Mapping[str, object] | Non
     from m2m.core.plugins.options import validate
 
     checked = validate(made_by.Options, {**default_options(kind, name), **(options or {})}, f"{kind} {name!r}")
-    with blame(find(kind, name), "cannot be set up"):
+    with attribute_errors(find(kind, name), "cannot be set up"):
         return made_by(*args, options=checked, **kwargs)
 
 
@@ -159,7 +160,7 @@ def contract(kind: str) -> type[Any]:
 
 
 @contextlib.contextmanager
-def blame(
+def attribute_errors(
     component: Component, trouble: str = "failed", passing: tuple[type[BaseException], ...] = ()
 ) -> Iterator[None]:
     """Run a component's code: whatever it raises becomes an M2MError that names the distribution and version at fault.

@@ -24,7 +24,7 @@ FIELDS = ("stem", "timbre", "vocoder", "conditioner", "seed")
 
 
 @dataclass(frozen=True)
-class Job:
+class RenderJob:
     """One score to render, and how; plain values, so that a worker process can be handed it.
 
     components: `Pipeline`'s arguments, pairs in a tuple. mixing: those of `Pipeline.render`, likewise.
@@ -40,7 +40,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RenderOutcome:
     """What became of a job: `error` is empty if it went well."""
 
     score: str
@@ -67,7 +67,7 @@ def output_path(template: str, score: Path, names: dict[str, str]) -> Path:
     return Path(re.sub(r"\{(\w*)\}", value, template))
 
 
-def check_outputs(jobs: Sequence[Job]) -> None:
+def check_outputs(jobs: Sequence[RenderJob]) -> None:
     """Raise M2MError for what can be known to fail before anything is rendered."""
     for job in jobs:
         if job.score.is_dir():
@@ -86,14 +86,14 @@ def check_outputs(jobs: Sequence[Job]) -> None:
             audio.check_format(out.suffix, jobs[0].sample_format)
 
 
-def run(jobs: Sequence[Job], workers: int) -> Generator[Outcome]:
+def run(jobs: Sequence[RenderJob], workers: int) -> Generator[RenderOutcome]:
     """Render jobs, in their order, in this process or in several; what fails is an outcome with its `error`."""
     with closing(in_order(jobs, _attempt, workers, progress.quiet)) as worked:
         for job, outcome, death in worked:
-            yield Outcome(str(job.score), error=f"{death}; {_at_work(job)}.") if death else outcome
+            yield RenderOutcome(str(job.score), error=f"{death}; {_at_work(job)}.") if death else outcome
 
 
-def _at_work(job: Job) -> str:
+def _at_work(job: RenderJob) -> str:
     """Whose code a job runs, as far as it is a stranger's, else its vocoder: what a process that died can no longer tell."""
     from m2m.core.mel2mel import Mel2MelConfig
     from m2m.core.model_folders import read_config
@@ -121,16 +121,16 @@ def _pipeline(components: tuple[tuple[str, Any], ...]) -> Any:
     return Pipeline(**arguments | {"vocoder_options": dict(arguments.get("vocoder_options", ()))})
 
 
-def _attempt(job: Job) -> Outcome:
+def _attempt(job: RenderJob) -> RenderOutcome:
     try:
         return _render(job)
     except BrokenPipeError:  # of standard output: whoever read it has had enough, which is no failure
         raise
     except Exception as error:  # whatever it was, the other scores have not earned it
-        return Outcome(str(job.score), error=explain(error))
+        return RenderOutcome(str(job.score), error=explain(error))
 
 
-def _render(job: Job) -> Outcome:
+def _render(job: RenderJob) -> RenderOutcome:
     arguments = dict(job.mixing)
     paths = _paths(job)
     for path in paths if job.out != STDOUT else ():  # before the work, not after it
@@ -152,7 +152,7 @@ def _render(job: Job) -> Outcome:
             raise M2MError(f"cannot write to standard output: {error.strerror}.") from error
     else:
         _save(job, rendering, paths)
-    return Outcome(
+    return RenderOutcome(
         score=str(job.score),
         outputs=tuple(map(str, paths)),
         seconds=rendering.seconds,
@@ -161,7 +161,7 @@ def _render(job: Job) -> Outcome:
     )
 
 
-def _paths(job: Job) -> list[Path]:
+def _paths(job: RenderJob) -> list[Path]:
     """All files that a job will write: the mix, its stems, the sidecar."""
     paths = [job.out]
     if dict(job.mixing).get("stems"):
@@ -173,7 +173,7 @@ def _paths(job: Job) -> list[Path]:
     return paths
 
 
-def _save(job: Job, rendering: Any, paths: Sequence[Path]) -> None:
+def _save(job: RenderJob, rendering: Any, paths: Sequence[Path]) -> None:
     make_folder(job.out.parent)
     waves = [rendering.audio, *rendering.stems.values()]
     for path, wave in zip(paths, waves, strict=False):

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 import m2m
 from m2m.core.choices import GAIN_DB, ClipMode
-from m2m.core.errors import M2MError, one_line
-from m2m.core.mel import Mel, MelInTheMaking, MelSpec, linear_mel
-from m2m.core.mel2mel import GLANCE_CONTEXT, Mel2Mel, load_mel2mel, spans
+from m2m.core.errors import M2MError, deprecated, one_line
+from m2m.core.mel import LazyMel, Mel, MelSpec, linear_mel
+from m2m.core.mel2mel import PREVIEW_CONTEXT, Mel2Mel, load_mel2mel, spans
 from m2m.core.midi import Limits
 from m2m.core.model_folders import find_model, shipped
 from m2m.core.plugins import registry, settings
@@ -76,16 +76,16 @@ class Pipeline:
         self.spec = self.model.config.mel
         self.vocoder_name = vocoder or registry.default("vocoder")
         self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
-        self._blamed = registry.find("vocoder", self.vocoder_name)
-        with registry.blame(self._blamed, "cannot be set up"):
+        self._component = registry.find("vocoder", self.vocoder_name)
+        with registry.attribute_errors(self._component, "cannot be set up"):
             wanted, self._vocoder_told = self.vocoder.mel_spec, dict(self.vocoder.provenance)
         if not isinstance(wanted, MelSpec | None):
             raise M2MError(
-                f"{self._blamed} broke its contract: its mel_spec is a {type(wanted).__name__}, not a MelSpec."
+                f"{self._component} broke its contract: its mel_spec is a {type(wanted).__name__}, not a MelSpec."
             )
         if not all(isinstance(text, str) for item in self._vocoder_told.items() for text in item):
-            raise M2MError(f"{self._blamed} broke its contract: its provenance is not text by name.")
-        require_spec(self.spec, wanted, str(self._blamed))
+            raise M2MError(f"{self._component} broke its contract: its provenance is not text by name.")
+        require_spec(self.spec, wanted, str(self._component))
         if self.vocoder.notice:
             say(f"{self.vocoder_name}: {one_line(self.vocoder.notice)}")
 
@@ -116,19 +116,24 @@ class Pipeline:
         def make(first: int, last: int) -> NDArray[np.float32]:
             return self._faded(self.model.predict_span(part.notes, curve, first, last), part.notes, first)
 
-        return MelInTheMaking(make, spans(frames), self.spec, part.notes, np.atleast_2d(curve))
+        return LazyMel(make, spans(frames), self.spec, part.notes, np.atleast_2d(curve))
 
-    def glance(self, voices: Iterable[tuple[NoteArray, Timbre]], first: float, last: float) -> Mel:
+    def preview(self, voices: Iterable[tuple[NoteArray, Timbre]], first: float, last: float) -> Mel:
         """The log-mel of notes with their timbres, together, seconds first..last: quick, for a picture, not for a vocoder."""
         begin, end = int(first * self.spec.frame_rate), int(np.ceil(last * self.spec.frame_rate))
         window = max(1, -(-(end - begin) // 4))  # four windows at once: the LSTM takes a third of the steps
         whole = np.zeros((end - begin, self.spec.n_mels), np.float32)
         for notes, timbre in voices:
             curve = timbre.curve(end, self.spec.frame_rate)
-            values = self.model.predict_span(notes, curve, begin, end, window, GLANCE_CONTEXT)
+            values = self.model.predict_span(notes, curve, begin, end, window, PREVIEW_CONTEXT)
             whole += linear_mel(self._faded(values, notes, begin), self.spec)  # sounds add up, logarithms do not
         floored = np.maximum(whole, np.float32(self.spec.floor))
         return Mel(np.log(floored) if self.spec.log == "natural" else np.log10(floored), self.spec)
+
+    def glance(self, voices: Iterable[tuple[NoteArray, Timbre]], first: float, last: float) -> Mel:
+        """The name of `preview` until 0.2."""
+        deprecated("Pipeline.glance", "Pipeline.preview")
+        return self.preview(voices, first, last)
 
     def _faded(self, values: NDArray[np.float32], notes: NoteArray, first: int) -> NDArray[np.float32]:
         there = presence(notes, first, first + len(values), self.spec)[:, None]
@@ -136,7 +141,7 @@ class Pipeline:
 
     def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
         """The vocoder's audio of a mel, block by block; raises M2MError as `synthesis` does."""
-        yield from synthesis(self.vocoder, self._blamed, mel, seed)
+        yield from synthesis(self.vocoder, self._component, mel, seed)
 
     def render(
         self,
@@ -157,9 +162,9 @@ class Pipeline:
             score, timbre=timbre, programs=programs, seed=seed, gain=gain, stems=stems, limits=limits
         )
         rate = self.spec.sample_rate
-        with advance("rendering", total=len(performance.mix) / rate) as heard:
+        with advance("rendering", total=len(performance.mix) / rate) as rendered:
             for block in performance:
-                heard(len(block) / rate)
+                rendered(len(block) / rate)
         return performance.finish(clip_mode)
 
     def play(
@@ -273,12 +278,12 @@ class Pipeline:
 def synthesis(vocoder: Vocoder, component: Component, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
     """A vocoder's audio of a mel, block by block, held to the contract of core/vocoder.py.
 
-    component: whom to blame. Raises M2MError that names its package if it fails, or yields what is not finite, mono, float
-    audio of the mel's length.
+    component: whose code the vocoder is. Raises M2MError that names its package if it fails, or yields what is not finite,
+    mono, float audio of the mel's length.
     """
     require_spec(mel.spec, vocoder.mel_spec, str(component))
     samples = 0
-    with registry.blame(component):
+    with registry.attribute_errors(component):
         for block in vocoder.stream(mel, seed) if mel.frames else ():
             if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != np.float32:
                 raise M2MError(

@@ -64,9 +64,9 @@ def work_off(
                 return
             # Not without an end, since what a dead process has forked may hold its pipe open.
             soonest = min(worker.until for worker in busy.values()) - time.monotonic()
-            heard = wait(list(busy), min(LOOK_SECONDS, max(0.0, soonest)))
+            ready = wait(list(busy), min(LOOK_SECONDS, max(0.0, soonest)))
             for connection, worker in busy.items():
-                if connection not in heard and worker.process.is_alive() and worker.until > time.monotonic():
+                if connection not in ready and worker.process.is_alive() and worker.until > time.monotonic():
                     continue
                 task, result, death = worker.take(limit)
                 if death or fresh:

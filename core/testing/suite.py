@@ -138,7 +138,9 @@ def attempt(item: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     status, text = "passed", (test.__doc__ or "").strip()
     try:
-        with registry.blame(registry.find(item["kind"], item["name"]), passing=(BrokenPromiseError, SkipTest)):
+        with registry.attribute_errors(
+            registry.find(item["kind"], item["name"]), passing=(BrokenPromiseError, SkipTest)
+        ):
             test()
     except SkipTest as reason:
         status, text = "skipped", str(reason)

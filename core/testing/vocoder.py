@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.mel import Mel, MelInTheMaking, MelSpec, filter_bank, log_mel
+from m2m.core.mel import LazyMel, Mel, MelSpec, filter_bank, log_mel
 from m2m.core.score import note_array
 from m2m.core.testing.suite import BrokenPromiseError, Conformance, made, require
 from m2m.core.vocoder import Vocoder
@@ -89,13 +89,13 @@ class VocoderConformance(Conformance):
             mel = self.tones((key,), decay=0.0)
             for given in (mel, mel.without_notes()):
                 wave = self.vocoder.synthesize(given)
-                heard = _strongest(wave[len(wave) // 4 : -len(wave) // 4], mel.spec.sample_rate)
+                found = _strongest(wave[len(wave) // 4 : -len(wave) // 4], mel.spec.sample_rate)
                 off = _band_spacing(hz, mel.spec)
                 if given.notes is not None and self.vocoder.uses_notes:
                     off = min(off, hz * (2 ** (self.cents / 1200) - 1))
                 require(
-                    abs(heard - hz) <= off,
-                    f"a sine of {hz:.1f} Hz came out at {heard:.1f} Hz, {off:.1f} Hz is the most.",
+                    abs(found - hz) <= off,
+                    f"a sine of {hz:.1f} Hz came out at {found:.1f} Hz, {off:.1f} Hz is the most.",
                 )
 
     def test_same_seed_same_samples(self) -> None:
@@ -188,7 +188,7 @@ class VocoderConformance(Conformance):
             )
             return unit.values
 
-        stream = iter(self.vocoder.stream(MelInTheMaking(make, spans, unit.spec, unit.notes), 0))
+        stream = iter(self.vocoder.stream(LazyMel(make, spans, unit.spec, unit.notes), 0))
         _sound(next(stream, None))
         getattr(stream, "close", lambda: None)()
 
@@ -283,9 +283,9 @@ class VocoderConformance(Conformance):
             mel = self.tones(decay=0.0, spec=OTHER)
             wave = self.vocoder.synthesize(mel)
             require(len(wave) == mel.samples, f"with another recipe, {len(wave):,} samples came, not {mel.samples:,}.")
-            hz, heard = 440.0, _strongest(wave[len(wave) // 4 : -len(wave) // 4], OTHER.sample_rate)
+            hz, found = 440.0, _strongest(wave[len(wave) // 4 : -len(wave) // 4], OTHER.sample_rate)
             off = _band_spacing(hz, OTHER)
-            require(abs(heard - hz) <= off, f"with another recipe, a sine of {hz} Hz came out at {heard:.1f} Hz.")
+            require(abs(found - hz) <= off, f"with another recipe, a sine of {hz} Hz came out at {found:.1f} Hz.")
             return
         own = self.vocoder.mel_spec
         strange = own.model_copy(update={"fmin": own.fmin + 20.0})

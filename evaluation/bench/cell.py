@@ -110,7 +110,7 @@ class Workshop:
         self._at_hand: Recording | None = None
 
     def vocoder(self, name: str) -> tuple[Vocoder, Component]:
-        """A vocoder, and whom to blame for it."""
+        """A vocoder, and the component that it is."""
         options, device = self.config.vocoder_options.get(name), self.config.device
         if name not in self._loaded:
             made = registry.create("vocoder", name, options=options, device=device)
@@ -124,7 +124,7 @@ class Workshop:
         component = registry.find("transcriber", name)
         if component not in self._loaded:
             self._loaded[component] = registry.create("transcriber", name, device=self.config.device)
-        with registry.blame(component):
+        with registry.attribute_errors(component):
             notes: NoteArray = self._loaded[component].transcribe(wave, rate)
             if not isinstance(notes, np.ndarray) or notes.dtype != NOTE:
                 raise M2MError(f"{component} broke its contract: notes as of note_array were wanted.")
@@ -139,12 +139,7 @@ class Workshop:
 
     def point(self, system: System, recording: Recording) -> NDArray[np.float32]:
         """The instrument's place in the model's timbre space: (dimensions,). Raises M2MError if it has none."""
-        model = self.model(system.model)
-        names = list(model.config.instruments)
-        if recording.instrument not in names:
-            raise M2MError(f"the model {system.model} was not trained on {recording.instrument!r}.")
-        row: NDArray[np.float32] = model.timbre.weight[names.index(recording.instrument)].float().cpu().numpy()
-        return row
+        return self.model(system.model).point(recording.instrument)
 
     def reference(self, system: System, recording: Recording) -> Reference:
         """The original, cut to whole frames of the system's mel: its model's, its vocoder's, or m2m's own."""

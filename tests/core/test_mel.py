@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from m2m.core.errors import M2MError
-from m2m.core.mel import Mel, MelInTheMaking, MelSpec, filter_bank, hz_to_mel, linear_mel, log_mel, mel_to_hz
+from m2m.core.mel import LazyMel, Mel, MelSpec, filter_bank, hz_to_mel, linear_mel, log_mel, mel_to_hz
 
 SPEC = MelSpec()
 
@@ -100,7 +100,7 @@ def test_a_mel_is_checked_at_the_door() -> None:
     assert Mel(np.zeros((10, 80), np.float32), SPEC).samples == 1280
 
 
-def in_the_making(frames: int, span: int) -> tuple[MelInTheMaking, np.ndarray, list[tuple[int, int]]]:
+def in_the_making(frames: int, span: int) -> tuple[LazyMel, np.ndarray, list[tuple[int, int]]]:
     """A mel made in spans, what it will be, and the record of what has been made."""
     values = np.random.default_rng(0).standard_normal((frames, 80)).astype(np.float32)
     edges = [*range(0, frames, span), frames]
@@ -110,7 +110,7 @@ def in_the_making(frames: int, span: int) -> tuple[MelInTheMaking, np.ndarray, l
         made.append((first, last))
         return values[first:last].copy()
 
-    return MelInTheMaking(make, list(pairwise(edges)), SPEC), values, made
+    return LazyMel(make, list(pairwise(edges)), SPEC), values, made
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=6))
@@ -137,6 +137,6 @@ def test_it_is_made_no_further_than_it_is_read_and_not_twice() -> None:
 
 
 def test_what_is_made_is_checked_as_any_mel() -> None:
-    bad = MelInTheMaking(lambda first, last: np.full((last - first, 80), np.nan, np.float32), [(0, 5)], SPEC)
+    bad = LazyMel(lambda first, last: np.full((last - first, 80), np.nan, np.float32), [(0, 5)], SPEC)
     with pytest.raises(M2MError, match="NaN"):
         bad.window(0, 1)

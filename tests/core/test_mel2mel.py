@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from m2m.core import checkpoint, mel2mel
 from m2m.core.checkpoint import load_weights, save_model
 from m2m.core.errors import M2MError
-from m2m.core.mel2mel import CONTEXT, GLANCE_CONTEXT, WINDOW, Mel2Mel, Mel2MelConfig, load_mel2mel
+from m2m.core.mel2mel import CONTEXT, PREVIEW_CONTEXT, WINDOW, Mel2Mel, Mel2MelConfig, load_mel2mel
 from m2m.core.model_folders import CONFIG, WEIGHTS, find_model, read_config
 from m2m.core.score import note_array
 
@@ -70,13 +70,13 @@ def test_a_long_part_in_windows_equals_one_pass(model: Mel2Mel, monkeypatch: pyt
     assert np.abs(windowed - whole).max() < 1e-3  # what lies further off than the context has been forgotten
 
 
-def test_a_glance_is_a_stretch_of_the_whole(model: Mel2Mel) -> None:
+def test_a_preview_is_a_stretch_of_the_whole(model: Mel2Mel) -> None:
     notes, path = notes_over(6), np.random.default_rng(0).standard_normal((700, 3)).astype(np.float32)
     whole = model.predict(notes, path, 700)
     assert np.abs(model.predict_span(notes, path, 200, 500, window=80) - whole[200:500]).max() < 1e-4
-    glance = model.predict_span(notes, path, 200, 500, window=80, context=GLANCE_CONTEXT)
-    assert glance.shape == (300, 80)
-    assert np.abs(glance - whole[200:500]).max() < 0.01
+    preview = model.predict_span(notes, path, 200, 500, window=80, context=PREVIEW_CONTEXT)
+    assert preview.shape == (300, 80)
+    assert np.abs(preview - whole[200:500]).max() < 0.01
 
 
 @pytest.mark.parametrize("frames", [0, 1, CONTEXT, WINDOW, WINDOW + 1])

@@ -36,7 +36,7 @@ from pydantic import Field
 from torch import Tensor
 
 from m2m.core.mel import Mel, linear_mel
-from m2m.core.vocoder import Engine, Vocoder, VocoderOptions
+from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
 from m2m.vocoders.griffin_lim.fitted_excitation import play
 from m2m.vocoders.shared.excitation import notes_within
 from m2m.vocoders.shared.stft import Transform, griffin_lim, invert, spread
@@ -84,10 +84,10 @@ class GriffinLim(Vocoder):
     options: GriffinLimOptions
 
     @classmethod
-    def best_engine(cls) -> Engine:
+    def best_engine(cls) -> EngineReport:
         if torch.cuda.is_available():
-            return Engine("PyTorch on the GPU with --device cuda, else on the CPU")
-        return Engine(f"PyTorch on the CPU, {torch.get_num_threads()} threads", "PyTorch sees no GPU")
+            return EngineReport("PyTorch on the GPU with --device cuda, else on the CPU")
+        return EngineReport(f"PyTorch on the CPU, {torch.get_num_threads()} threads", "PyTorch sees no GPU")
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield the audio block by block: (samples,) float32 each, `mel.samples` together."""

@@ -13,8 +13,7 @@ from pydantic import Field
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.model_folders import find_model, read_notice
-from m2m.core.vocoder import Engine as Chosen
-from m2m.core.vocoder import Vocoder, VocoderOptions
+from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
 from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import KIND, load_student
 from m2m.vocoders.shared.silence_gate import Heard, keep_rests
@@ -73,11 +72,11 @@ class ParallelWaveNet(Vocoder):
         self.block = max(1, round(seconds * self.mel_spec.frame_rate))  # frames
 
     @classmethod
-    def best_engine(cls) -> Chosen:
+    def best_engine(cls) -> EngineReport:
         if torch.cuda.is_available():
-            return Chosen("PyTorch on the GPU with --device cuda, else on the CPU")
+            return EngineReport("PyTorch on the GPU with --device cuda, else on the CPU")
         numbers = "float32 or bfloat16" if has_bf16("cpu") else "float32"
-        return Chosen(f"PyTorch on the CPU, {numbers}", "PyTorch sees no GPU")
+        return EngineReport(f"PyTorch on the CPU, {numbers}", "PyTorch sees no GPU")
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield a block of audio at a time: (samples,) float32."""

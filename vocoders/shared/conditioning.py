@@ -125,10 +125,9 @@ class Conditioned(nn.Module):
 
     def conditioning(self, features: Tensor) -> Tensor:
         """(batch, frames, features) -> (batch, frames * hop_length, width)."""
-        bands, silence = self.heard.mel.n_mels, self.heard.mel.silence
+        spec, bands = self.heard.mel, self.heard.mel.n_mels
         features, comb = features.split([features.shape[-1] - self.apart, self.apart], dim=-1)
-        scaled = 1 + features[..., :bands] * (2 / abs(silence))  # the floor is -1, a full-scale sine +1
-        u = torch.cat([scaled, features[..., bands:]], dim=-1).mT  # (B, features, frames)
+        u = torch.cat([spec.scaled(features[..., :bands]), features[..., bands:]], dim=-1).mT  # (B, features, frames)
         for convolution in self.upsample:
             u = convolution(u)
         u = u.mT

@@ -265,9 +265,9 @@ def test_failure_of_the_constructor_is_the_distributions(install, encoder_code):
         registry.create("encoder", "falls-over")
 
 
-def test_blame_lets_a_reader_stop_early():
+def test_attribute_errors_lets_a_reader_stop_early():
     def blocks():
-        with registry.blame(listed("film")):
+        with registry.attribute_errors(listed("film")):
             yield 1
             yield 2
 

@@ -337,14 +337,14 @@ def test_the_first_block_does_not_wait_for_the_end_of_the_score(
     played.close()
 
 
-def test_a_glance_adds_up_what_sounds_together(pipeline: Pipeline) -> None:
+def test_a_preview_adds_up_what_sounds_together(pipeline: Pipeline) -> None:
     score = from_pretty_midi(score_of((0, [60, 64, 67, 72])))
     (part,) = pipeline.parts(score, "grand-piano", {})
-    alone = pipeline.glance([(part.notes, part.timbre)], 0.5, 1.5)
+    alone = pipeline.preview([(part.notes, part.timbre)], 0.5, 1.5)
     assert alone.values.shape == (125 + 1, 80)
     whole = pipeline.mel(part, score.duration + 2.0).values[62:188]
-    apart = np.abs(alone.values - whole)  # a glance sees less of the notes around it: the weights say how much that is
+    apart = np.abs(alone.values - whole)  # a preview sees less of the notes around it: the weights say how much that is
     assert apart.mean() < 0.1
     assert apart.max() < 1.0
-    twice = pipeline.glance([(part.notes, part.timbre)] * 2, 0.5, 1.5)
+    twice = pipeline.preview([(part.notes, part.timbre)] * 2, 0.5, 1.5)
     assert np.allclose(twice.values, alone.values + np.log(2), atol=1e-4)

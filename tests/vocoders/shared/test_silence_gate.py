@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2m.core.checkpoint import save_model
-from m2m.core.mel import Mel, MelInTheMaking, MelSpec, log_mel
+from m2m.core.mel import LazyMel, Mel, MelSpec, log_mel
 from m2m.core.plugins import registry
 from m2m.core.testing import VocoderConformance
 from m2m.core.vocoder import Vocoder
@@ -69,7 +69,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-def counted(values: np.ndarray) -> tuple[MelInTheMaking, list[tuple[int, int]]]:
+def counted(values: np.ndarray) -> tuple[LazyMel, list[tuple[int, int]]]:
     """A mel in the making in spans of 100 frames, and those that have been made."""
     made: list[tuple[int, int]] = []
 
@@ -77,7 +77,7 @@ def counted(values: np.ndarray) -> tuple[MelInTheMaking, list[tuple[int, int]]]:
         made.append((first, last))
         return values[first:last].copy()
 
-    return MelInTheMaking(make, list(pairwise(range(0, len(values) + 1, 100))), SPEC), made
+    return LazyMel(make, list(pairwise(range(0, len(values) + 1, 100))), SPEC), made
 
 
 ways = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from m2m.core.checkpoint import save_model
-from m2m.core.mel import Mel, MelInTheMaking, MelSpec, log_mel
+from m2m.core.mel import LazyMel, Mel, MelSpec, log_mel
 from m2m.core.score import note_array
 from m2m.vocoders.shared.conditioning import COMB
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
@@ -154,7 +154,7 @@ def test_music_begins_before_the_end_of_the_mel_is_known(folder: Path) -> None:
         return whole.values[first:last]
 
     spans = [(first, first + 50) for first in range(0, 1000, 50)]
-    stream = make(folder, segment=0.4, streams=2).stream(MelInTheMaking(make_span, spans, SPEC), 4)
+    stream = make(folder, segment=0.4, streams=2).stream(LazyMel(make_span, spans, SPEC), 4)
     blocks = [next(stream)]
     assert max(made) <= 200  # two segments of 50 frames, and where the next may be cut
     wave = np.concatenate([*blocks, *stream])

@@ -197,7 +197,7 @@ def shape_of(model: WaveNet) -> Shape:
         *(model.features, c.mel.n_mels, len(c.upsample)),
         (c_int32 * MAX_STAGES)(*windows),
         (c_int32 * MAX_STAGES)(*strides),
-        2 / abs(c.mel.silence),
+        c.mel.scale,
     )
 
 

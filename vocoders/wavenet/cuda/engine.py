@@ -171,7 +171,7 @@ class _Session:
             part = mel[begin : first + frames + margin]
             to = heard[i, begin - first + margin :][: len(part)]
             to[:] = part
-            to[:, :bands] = 1 + to[:, :bands] * (2 / abs(config.mel.silence))
+            to[:, :bands] = config.mel.scaled(to[:, :bands])
         level = self._memory("mel", heard.nbytes)
         engine.device.write(level, heard)
         start, there = first - margin, heard.shape[1]  # what `level` holds, at its rate
