@@ -101,7 +101,7 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.core.mel_measures": "STILL log_mel_error pearson tanh_log_error variance_ratio",
     },
     "m2m.training.dataset": {
-        "m2m.dataset.shards": "DatasetConfig MAX_JSON_BYTES MAX_SHARD_BYTES SPLITS ShardReader shard_path stretch",
+        "m2m.dataset.shards": "DatasetConfig MAX_JSON_BYTES MAX_SHARD_BYTES SPLITS ShardReader shard_path stretch=read_padded",
         "m2m.dataset.soundfont": "OVERSAMPLING Renderer",
         "m2m.dataset.augment": "vary",
     },

@@ -28,7 +28,15 @@ from m2m.core.system.files import atomic_path, make_folder, read_bytes
 from m2m.core.system.progress import track
 from m2m.core.system.workers import in_order
 from m2m.dataset.augment import vary
-from m2m.dataset.shards import MAX_JSON_BYTES, SPLITS, DatasetConfig, open_shard, read_about, shard_path
+from m2m.dataset.shards import (
+    DESCRIPTION,
+    MAX_JSON_BYTES,
+    SPLITS,
+    DatasetConfig,
+    open_shard,
+    read_description,
+    shard_path,
+)
 from m2m.dataset.soundfont import Renderer
 
 SUFFIXES = (".mid", ".midi", ".kar")
@@ -81,7 +89,7 @@ def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path,
     if target.is_file():
         with open_shard(target) as shard:
             if shard.metadata() != about:
-                raise M2MError(f"{target} is of another data set than {out / 'dataset.json'}; delete it.")
+                raise M2MError(f"{target} is of another data set than {out / DESCRIPTION}; delete it.")
         return 0.0
     renderer = Renderer(soundfont, config.mel.sample_rate, config.gain)
     notes = merge(part.notes for part in read_score(source).playable)
@@ -116,9 +124,9 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
         "instruments": {program_name(program): program for program in config.programs},
         "files": files,
     }
-    target = out / "dataset.json"
+    target = out / DESCRIPTION
     if target.is_file():
-        now, earlier = json.loads(json.dumps(about)), read_about(out)
+        now, earlier = json.loads(json.dumps(about)), read_description(out).as_written
         now, earlier = (
             {**tree["config"], "soundfont": tree["soundfont"], "files": tree["files"]} for tree in (now, earlier)
         )

@@ -6,8 +6,10 @@ are not stored: any encoder makes them from the notes, exactly and at once, so a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -22,6 +24,7 @@ from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
 from m2m.core.system.files import read_bytes, require_file
 
+DESCRIPTION = "dataset.json"
 SPLITS = get_args(Split)
 MAX_JSON_BYTES, MAX_SHARD_BYTES = 64 << 20, 16 << 30
 
@@ -64,12 +67,31 @@ def shard_path(out: Path, split: str, name: str) -> Path:
     return out / split / (name.replace("/", "-").rsplit(".", 1)[0] + ".safetensors")
 
 
-def read_about(data: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Description:
+    """What a data set's dataset.json says.
+
+    instruments: name -> General MIDI program. files: split -> MIDI files, the shards that there are to be. as_written: the JSON.
+    """
+
+    config: DatasetConfig
+    instruments: dict[str, int]
+    files: dict[str, list[str]]
+    as_written: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits of how the data set was made; the same for any choice of files."""
+        made = json.dumps([self.as_written["config"], self.as_written["soundfont"]])
+        return hashlib.sha256(made.encode()).hexdigest()
+
+
+def read_description(data: Path) -> Description:
     """A data set's dataset.json, checked. Raises M2MError that says what is wrong with it."""
-    path = data / "dataset.json"
+    path = data / DESCRIPTION
     try:
         about = json.loads(read_bytes(path, MAX_JSON_BYTES, "a data set's description"))
-        DatasetConfig.model_validate(about["config"])
+        config = DatasetConfig.model_validate(about["config"])
         if not all(isinstance(about[key], dict) for key in ("instruments", "files", "soundfont")):
             raise ValueError("it is incomplete")
         if not all(isinstance(program, int) for program in about["instruments"].values()):
@@ -78,13 +100,13 @@ def read_about(data: Path) -> dict[str, Any]:
             raise ValueError("its files have no names")
     except (ValueError, KeyError, TypeError, RecursionError, M2MError) as error:
         if not path.exists():
-            why = "there is no dataset.json"
+            why = f"there is no {DESCRIPTION}"
         elif isinstance(error, ValidationError):
             why = "its config is of another version of m2m"
         else:
-            why = f"dataset.json: {error}"
+            why = f"{DESCRIPTION}: {error}"
         raise M2MError(f"{data} is not a data set ({why}); make one with 'm2m dataset build'.") from error
-    return about
+    return Description(config, about["instruments"], about["files"], about)
 
 
 def open_shard(path: Path) -> Any:
@@ -102,10 +124,9 @@ class ShardReader:
     """The shards of a data set's split, read without loading them: every access touches only the bytes it needs."""
 
     def __init__(self, data: Path, split: str) -> None:
-        about = read_about(data)
-        self.config = DatasetConfig.model_validate(about["config"])
-        self.instruments: dict[str, int] = about["instruments"]
-        self.files = [name for name in about["files"].get(split, []) if shard_path(data, split, name).is_file()]
+        description = read_description(data)
+        self.config, self.instruments = description.config, description.instruments
+        self.files = [name for name in description.files.get(split, []) if shard_path(data, split, name).is_file()]
         if not self.files:
             raise M2MError(f"{data} has no finished shard in its split {split!r}; run 'm2m dataset build' to the end.")
         self._shards = [open_shard(shard_path(data, split, name)) for name in self.files]
@@ -158,10 +179,17 @@ def _listed(instruments: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({program})" for name, program in sorted(instruments.items(), key=lambda pair: pair[1]))
 
 
-def stretch(
+def read_padded(
     read: Callable[[int, int], NDArray[np.float32]], start: int, stop: int, beyond: float
 ) -> NDArray[np.float32]:
-    """Rows start..stop of what `read` reads, with `beyond` where there are none, before and after."""
+    """Rows `start` to `stop` of a recording, also before its beginning and after its end.
+
+    read: gives rows a..b, or those of them that there are: (rows, ...) float32. beyond: the value of those that there are not.
+    Returned: (stop - start, ...) float32.
+
+    >>> read_padded(lambda a, b: np.float32([1, 2, 3])[a:b], -1, 2, 0.0).tolist()
+    [0.0, 1.0, 2.0]
+    """
     found = read(max(0, start), max(0, stop))
     before = min(stop, 0) - min(start, 0)
     after = stop - start - before - len(found)

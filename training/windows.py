@@ -24,7 +24,7 @@ from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
-from m2m.dataset.shards import ShardReader, stretch
+from m2m.dataset.shards import ShardReader, read_padded
 from m2m.training.loop import LoopConfig, Task
 from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig
 from m2m.vocoders.shared.excitation import around, equalised
@@ -118,7 +118,7 @@ class WindowTask(Task):
     def wave(self, at: Window, before: int = 0) -> Array:
         """Its samples, and so many before them: (before + frames * hop_length,) float32."""
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
-        return stretch(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
+        return read_padded(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
     def target(self, network: Conditioned, at: Window, features: Array, reconciled: int = 0) -> Tensor:
         """The samples that a network is to make of features (frames, features) of just this window: (frames * hop_length,).
@@ -147,7 +147,7 @@ class WindowTask(Task):
         first, count = at.start - around, at.frames + 2 * around
         if at.predicted:
             return self._predict(_notes(at.shards, at.index, at.name), at.name, first, count)
-        return stretch(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
+        return read_padded(lambda a, b: at.shards.mel(at.index, at.name, a, b), first, first + count, self.spec.silence)
 
     def _predict(self, notes: NoteArray, name: str, start: int, frames: int) -> Array:
         assert self.mel_model is not None

@@ -23,6 +23,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec, log_mel
 from m2m.core.score import HIGHEST_KEY, LOWEST_KEY, NoteArray, from_rows, note_array
 from m2m.dataset import build as dataset
+from m2m.dataset import soundfont
 from m2m.dataset.augment import vary
 from m2m.dataset.build import build, describe, split_files
 from m2m.dataset.shards import DatasetConfig, ShardReader, shard_path
@@ -209,7 +210,7 @@ def test_a_note_sounds_at_its_pitch_at_its_time_and_fades(synth: Renderer) -> No
 def test_what_lies_above_the_band_does_not_fold_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def noise(oversampling: int) -> float:
         """Energy between a trumpet's partials against all of it, in dB: G7, of which two partials are below 8 kHz."""
-        monkeypatch.setattr(dataset, "OVERSAMPLING", oversampling)
+        monkeypatch.setattr(soundfont, "OVERSAMPLING", oversampling)
         wave = Renderer(SOUNDFONT, 16_000, 1.0).render(note_array([(0.0, 2.0, 103, 110)]), 56, 32_000)
         spectrum = np.abs(np.fft.rfft(wave[8_000:24_000] * np.hanning(16_000))) ** 2
         partial = np.abs((np.arange(8_001) + 1_568) % 3_136 - 1_568) < 40  # 3,136 Hz and its multiples
