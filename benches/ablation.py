@@ -30,7 +30,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "concatenation at both places": {"model.conditioner": "concat"},
     "FiLM, two LSTM layers": {"model.layers": 2},
 }
-FIGURES = ("tanh-log-abs", "mae", "correlation")
+FIGURES = ("paper-tanh-log-abs", "mae", "correlation")
 
 
 @click.command()
@@ -58,10 +58,12 @@ def main(data: Path, output: Path, steps: int, batch: int, seconds: float, show:
         figures = measure(model, test, seconds)
         weights = sum(parameter.numel() for parameter in model.parameters())
         results[name] = {"weights": weights} | {key: float(np.nanmean(figures[key])) for key in FIGURES}
-    click.echo(f"| variant, {steps} steps | weights | tanh-log-abs MSE (x 1000) | log-mel MAE, nepers | correlation |")
+    click.echo(
+        f"| variant, {steps} steps | weights | paper-tanh-log-abs (x 1000) | log-mel MAE, nepers | correlation |"
+    )
     click.echo("|---|---|---|---|---|")
     for name, row in results.items():
-        cells = f"{1000 * row['tanh-log-abs']:.3f} | {row['mae']:.3f} | {row['correlation']:.3f}"
+        cells = f"{1000 * row['paper-tanh-log-abs']:.3f} | {row['mae']:.3f} | {row['correlation']:.3f}"
         click.echo(f"| {name} | {row['weights']:,} | {cells} |")
     if json_path:
         json_path.write_text(json.dumps({"steps": steps, "batch": batch, "variants": results}, indent=1) + "\n")

@@ -174,7 +174,8 @@ def training(picture: str, runs: tuple[Path, ...], window: int) -> None:
         log = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0})
         log.Reload()
         tags = log.Tags()["scalars"]
-        best = next(f"validation/{name}" for name in ("nll", "stft", "tanh-log-abs") if f"validation/{name}" in tags)
+        known = ("nll", "stft", "paper-tanh-log-abs", "tanh-log-abs")  # the last is what 0.1 called the third
+        best = next(f"validation/{name}" for name in known if f"validation/{name}" in tags)
         loss = log.Scalars("train/loss")
         values = np.convolve([point.value for point in loss], np.ones(window) / window, "valid")
         axis.plot([point.step for point in loss[window - 1 :]], values, lw=0.8, label="training loss")

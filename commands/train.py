@@ -49,8 +49,7 @@ def run_options(default: str) -> Callable[[Command], Command]:
 
 def _train(run_type: Any, train: Callable[..., Any], name: str, chosen: dict[str, Any], given: dict[str, Any]) -> None:
     """Run a training: `chosen` are a command's own fields (None: not chosen), `given` what `run_options` were given."""
-    from m2m.core.system.run_config import load_run
-    from m2m.training.loop import RUN
+    from m2m.core.system.run_config import RUN, load_run
 
     folder = given["output"] or Path("runs") / name
     config = given["config"]

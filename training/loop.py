@@ -34,12 +34,13 @@ from m2m.core.checkpoint import save_tensors
 from m2m.core.errors import M2MError
 from m2m.core.system import progress
 from m2m.core.system.files import atomic_path, make_folder
+from m2m.core.system.run_config import RUN
 from m2m.training import memory
 from m2m.training.distributed import Group, join
 from m2m.training.ema import Average
 from m2m.training.interruption import Interruption, waiting
 
-STATE, RUN = "training.safetensors", "run.json"
+STATE = "training.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 
 

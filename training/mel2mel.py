@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from m2m.core.checkpoint import save_model
@@ -24,14 +24,22 @@ from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
 from m2m.core.mel_measures import log_mel_error, pearson, tanh_log_error, variance_ratio
 from m2m.core.model_folders import model_folder
 from m2m.core.score import NoteArray, from_rows
-from m2m.core.system.run_config import load_run
-from m2m.dataset.shards import ShardReader, stretch
-from m2m.training.loop import RUN, LoopConfig, Task, fit
+from m2m.core.system.run_config import RUN, load_run
+from m2m.dataset.shards import ShardReader, read_padded
+from m2m.training.loop import LoopConfig, Task, fit
 from m2m.training.losses.adversarial import MelDiscriminator, Opposed, adversarial_losses, joined
 from m2m.training.losses.mel import LOSSES
 from m2m.training.warm_start import refuse_another
 
-FIGURES = ("tanh-log-abs", "mae", "correlation", "variance")
+BEST = "paper-tanh-log-abs"  # the loss as the paper prints it, 0 dB at full scale; the loss "tanh-log-abs" is another
+FIGURES = (BEST, "mae", "correlation", "variance")
+
+
+def _known_loss(name: str) -> str:
+    if name not in LOSSES:
+        *names, last = (repr(known) for known in LOSSES)
+        raise ValueError(f"input should be {', '.join(names)} or {last}")
+    return name
 
 
 class Mel2MelRun(BaseModel):
@@ -42,7 +50,9 @@ class Mel2MelRun(BaseModel):
     model: Mel2MelConfig = Mel2MelConfig()
     loop: LoopConfig = LoopConfig()
     start: Path | None = Field(None, description="folder of a Mel2Mel whose weights the run begins with")
-    loss: Literal["abs", "log-abs", "tanh-log-abs"] = "tanh-log-abs"
+    loss: Annotated[str, AfterValidator(_known_loss)] = Field(
+        "tanh-log-abs", description="one of training/losses/mel.py"
+    )
     adversarial: float = Field(0.0, ge=0, description="weight of an adversary beside the loss; 0: none")
     adversary_layers: int = Field(3, ge=1, le=8, description="each halves the mel; three judge patches of 0.3 s")
     adversary_channels: int = Field(32, ge=1, description="of the first layer; each further one has twice as many")
@@ -62,7 +72,7 @@ class Mel2MelTask(Task):
 
     model: nn.Module
     discriminator: MelDiscriminator | None
-    best: str | None = "tanh-log-abs"
+    best: str | None = BEST
 
     def __init__(self, run: Mel2MelRun, data: Path) -> None:
         torch.manual_seed(run.loop.seed)
@@ -98,7 +108,7 @@ class Mel2MelTask(Task):
                 start = -int(draw.integers(1, max(2, sequence)))
             read = partial(self.train.mel, index, name)
             rolls.append(self.mel2mel.encode(self._notes(index, name), start, sequence))
-            mels.append(stretch(read, start, start + sequence, spec.silence))
+            mels.append(read_padded(read, start, start + sequence, spec.silence))
             instruments.append(instrument)
         batch = torch.from_numpy(np.stack(rolls)), torch.tensor(instruments), torch.from_numpy(np.stack(mels))
         return (*batch, joined(step, self.run.adversary_after, len(rolls))) if self.discriminator else batch
@@ -174,14 +184,14 @@ def predict(
 def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, NDArray[np.float64]]:
     """Predicted against true mels: figure -> (files, instruments).
 
-    "tanh-log-abs": the paper's loss; "mae": nepers; "correlation": Pearson's over time, mean of the mel bands; "variance":
-    over time, as a share of the true one's, mean of the bands: less than 1 is blur.
+    "paper-tanh-log-abs": the loss as the paper prints it; "mae": nepers; "correlation": Pearson's over time, mean of the
+    bands; "variance": over time, as a share of the true one's, mean of the bands: less than 1 is blur.
     """
     names, frames = list(model.config.instruments), int(seconds * model.config.mel.frame_rate)
     figures = {name: np.empty((len(shards), len(names))) for name in FIGURES}
     for cell in np.ndindex(len(shards), len(names)):
         true, predicted = predict(model, shards, cell[0], names[cell[1]], frames)
-        figures["tanh-log-abs"][cell] = tanh_log_error(predicted, true)
+        figures[BEST][cell] = tanh_log_error(predicted, true)
         figures["mae"][cell] = log_mel_error(predicted, true)
         figures["correlation"][cell] = _mean(pearson(true, predicted))
         figures["variance"][cell] = _mean(variance_ratio(predicted, true))

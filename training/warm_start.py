@@ -13,8 +13,7 @@ from torch import nn
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import model_folder
 from m2m.core.system import progress
-from m2m.core.system.run_config import load_run
-from m2m.training.loop import RUN
+from m2m.core.system.run_config import RUN, load_run
 from m2m.vocoders.shared.conditioning import Conditioned
 
 if TYPE_CHECKING:

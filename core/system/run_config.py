@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from m2m.core.errors import M2MError
 from m2m.core.system.files import read_bytes
 
+RUN = "run.json"  # the config of a training run, in the run's folder
 MAX_BYTES = 1 << 20
 
 Run = TypeVar("Run", bound=BaseModel)
@@ -23,7 +24,7 @@ def load_run(
 ) -> Run:
     """Read a run's config.
 
-    path: a .yaml, .toml or .json file, or None for the defaults; a run's own run.json will do.
+    path: a .yaml, .toml or .json file, such as a run's own run.json; None for the defaults.
     values: dotted names to values, such as {"loop.steps": 500}; strings are turned into the field's type.
     base: fields that the file goes over.
     Raises M2MError that names the field at fault.
@@ -49,6 +50,15 @@ def load_run(
         hint = f"; there are {', '.join(known)}" if first["type"] == "extra_forbidden" and known else ""
         said = first["msg"].removeprefix("Value error, ")
         raise M2MError(f"{where}: {said[:1].lower()}{said[1:]}{came}{hint}.") from error
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The config that lies in a run's folder, as it was written; empty where there is none.
+
+    Raises M2MError if it cannot be read.
+    """
+    path = folder / RUN
+    return _read(path) if path.is_file() else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_from_midi_files_to_a_model_and_back_to_music(work: Path, here: M2M) -> 
     assert done.returncode == 0
     about = json.loads(done.stdout)
     assert about["run"] == "run"
-    assert set(about["validation"]) == {"tanh-log-abs", "mae", "correlation", "variance"}
+    assert set(about["validation"]) == {"paper-tanh-log-abs", "mae", "correlation", "variance"}
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["no curves", "step 1", "step 3"]
     assert sorted(p.name for p in (work / "run").iterdir()) == ["best", "run.json", "training.safetensors"]
 

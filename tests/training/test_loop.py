@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m2m.core.errors import M2MError
+from m2m.core.system.run_config import RUN
 from m2m.training import loop
-from m2m.training.loop import RUN, STATE, LoopConfig, Task, fit, learning_rate
+from m2m.training.loop import STATE, LoopConfig, Task, fit, learning_rate
 
 Without = Callable[[str], None]
 SHORT: dict[str, Any] = {"steps": 6, "batch_size": 4, "warmup": 2, "checkpoint_every": 3, "validate_every": 2}

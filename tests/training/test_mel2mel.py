@@ -18,10 +18,10 @@ from m2m.core.mel2mel import Mel2Mel, load_mel2mel
 from m2m.core.model_folders import CARD, WEIGHTS
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import from_rows
-from m2m.core.system.run_config import load_run
+from m2m.core.system.run_config import RUN, load_run
 from m2m.dataset.shards import ShardReader
 from m2m.training import mel2mel
-from m2m.training.loop import RUN, STATE, learning_rate
+from m2m.training.loop import STATE, learning_rate
 from m2m.training.losses.adversarial import MelDiscriminator, adversarial_losses
 from m2m.training.losses.mel import LOSSES
 from m2m.training.mel2mel import Mel2MelRun, Mel2MelTask, heard, measure, train
@@ -207,7 +207,7 @@ def test_the_best_model_is_a_users_model(data: Path, tmp_path: Path) -> None:
         assert np.nanmean(values) == pytest.approx(figures[name], abs=0.02)  # weights are stored as float16
     card = (folder / CARD).read_text()
     assert card.startswith("# Mel2Mel, concat, after ")
-    assert "- tanh-log-abs: " in card
+    assert "- paper-tanh-log-abs: " in card
     pipeline = Pipeline(model=str(folder))
     score = data.parent / "midi" / "d.mid"
     rendering = pipeline.render(score, timbre="trumpet")
@@ -402,7 +402,7 @@ def test_with_an_adversary_the_newest_model_is_exported(
     for adversarial, step in ((0.5, 6), (0.0, 1)):
         errors = iter([1.0, 2.0, 3.0])
         with monkeypatch.context() as patch:
-            patch.setattr(Mel2MelTask, "validate", lambda task, errors=errors: {"tanh-log-abs": next(errors)})
+            patch.setattr(Mel2MelTask, "validate", lambda task, errors=errors: {"paper-tanh-log-abs": next(errors)})
             train(tiny(adversarial=adversarial), data, tmp_path / str(step), False)
         card = (tmp_path / str(step) / "best" / CARD).read_text()
         assert f"after {step} steps" in card.splitlines()[0]
