@@ -44,16 +44,20 @@ def check_output(path: Path, sample_format: SampleFormat | None, overwrite: bool
 
 
 def peak(wave: NDArray[np.float32]) -> float:
-    """The largest absolute sample, 0 for none; makes no copy."""
+    """The largest absolute sample, 0 for none; makes no copy.
+
+    wave: (samples,) float32.
+    """
     return float(max(wave.max(initial=0.0), -wave.min(initial=0.0)))
 
 
 def tame(wave: NDArray[np.float32], mode: ClipMode, loudest: float | None = None) -> tuple[NDArray[np.float32], str]:
     """Bring peaks beyond full scale under it. Returns the wave and a sentence on what was done, empty if nothing was.
 
+    wave: (samples,) float32. The one that is returned has the same shape and lies in -1..1, unless `mode` is none.
+    mode: rescale divides the whole wave by its peak; clamp cuts off what is beyond; none does nothing, which only float
+    files can hold.
     loudest: the highest peak of several waves that must keep their balance; this one's by default.
-    rescale: the whole wave is made softer, keeping its shape; clamp: what is beyond is cut off; none: nothing is done, which
-    only float files can hold.
 
     >>> tame(np.array([0.5, -2.0], np.float32), "rescale")[0].tolist()
     [0.25, -1.0]
@@ -98,7 +102,10 @@ def audio_bytes(
     tags: dict[str, Any],
     sample_format: SampleFormat | None = None,
 ) -> bytes:
-    """The same as `write_audio`, as a file in memory of the type that a suffix such as ".flac" names."""
+    """The same as `write_audio`, as a file in memory of the type that a suffix such as ".flac" names.
+
+    wave: (samples,) float32. Raises M2MError as `write_audio` does for a format or samples that cannot be written.
+    """
     check_format(suffix, sample_format)
     buffer = io.BytesIO()
     _encode(buffer, suffix, wave, sample_rate, tags, sample_format)
@@ -157,7 +164,10 @@ def read_tags(path: Path) -> dict[str, Any]:
 
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
-    """A file's samples, channels averaged: (samples,) float32, and its sample rate in Hz."""
+    """A file's samples, channels averaged: (samples,) float32, and its sample rate in Hz.
+
+    Raises M2MError for a file that is missing, too large, or no audio.
+    """
     require_file(path, MAX_BYTES, "an audio file")
     try:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -167,7 +177,10 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
-    """Whether a file has the samples of one of `waves`, as far as its sample format can tell; of a lossy file always True."""
+    """Whether a file has the samples of one of `waves`, as far as its sample format can tell; of a lossy file always True.
+
+    waves: each (samples,) float32. Raises M2MError for a file that cannot be read.
+    """
     try:
         subtype = soundfile.info(path).subtype
     except (OSError, soundfile.LibsndfileError) as error:
@@ -179,7 +192,9 @@ def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
 
 
 def mu_law_encode(wave: NDArray[np.floating[Any]], classes: int = 256) -> NDArray[np.int64]:
-    """µ-law companding to integer classes: -1..1 -> 0..classes - 1 (ITU-T G.711's curve, as in WaveNet, arXiv 1609.03499).
+    """µ-law companding to integer classes (ITU-T G.711's curve, as in WaveNet, arXiv 1609.03499).
+
+    wave: any shape, -1..1; what is beyond is clipped. Returned is the same shape, int64, 0..classes - 1.
 
     >>> mu_law_encode(np.array([-1.0, 0.0, 1.0])).tolist()
     [0, 128, 255]
@@ -190,7 +205,10 @@ def mu_law_encode(wave: NDArray[np.floating[Any]], classes: int = 256) -> NDArra
 
 
 def mu_law_decode(codes: NDArray[np.integer[Any]], classes: int = 256) -> NDArray[np.float32]:
-    """The inverse of `mu_law_encode`, up to the quantisation."""
+    """The inverse of `mu_law_encode`, up to the quantisation.
+
+    codes: any shape, integers, 0..classes - 1. Returned is the same shape, float32, -1..1.
+    """
     mu = classes - 1
     companded = 2 * codes.astype(np.float64) / mu - 1
     return (np.sign(companded) * np.expm1(np.abs(companded) * np.log1p(mu)) / mu).astype(np.float32)

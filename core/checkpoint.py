@@ -135,7 +135,10 @@ def save_model(
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors atomically as safetensors."""
+    """Write tensors by name as safetensors, whole or not at all.
+
+    tensors: each of any shape, dtype and device.
+    """
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:

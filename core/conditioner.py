@@ -1,4 +1,4 @@
-"""Contract: a timbre conditioner bends the features of a network towards a point in timbre space."""
+"""Contract: a timbre conditioner modulates the features of a network by a point in timbre space."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ class TimbreConditioner(nn.Module, ABC):
         features: (batch, frames, n_features), any float dtype, any device.
         timbre:   (batch, frames or 1, timbre_dim): 1 where the timbre holds still, `frames` where it moves along a path.
 
-        Returns a tensor of the shape and dtype of `features`. Must act on each frame by itself (no look at neighbours),
+        Returns (batch, frames, n_features), of the dtype of `features`. Must act on each frame by itself (no look at neighbours),
         be differentiable in both arguments, and deterministic in eval mode.
         """

@@ -219,14 +219,20 @@ class LazyMel(Mel):
 
 
 def hz_to_mel(hz: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
-    """Frequency in Hz to mel: O'Shaughnessy's formula ("htk") or Slaney's, linear below 1 kHz and logarithmic above."""
+    """Frequency in Hz to mel: O'Shaughnessy's formula ("htk") or Slaney's, linear below 1 kHz and logarithmic above.
+
+    hz: any shape, float64, from 0 up. Returned is the same shape.
+    """
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
     return np.where(hz < 1000.0, hz * 3.0 / 200.0, 15.0 + 27.0 * np.log(np.maximum(hz, 1000.0) / 1000.0) / np.log(6.4))
 
 
 def mel_to_hz(mel: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
-    """The inverse of `hz_to_mel`."""
+    """The inverse of `hz_to_mel`.
+
+    mel: any shape, float64, from 0 up. Returned is the same shape, in Hz.
+    """
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * 6.4 ** ((np.maximum(mel, 15.0) - 15.0) / 27.0))
@@ -257,7 +263,9 @@ def magnitude_scale(spec: MelSpec) -> float:
 
 
 def log_mel(wave: NDArray[np.floating[Any]] | Tensor, spec: MelSpec) -> NDArray[np.float32]:
-    """The log-mel of a mono wave: (samples,) in -1..1 -> (ceil(samples / hop_length), n_mels) float32.
+    """The log-mel of a mono wave: (ceil(samples / hop_length), n_mels) float32.
+
+    wave: (samples,) of any float dtype, -1..1.
 
     Works through the wave a minute at a time, so that an hour needs no more memory than its mel.
     """
@@ -279,5 +287,8 @@ def log_mel(wave: NDArray[np.floating[Any]] | Tensor, spec: MelSpec) -> NDArray[
 
 
 def linear_mel(values: NDArray[np.float32], spec: MelSpec) -> NDArray[np.float32]:
-    """Undo the logarithm: log-mel -> mel of the same shape."""
+    """Undo the logarithm.
+
+    values: (..., n_mels) float32 log-mel. Returned is the mel, of the same shape.
+    """
     return np.exp(values) if spec.log == "natural" else np.power(np.float32(10), values)

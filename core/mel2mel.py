@@ -95,7 +95,13 @@ class Mel2Mel(nn.Module):
         return conditioner
 
     def forward(self, roll: Tensor, timbre: Tensor) -> Tensor:
-        """(batch, frames, features) rolls, (batch, frames or 1, timbre_dim) timbres -> (batch, frames, n_mels) log-mels."""
+        """The log-mels of a batch: (batch, frames, n_mels).
+
+        roll: (batch, frames, encoder's n_features) float32, 0..1.
+        timbre: (batch, frames or 1, timbre_dim) float32.
+
+        Raises M2MError that names the conditioner's package if it fails.
+        """
         features = self._condition(self.before, self.inward(roll), timbre)  # (B, T, hidden)
         features, _ = self.lstm(features)  # (B, T, 2 hidden)
         log_mel: Tensor = self.outward(self._condition(self.after, features, timbre))
@@ -128,7 +134,10 @@ class Mel2Mel(nn.Module):
         return row
 
     def encode(self, notes: NoteArray, start: int, frames: int) -> NDArray[np.float32]:
-        """The roll of frames start..start + frames. Raises M2MError that names the encoder's package if it fails."""
+        """The roll of frames start..start + frames: (frames, n_features) float32, 0..1.
+
+        Raises M2MError that names the encoder's package if it fails.
+        """
         component = self._components["encoder"]
         with registry.attribute_errors(component):
             roll = self.encoder.encode(notes, self.config.mel.frame_rate, start, frames)
@@ -154,7 +163,8 @@ class Mel2Mel(nn.Module):
     ) -> NDArray[np.float32]:
         """Frames first..last of a part's log-mel: (last - first, n_mels), by one batch of windows.
 
-        window, context: frames; 0 is WINDOW and CONTEXT. `timbre` is that of the whole part, as in `predict`.
+        timbre: (timbre_dim,) or (frames, timbre_dim) float32, of the whole part as in `predict`.
+        window, context: frames; 0 is WINDOW and CONTEXT.
         """
         spec, device, context = self.config.mel, self.outward.weight.device, context or CONTEXT
         kept = min(window or WINDOW, last - first)  # what is shorter than a window is not padded to one

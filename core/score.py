@@ -344,7 +344,10 @@ def as_rows(notes: NoteArray) -> NDArray[np.float64]:
 
 
 def from_rows(rows: NDArray[Any]) -> NoteArray:
-    """The inverse of `as_rows`."""
+    """The inverse of `as_rows`.
+
+    rows: (notes, 4) numbers in the order of `NOTE`'s fields.
+    """
     notes = np.empty(len(rows), NOTE)
     for column, name in enumerate(NOTE.names or ()):
         notes[name] = rows[:, column]

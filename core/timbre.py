@@ -79,7 +79,7 @@ class TimbreSpace:
         return Timbre(np.zeros(1), self._still(text, text)[None], text)
 
     def point(self, name: str) -> NDArray[np.float32]:
-        """An instrument's point: (dimensions,)."""
+        """An instrument's point: (dimensions,) float32. Raises M2MError, with the nearest names, for one that is not there."""
         if name not in self.instruments:
             near = difflib.get_close_matches(name, self.instruments, n=2, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(self.instruments)}."
@@ -108,11 +108,13 @@ class TimbreSpace:
         return (self.points - origin) @ axes.T
 
     def lift(self, places: NDArray[np.floating]) -> NDArray[np.float32]:
-        """From the map back into the space: (places, 2) -> (places, dimensions).
+        """From the map back into the space: (places, dimensions) float32.
 
-        A plane misses most instruments of a space with more dimensions. So the map is bent: what it misses of each instrument
-        is added around its place, by the inverse fourth power of the distance (Shepard's interpolation), and at an
-        instrument's place is that instrument. In two dimensions nothing is missed and nothing bent.
+        places: (places, 2) on the map.
+
+        The plane of the first two principal components misses most instruments of a space with more dimensions. So each
+        instrument's residual is added around its place, weighted by the inverse fourth power of the distance (Shepard's
+        interpolation): at an instrument's place the map returns that instrument. In two dimensions there is no residual.
         """
         origin, axes = self._map
         plane = self.plane()

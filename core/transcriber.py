@@ -40,7 +40,10 @@ class Transcriber(ABC):
 
     @abstractmethod
     def transcribe(self, wave: NDArray[np.float32], sample_rate: int) -> NoteArray:
-        """The notes of (samples,) mono audio, in seconds from its beginning, as core/score.py's `note_array` makes them.
+        """The notes of a recording, in seconds from its beginning, as core/score.py's `note_array` makes them: (notes,).
+
+        wave: (samples,) float32, mono, -1..1.
+        sample_rate: Hz.
 
         The same audio, options and device give the same notes. Raises M2MError for what the user can mend.
         """

@@ -98,7 +98,7 @@ class Vocoder(ABC):
         return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[NDArray[np.float32]]:
-        """Several mels; each result equals `synthesize` of that mel alone. Override where a batch is faster."""
+        """Several mels; each result, (samples,) float32, is `synthesize` of that mel alone. Override where a batch is faster."""
         return [self.synthesize(mel, seed) for mel in mels]
 
     @classmethod

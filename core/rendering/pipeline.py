@@ -140,7 +140,7 @@ class Pipeline:
         return self.spec.silence + (values - self.spec.silence) * there
 
     def stream(self, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
-        """The vocoder's audio of a mel, block by block; raises M2MError as `synthesis` does."""
+        """The vocoder's audio of a mel in blocks, each (samples,) float32. Raises M2MError as `synthesis` does."""
         yield from synthesis(self.vocoder, self._component, mel, seed)
 
     def render(
@@ -155,7 +155,11 @@ class Pipeline:
         stems: bool = False,
         limits: Limits | None = None,
     ) -> Rendering:
-        """Render a score, or a MIDI file; `play` has the arguments."""
+        """Render a score, or a MIDI file; `play` has the arguments.
+
+        clip_mode: what becomes of peaks beyond full scale, see `core.audio.tame`.
+        Raises M2MError as `play` does, and where a component fails while it renders.
+        """
         if clip_mode not in get_args(ClipMode):
             raise M2MError(f"there is no clip mode {clip_mode!r}; there are {', '.join(get_args(ClipMode))}.")
         performance = self.play(
@@ -183,6 +187,7 @@ class Pipeline:
         timbre: as core/timbre.py reads it, for all tracks; programs: for tracks of a General MIDI program, before `timbre`.
         gain: dB on everything. stems: also keep every track by itself; their sum is the mix.
         limits: the most that a file may hold, see core/midi.py.
+        Raises M2MError for an argument or a score that cannot be rendered, before anything is computed.
         """
         if not math.isfinite(gain):
             raise M2MError(f"gain {gain} came, a finite number of decibels was wanted.")
@@ -276,10 +281,10 @@ class Pipeline:
 
 
 def synthesis(vocoder: Vocoder, component: Component, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
-    """A vocoder's audio of a mel, block by block, held to the contract of core/vocoder.py.
+    """A vocoder's audio of a mel in blocks, each (samples,) float32, held to the contract of core/vocoder.py.
 
-    component: whose code the vocoder is. Raises M2MError that names its package if it fails, or yields what is not finite,
-    mono, float audio of the mel's length.
+    component: whose code the vocoder is.
+    Raises M2MError that names its package if it fails, or yields what is not finite mono float audio of the mel's length.
     """
     require_spec(mel.spec, vocoder.mel_spec, str(component))
     samples = 0
@@ -339,7 +344,7 @@ def choose_model(model: str | Path | None = None, encoder: str | None = None, co
 
 
 def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[np.float32]:
-    """1 where a note sounds or rings out, falling to 0 over the second after RING, 0 in a rest: frames first..last.
+    """1 where a note sounds or rings out, falling to 0 over the second after RING, 0 in a rest: (last - first,) float32.
 
     The model has seen little of long rests, and where nothing can sound it leaves a faint noise.
     """

@@ -29,7 +29,7 @@ class EncoderConformance(Conformance):
         return encoder
 
     def encode(self, notes: NoteArray, start: int, frames: int, rate: float = RATE) -> Array:
-        """A window of a roll, held to its shape, type and range."""
+        """Frames start..start + frames of a roll: (frames, n_features) float32, held to its shape, dtype and range."""
         roll: Any = self.encoder.encode(notes, rate, start, frames)
         wanted = (frames, self.encoder.n_features)
         require(isinstance(roll, np.ndarray), f"a {type(roll).__name__} came, a numpy array was wanted.")
