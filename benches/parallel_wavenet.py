@@ -205,8 +205,8 @@ def floor(true: np.ndarray, wave: np.ndarray, hop: int) -> float:
 def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, students: list[Path]) -> dict[str, float]:
     """The teacher's NLL of two seconds from the middle of each file, and each student's divergence from it."""
     from m2m.training.parallel_wavenet import Losses, StudentRun, StudentTask
+    from m2m.training.segments import TrainingSegment
     from m2m.training.wavenet import WaveNetRun, WaveNetTask
-    from m2m.training.windows import Window
 
     network, _ = load_wavenet(teacher)
     shared: dict[str, Any] = {"teacher": teacher, "instruments": dict(test.instruments), "losses": Losses()}
@@ -221,12 +221,12 @@ def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, st
     teaching.model = network
     for index, column in np.ndindex(len(test), len(names)):
         name = names[column]
-        at = Window(test, index, name, max(0, (test.frames(index, name) - frames) // 2), frames)
-        true, heard = (torch.from_numpy(part)[None] for part in teaching.window(at))
+        at = TrainingSegment(test, index, name, max(0, (test.frames(index, name) - frames) // 2), frames)
+        true, heard = (torch.from_numpy(part)[None] for part in teaching.segment(at))
         each = nll(network(true, heard), true[:, 2:], network.config.output)[:, lead * spec.hop_length :]
         found.setdefault("teacher, NLL", []).append(each.mean().item())
         for folder, task in tasks.items():
-            _, features, teachers = (torch.from_numpy(x)[None] for x in task.window(at))
+            _, features, teachers = (torch.from_numpy(x)[None] for x in task.segment(at))
             drawn = task.model.student(task.noise(np.random.default_rng(index), 1, frames * spec.hop_length), features)
             kl = task.divergence(drawn, teachers)[0][:, lead * spec.hop_length :]
             found.setdefault(f"{folder}, KL from the teacher", []).append(kl.mean().item())

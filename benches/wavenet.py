@@ -66,14 +66,14 @@ def windows(net: WaveNet, data: Path | None, frames: int) -> Iterator[tuple[np.n
         mel = np.random.default_rng(0).uniform(spec.silence, 0, (16, net.features)).astype(np.float32)
         yield mel, CpuEngine(net).generate([mel], 0)[0]
         return
+    from m2m.training.segments import TrainingSegment
     from m2m.training.wavenet import WaveNetRun, WaveNetTask
-    from m2m.training.windows import Window
 
     task = WaveNetTask(WaveNetRun(model=net.config), data)
     task.validation = ShardReader(data, "test")
     for number, name in enumerate(task.names):
         middle = task.validation.frames(number, name) // 2
-        samples, mel = task.window(Window(task.validation, number, name, middle, frames))
+        samples, mel = task.segment(TrainingSegment(task.validation, number, name, middle, frames))
         margin = net.config.margin
         yield mel[margin:-margin], samples[2:]
 

@@ -52,6 +52,7 @@ MODULES: dict[str, str] = {
     "m2m.training.divergence": "m2m.training.losses.kl",
     "m2m.training.spectral": "m2m.training.losses.stft",
     "m2m.training.start": "m2m.training.warm_start",
+    "m2m.training.windows": "m2m.training.segments",
     "m2m.vocoders.comb": "m2m.vocoders.shared.excitation",
     "m2m.vocoders.conditioning": "m2m.vocoders.shared.conditioning",
     "m2m.vocoders.rests": "m2m.vocoders.shared.silence_gate",
@@ -100,13 +101,35 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.evaluation.metrics": {
         "m2m.core.mel_measures": "STILL log_mel_error pearson tanh_log_error variance_ratio",
     },
+    "m2m.training.average": {
+        "m2m.training.ema": "Average=EMA",
+    },
     "m2m.training.dataset": {
         "m2m.dataset.shards": "DatasetConfig MAX_JSON_BYTES MAX_SHARD_BYTES SPLITS ShardReader shard_path stretch=read_padded",
         "m2m.dataset.soundfont": "OVERSAMPLING Renderer",
         "m2m.dataset.augment": "vary",
     },
+    "m2m.training.discriminator": {
+        "m2m.training.losses.adversarial": "Opposed=GAN joined=active",
+    },
+    "m2m.training.loop": {
+        "m2m.training.loop": "Task=TrainingTask",
+    },
     "m2m.training.losses": {
         "m2m.training.losses.mel": "LOSSES REFERENCE abs_mse log_abs_mse tanh_log_abs_mse",
+    },
+    "m2m.training.spectral": {
+        "m2m.training.losses.stft": (
+            "stft_distance=multi_resolution_stft_loss frame_distance=frame_loss power_distance=power_loss"
+        ),
+    },
+    "m2m.training.start": {
+        "m2m.training.warm_start": "begin=warm_start take_over=load_matching_weights",
+    },
+    "m2m.training.windows": {
+        "m2m.training.segments": (
+            "Window=TrainingSegment WindowLoop=SegmentLoop WindowRun=SegmentRun WindowTask=SegmentTask"
+        ),
     },
     "m2m.vocoders.comb": {
         "m2m.vocoders.griffin_lim.fitted_excitation": "fit_timbre play",

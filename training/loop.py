@@ -4,7 +4,7 @@ A run lives in a folder:
 
     run.json              the whole config, as it was when the run began or was last resumed
     training.safetensors  weights, their average and Adam's moments after the newest checkpoint, with the step in its metadata
-    best/                 the model with the best validation so far (or the newest, see `Task`), as a user loads it
+    best/                 the model with the best validation so far (or the newest, see `TrainingTask`), as a user loads it
     logs/                 TensorBoard
 
 A batch depends on the seed and the step alone, never on what was drawn before, and so does what a model itself draws
@@ -37,7 +37,7 @@ from m2m.core.system.files import atomic_path, make_folder
 from m2m.core.system.run_config import RUN
 from m2m.training import memory
 from m2m.training.distributed import Group, join
-from m2m.training.ema import Average
+from m2m.training.ema import EMA
 from m2m.training.interruption import Interruption, waiting
 
 STATE = "training.safetensors"
@@ -78,7 +78,7 @@ class LoopConfig(BaseModel):
     checkpoint_every: int = Field(250, ge=1, description="steps")
 
 
-class Task(ABC):
+class TrainingTask(ABC):
     """What a model brings to the loop.
 
     `best` names the validation figure that decides which model is exported; smaller is better. None: the newest is the best,
@@ -118,7 +118,7 @@ class Task(ABC):
 
 
 class _Steps(Dataset[tuple[Tensor, ...]]):
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: TrainingTask) -> None:
         self.task = task
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
@@ -140,7 +140,7 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     return config.learning_rate * min(rise, fall)
 
 
-def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool) -> dict[str, float]:
+def fit(task: TrainingTask, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool) -> dict[str, float]:
     """Train until `config.steps` and return the last validation's figures.
 
     about: the run's whole config as JSON data, saved as run.json. Raises M2MError if the folder already holds a run and
@@ -160,7 +160,7 @@ def fit(task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume
 
 
 def _fit(
-    task: Task, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool, group: Group
+    task: TrainingTask, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool, group: Group
 ) -> dict[str, float]:
     state_path = out / STATE
     if group.leads:
@@ -173,8 +173,8 @@ def _fit(
         reason = str(error).splitlines()[0]
         raise M2MError(f"loop.device {config.device!r} cannot be used: {reason}; give 'cpu' or 'cuda'.") from error
     optimiser = torch.optim.Adam(task.model.parameters(), lr=config.learning_rate)
-    average = Average(task.model, config.average)
-    first, best = _restore(state_path, task.model, optimiser, average) if resume else (0, math.inf)
+    ema = EMA(task.model, config.average)
+    first, best = _restore(state_path, task.model, optimiser, ema) if resume else (0, math.inf)
     if first > config.steps:
         raise M2MError(
             f"the run in {out} is at step {first} already, beyond loop.steps {config.steps}; give more --steps."
@@ -215,14 +215,14 @@ def _fit(
                 )
             optimiser.step()
             done = step + 1
-            average.update(done)
+            ema.update(done)
             if done % config.log_every == 0:
                 parts = {f"train/{name}": value for name, value in task.details().items()}
                 known = {"train/loss": loss.item(), "train/rate": rate, "train/gradient": norm.item()}
                 _log(writer, done, known | parts)
             if group.leads and (done % config.validate_every == 0 or done in (1, config.steps)):
                 task.model.eval()
-                with average:
+                with ema:
                     figures = task.validate()
                     if writer:
                         _show(writer, task, done, figures)
@@ -233,36 +233,34 @@ def _fit(
                 said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
                 progress.say(f"step {done}: {said} ({pace:.2f} s a step)")
             if group.leads and (done % config.checkpoint_every == 0 or done == config.steps or stop.number):
-                _checkpoint(state_path, task.model, optimiser, average, done, best)
+                _checkpoint(state_path, task.model, optimiser, ema, done, best)
             if stop.number:
                 progress.say(f"stopped after step {done}, which is saved; --resume continues.")
                 break
     if group.leads and not figures:  # a run that was resumed at its end
         task.model.eval()
-        with average:
+        with ema:
             figures = task.validate()
     return figures
 
 
-def _batches(task: Task, config: LoopConfig, first: int) -> Iterator[tuple[Tensor, ...]]:
+def _batches(task: TrainingTask, config: LoopConfig, first: int) -> Iterator[tuple[Tensor, ...]]:
     loader: DataLoader[tuple[Tensor, ...]] = DataLoader(
         _Steps(task), batch_size=None, sampler=range(first, config.steps), num_workers=config.workers
     )
     return iter(loader)
 
 
-def _checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Adam, average: Average, step: int, best: float
-) -> None:
+def _checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA, step: int, best: float) -> None:
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in average.tensors.items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in ema.tensors.items()}
     for name, parameter in model.named_parameters():
         moments = optimiser.state.get(parameter, {})  # a parameter that the loss does not reach has none
         tensors |= {f"{key}/{name}": moments[key] for key in MOMENTS if key in moments}
     save_tensors(path, tensors, {"step": str(step), "best": repr(best)})
 
 
-def _restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam, average: Average) -> tuple[int, float]:
+def _restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA) -> tuple[int, float]:
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
@@ -282,7 +280,7 @@ def _restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam, average:
         moments = {key: tensors[f"{key}/{name}"].to(parameter.device) for key in MOMENTS if f"{key}/{name}" in tensors}
         if moments:
             optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
-    average.restore({name.removeprefix("average/"): t for name, t in tensors.items() if name.startswith("average/")})
+    ema.restore({name.removeprefix("average/"): t for name, t in tensors.items() if name.startswith("average/")})
     return step, best
 
 
@@ -295,7 +293,7 @@ def _writer(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
 
 
-def _show(writer: Any, task: Task, step: int, figures: dict[str, float]) -> None:
+def _show(writer: Any, task: TrainingTask, step: int, figures: dict[str, float]) -> None:
     _log(writer, step, {f"validation/{name}": value for name, value in figures.items()})
     for name, image in task.pictures().items():
         writer.add_image(name, image, step, dataformats="HWC")

@@ -26,8 +26,8 @@ from m2m.core.model_folders import model_folder
 from m2m.core.score import NoteArray, from_rows
 from m2m.core.system.run_config import RUN, load_run
 from m2m.dataset.shards import ShardReader, read_padded
-from m2m.training.loop import LoopConfig, Task, fit
-from m2m.training.losses.adversarial import MelDiscriminator, Opposed, adversarial_losses, joined
+from m2m.training.loop import LoopConfig, TrainingTask, fit
+from m2m.training.losses.adversarial import GAN, MelDiscriminator, active, adversarial_losses
 from m2m.training.losses.mel import LOSSES
 from m2m.training.warm_start import refuse_another
 
@@ -67,7 +67,7 @@ class Mel2MelRun(BaseModel):
     validation_seconds: float = Field(10.0, gt=0, description="of each validation file and instrument")
 
 
-class Mel2MelTask(Task):
+class Mel2MelTask(TrainingTask):
     """Random windows of random instruments, the same for every run of one seed."""
 
     model: nn.Module
@@ -89,7 +89,7 @@ class Mel2MelTask(Task):
             self.discriminator = MelDiscriminator(
                 run.model.mel.n_mels, len(self.names), run.adversary_layers, run.adversary_channels
             )
-            self.model = Opposed("mel2mel", self.mel2mel, self.discriminator)
+            self.model = GAN("mel2mel", self.mel2mel, self.discriminator)
             self.best = None
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
@@ -111,7 +111,7 @@ class Mel2MelTask(Task):
             mels.append(read_padded(read, start, start + sequence, spec.silence))
             instruments.append(instrument)
         batch = torch.from_numpy(np.stack(rolls)), torch.tensor(instruments), torch.from_numpy(np.stack(mels))
-        return (*batch, joined(step, self.run.adversary_after, len(rolls))) if self.discriminator else batch
+        return (*batch, active(step, self.run.adversary_after, len(rolls))) if self.discriminator else batch
 
     @lru_cache(maxsize=100_000)  # noqa: B019 - one task lives as long as its process
     def _notes(self, index: int, name: str) -> NoteArray:
@@ -124,11 +124,16 @@ class Mel2MelTask(Task):
         error = LOSSES[self.run.loss](predicted, true)
         if self.discriminator is None:
             return error
-        (inside,) = rest
+        (switch,) = rest
         spec = self.run.model.mel
-        fooled, seen = adversarial_losses(self.discriminator, heard(predicted, spec), heard(true, spec), instrument)
-        self.parts = {self.run.loss: error.detach(), "adversarial": fooled.detach(), "discriminator": seen.detach()}
-        return error + inside[0] * (self.run.adversarial * fooled + seen)
+        made, wanted = heard(predicted, spec), heard(true, spec)
+        generator_loss, discriminator_loss = adversarial_losses(self.discriminator, made, wanted, instrument)
+        self.parts = {
+            self.run.loss: error.detach(),
+            "adversarial": generator_loss.detach(),
+            "discriminator": discriminator_loss.detach(),
+        }
+        return error + switch[0] * (self.run.adversarial * generator_loss + discriminator_loss)
 
     def details(self) -> dict[str, float]:
         return {name: value.item() for name, value in self.parts.items()}

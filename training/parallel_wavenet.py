@@ -24,11 +24,11 @@ from m2m.core.mel import log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.system import progress
 from m2m.training.loop import fit
-from m2m.training.losses.adversarial import Opposed, WaveDiscriminator, adversarial_losses, joined
+from m2m.training.losses.adversarial import GAN, WaveDiscriminator, active, adversarial_losses
 from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, scale_penalty
-from m2m.training.losses.stft import DISTANCES, stft_distance
-from m2m.training.warm_start import begin, take_over
-from m2m.training.windows import Window, WindowRun, WindowTask
+from m2m.training.losses.stft import DISTANCES, multi_resolution_stft_loss
+from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
+from m2m.training.warm_start import load_matching_weights, warm_start
 from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig, load_student
 from m2m.vocoders.shared.conditioning import Conditioned
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
@@ -65,7 +65,7 @@ def only(names: str) -> dict[str, object]:
     }
 
 
-class StudentRun(WindowRun):
+class StudentRun(SegmentRun):
     """A training run of a student, as a YAML or TOML file describes it."""
 
     model: StudentConfig = StudentConfig()
@@ -89,10 +89,10 @@ class StudentRun(WindowRun):
         return self.losses.adversarial
 
 
-class StudentTask(WindowTask):
+class StudentTask(SegmentTask):
     """The student's waves, of noise, beside the true ones of the same music."""
 
-    model: Opposed
+    model: GAN
     best: str = "stft"
 
     def __init__(self, run: StudentRun, data: Path) -> None:
@@ -101,7 +101,7 @@ class StudentTask(WindowTask):
         self.teacher = _load_teacher(run.teacher, run.model) if run.teacher else None
         self.student = student = Student(run.model)
         adversary = WaveDiscriminator(run.adversary_layers, run.adversary_channels) if run.adversarial else None
-        self.model = Opposed("student", student, adversary)
+        self.model = GAN("student", student, adversary)
         self.parts: dict[str, float] = {}
         if not (run.losses.kl and self.teacher) and not any(getattr(run.losses, name) for name in DISTANCES):
             raise M2MError(
@@ -119,25 +119,25 @@ class StudentTask(WindowTask):
 
         (batch, sequence + 2 margin, features); of what the teacher hears nothing if there is none.
         """
-        windows = self.windows(np.random.default_rng((self.run.loop.seed, step)))
+        windows = self.segments(np.random.default_rng((self.run.loop.seed, step)))
         waves, features, teachers = (torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True))
         draw = np.random.default_rng((self.run.loop.seed, step, 1))
-        inside = joined(step, self.run.adversary_after, len(waves))
-        return self.noise(draw, *waves.shape), waves, features, teachers, inside
+        switch = active(step, self.run.adversary_after, len(waves))
+        return self.noise(draw, *waves.shape), waves, features, teachers, switch
 
     def noise(self, draw: np.random.Generator, *shape: int) -> Tensor:
         """White noise as the student takes it, float32."""
         drawn = draw.standard_normal(shape) if self.run.model.noise == "gaussian" else draw.logistic(size=shape)
         return torch.from_numpy(drawn.astype(np.float32))
 
-    def window(self, at: Window) -> tuple[NDArray[np.float32], ...]:
+    def segment(self, at: TrainingSegment) -> tuple[NDArray[np.float32], ...]:
         """(frames * hop_length,) samples, what the student hears, and what the teacher hears."""
         heard = self.features(self.student, at)
         teacher = self.features(self.teacher, at) if self.teacher else np.zeros(0, np.float32)
         return self.wave(at), heard, teacher
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        noise, true, features, teacher_features, inside = batch
+        noise, true, features, teacher_features, switch = batch
         run, counted = self.run, self.run.lead * self.spec.hop_length
         drawn: Drawn = self.model(noise, features)
         total, self.parts = noise.new_zeros(()), {}
@@ -157,9 +157,9 @@ class StudentTask(WindowTask):
             if weight := getattr(run.losses, name):
                 add(name, weight, distance(wave, true))
         if self.model.discriminator:
-            fooled, seen = adversarial_losses(self.model.discriminator, wave, true)
-            add("adversarial", inside[0] * run.adversarial, fooled)
-            add("discriminator", inside[0], seen)
+            generator_loss, discriminator_loss = adversarial_losses(self.model.discriminator, wave, true)
+            add("adversarial", switch[0] * run.adversarial, generator_loss)
+            add("discriminator", switch[0], discriminator_loss)
         return total
 
     def divergence(self, drawn: Drawn, features: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -190,7 +190,7 @@ class StudentTask(WindowTask):
         fields = max(self.run.model.receptive_field, self.teacher.config.receptive_field if self.teacher else 0)
         lead, frames = self.validation_frames(fields)
         first, found = lead * self.spec.hop_length, []
-        for number, window in enumerate(self.validation_windows(name, frames)):
+        for number, window in enumerate(self.validation_segments(name, frames)):
             draw = np.random.default_rng((self.run.loop.seed, number, 2))
             true, features, teacher = (torch.from_numpy(part)[None].to(self._device) for part in window)
             torch.manual_seed(number)  # of the draws of a divergence
@@ -199,7 +199,7 @@ class StudentTask(WindowTask):
                 kl = self.divergence(drawn, teacher)[0][:, first:].mean().item() if self.teacher else None
             wave, true = self._sound(drawn, features)[:, first:], true[:, first:]
             mels = [log_mel(x[0].float().cpu(), self.spec) for x in (wave, true)]
-            figures = {"stft": stft_distance(wave, true).item(), "mel": log_mel_error(*mels)}
+            figures = {"stft": multi_resolution_stft_loss(wave, true).item(), "mel": log_mel_error(*mels)}
             found.append(figures if kl is None else figures | {"kl": kl})
         return {key: float(np.mean([figures[key] for figures in found])) for key in found[0]}
 
@@ -252,8 +252,8 @@ def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
 
 def train(run: StudentRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
     """Train a student on a data set (`m2m dataset build`) and return the last validation figures."""
-    run, begun = begin(run, load_student, out, resume)
+    run, begun = warm_start(run, load_student, out, resume)
     task = StudentTask(run, data)
     if begun:
-        take_over(task.student, begun)
+        load_matching_weights(task.student, begun)
     return fit(task, run.loop, out, {"kind": KIND, **run.model_dump(mode="json")}, resume)

@@ -17,12 +17,12 @@ from m2m.core.system.run_config import RUN, load_run
 from m2m.vocoders.shared.conditioning import Conditioned
 
 if TYPE_CHECKING:
-    from m2m.training.windows import WindowRun
+    from m2m.training.segments import SegmentRun
 
-Run = TypeVar("Run", bound="WindowRun")
+Run = TypeVar("Run", bound="SegmentRun")
 
 
-def begin(
+def warm_start(
     run: Run, load: Callable[[Path], tuple[Conditioned, str]], out: Path, resume: bool
 ) -> tuple[Run, Conditioned | None]:
     """The run with the sizes of its `start`, where it does not itself say otherwise, and that model, as `load` loads it.
@@ -48,7 +48,7 @@ def begin(
 
 
 @torch.no_grad()
-def take_over(network: nn.Module, begun: nn.Module) -> None:
+def load_matching_weights(network: nn.Module, begun: nn.Module) -> None:
     """Copy the weights that both have by name and shape, and say which of the network's stay random.
 
     The convolutions of the conditioning are all copied or none: what one hands to the next means nothing by itself.

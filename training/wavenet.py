@@ -1,4 +1,4 @@
-"""Train WaveNet: what it predicts of a window (training/windows.py), and how it is validated."""
+"""Train WaveNet: what it predicts of a window (training/segments.py), and how it is validated."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
 from m2m.training.loop import fit
 from m2m.training.losses.nll import nll
-from m2m.training.warm_start import begin, take_over
-from m2m.training.windows import Window, WindowRun, WindowTask
+from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
+from m2m.training.warm_start import load_matching_weights, warm_start
 from m2m.vocoders.shared.conditioning import COMB
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -42,7 +42,7 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-class WaveNetRun(WindowRun):
+class WaveNetRun(SegmentRun):
     """A training run of WaveNet, as a YAML or TOML file describes it."""
 
     model: WaveNetConfig = WaveNetConfig()
@@ -62,7 +62,7 @@ class WaveNetRun(WindowRun):
     )
 
 
-class WaveNetTask(WindowTask):
+class WaveNetTask(SegmentTask):
     """Each sample is predicted from the true ones before it."""
 
     model: WaveNet
@@ -75,11 +75,11 @@ class WaveNetTask(WindowTask):
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """(samples (batch, 2 + sequence * hop_length), features (batch, sequence + 2 margin, features))."""
-        windows = self.windows(np.random.default_rng((self.run.loop.seed, step)))
+        windows = self.segments(np.random.default_rng((self.run.loop.seed, step)))
         samples, features = zip(*windows, strict=True)
         return torch.from_numpy(np.stack(samples)), torch.from_numpy(np.stack(features))
 
-    def window(self, at: Window) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def segment(self, at: TrainingSegment) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """What the network hears of it: (2 + frames * hop_length,) samples, and (frames + 2 margin, features)."""
         hop, margin = self.spec.hop_length, self.model.config.margin
         around = replace(at, start=at.start - 1, frames=at.frames + 1)  # the two samples before are of the frame before
@@ -116,7 +116,7 @@ class WaveNetTask(WindowTask):
     def _measure(self, name: str) -> list[float]:
         lead, frames = self.validation_frames(self.run.model.receptive_field)
         found, device = [], self.model.end.weight.device
-        for window in self.validation_windows(name, frames):
+        for window in self.validation_segments(name, frames):
             samples, features = (torch.from_numpy(part)[None].to(device) for part in window)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
                 expected = self.model(samples, features)
@@ -143,8 +143,8 @@ class WaveNetTask(WindowTask):
 
 def train(run: WaveNetRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
     """Train a WaveNet on a data set (`m2m dataset build`) and return the last validation figures."""
-    run, begun = begin(run, load_wavenet, out, resume)
+    run, begun = warm_start(run, load_wavenet, out, resume)
     task = WaveNetTask(run, data)
     if begun:
-        take_over(task.model, begun)
+        load_matching_weights(task.model, begun)
     return fit(task, run.loop, out, {"kind": "wavenet", **run.model_dump(mode="json")}, resume)

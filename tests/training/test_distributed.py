@@ -17,7 +17,7 @@ from m2m.training.loop import STATE
 
 TINY = """
 sequence = 4
-validation_windows = 1
+validation_segments = 1
 validation_seconds = 0.05
 instruments = { grand-piano = 0, trumpet = 56 }
 model = { layers = 3, residual = 16, skip = 16, classes = 16 }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from m2m.core.errors import M2MError
 from m2m.core.system.run_config import RUN
 from m2m.training import loop
-from m2m.training.loop import STATE, LoopConfig, Task, fit, learning_rate
+from m2m.training.loop import STATE, LoopConfig, TrainingTask, fit, learning_rate
 
 Without = Callable[[str], None]
 SHORT: dict[str, Any] = {"steps": 6, "batch_size": 4, "warmup": 2, "checkpoint_every": 3, "validate_every": 2}
@@ -30,7 +30,7 @@ class Killed(BaseException):
     """As a signal would end it: nobody catches it."""
 
 
-class Line(Task):
+class Line(TrainingTask):
     """y = w x + b with dropout, learned from batches that depend on the step alone."""
 
     best = "error"

@@ -285,15 +285,17 @@ def test_a_patch_is_as_large_as_the_docstring_says() -> None:
 def test_each_side_learns_its_own_weights(data: Path) -> None:
     task = Mel2MelTask(tiny(adversarial=1.0), data)
     assert task.discriminator is not None
-    roll, instrument, true, inside = task.batch(0)
-    assert inside.tolist() == [1.0, 1.0]
+    roll, instrument, true, switch = task.batch(0)
+    assert switch.tolist() == [1.0, 1.0]
     made = heard(task.mel2mel(roll, task.mel2mel.timbre(instrument)[:, None]), task.run.model.mel)
-    fooled, seen = adversarial_losses(task.discriminator, made, heard(true, task.run.model.mel), instrument)
-    fooled.backward(retain_graph=True)
+    generator_loss, discriminator_loss = adversarial_losses(
+        task.discriminator, made, heard(true, task.run.model.mel), instrument
+    )
+    generator_loss.backward(retain_graph=True)
     assert all(parameter.grad is None for parameter in task.discriminator.parameters())
     assert all(parameter.grad.abs().max() > 0 for parameter in task.mel2mel.parameters())
     task.mel2mel.zero_grad()
-    seen.backward()
+    discriminator_loss.backward()
     assert all(parameter.grad is None for parameter in task.mel2mel.parameters())
     assert all(parameter.grad.abs().max() > 0 for parameter in task.discriminator.parameters())
 
@@ -314,11 +316,11 @@ def test_a_discriminator_learns_to_tell_a_blurred_mel(data: Path) -> None:
     blurred = true.mean(dim=1, keepdim=True).expand_as(true)
     optimiser = torch.optim.Adam(task.discriminator.parameters(), lr=0.003)
     for _ in range(100):
-        _, seen = adversarial_losses(task.discriminator, blurred, true, instrument)
+        _, discriminator_loss = adversarial_losses(task.discriminator, blurred, true, instrument)
         optimiser.zero_grad()
-        seen.backward()
+        discriminator_loss.backward()
         optimiser.step()
-    assert seen.item() < 0.25
+    assert discriminator_loss.item() < 0.25
 
 
 @pytest.mark.parametrize(("weight", "least", "most"), [(0.0, 0.0, 0.4), (3.0, 0.6, 2.5)])
@@ -327,7 +329,7 @@ def test_an_adversary_ends_blur(data: Path, weight: float, least: float, most: f
     sizes: dict[str, Any] = {"model__hidden": 16, "sequence": 32, "adversary_layers": 2, "adversary_channels": 8}
     task = Mel2MelTask(tiny(adversarial=weight, loss="log-abs", **sizes), data)
     tremolo = 1.0 - 2 * (torch.arange(32) // 8 % 2)[:, None].expand(4, 32, 80)
-    roll, instrument, inside = (
+    roll, instrument, switch = (
         tremolo[..., :1].clamp_min(0).expand(4, 32, 176) / 2,
         torch.tensor([0, 1] * 2),
         torch.ones(4),
@@ -337,7 +339,7 @@ def test_an_adversary_ends_blur(data: Path, weight: float, least: float, most: f
     for step in range(180):
         sign = torch.randint(0, 2, (4, 1, 1), generator=draw) * 2 - 1
         optimiser.zero_grad()
-        task.loss((roll, instrument, -6 + 1.5 * sign * tremolo, *([inside] if weight else []))).backward()
+        task.loss((roll, instrument, -6 + 1.5 * sign * tremolo, *([switch] if weight else []))).backward()
         torch.nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
         optimiser.step()
         if step >= 120:

@@ -20,9 +20,9 @@ from m2m.training.distributed import Group
 from m2m.training.loop import STATE
 from m2m.training.losses.adversarial import WaveDiscriminator, adversarial_losses
 from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
-from m2m.training.losses.stft import DISTANCES, magnitude, stft_distance
+from m2m.training.losses.stft import DISTANCES, magnitude, multi_resolution_stft_loss
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
-from m2m.training.windows import Window
+from m2m.training.segments import TrainingSegment
 from m2m.vocoders.parallel_wavenet.network import load_student
 from m2m.vocoders.shared.conditioning import COMB
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
@@ -35,7 +35,7 @@ SMALL: dict[str, object] = {
     "model.residual": 8,
     "model.skip": 8,
     "sequence": 16,
-    "validation_windows": 1,
+    "validation_segments": 1,
     "validation_seconds": 0.1,
     "sound_seconds": 0.05,
     "adversary_layers": 2,
@@ -166,7 +166,7 @@ def test_a_whisper_weighs_no_more_than_music() -> None:
     assert DISTANCES["frames"](1.1 * loud, loud).item() == pytest.approx(
         DISTANCES["frames"](1.1 * quiet, quiet).item(), rel=0.05
     )
-    assert stft_distance(loud, quiet).item() < 20
+    assert multi_resolution_stft_loss(loud, quiet).item() < 20
 
 
 # --- the adversary ----------------------------------------------------------------------------------------------------
@@ -176,13 +176,13 @@ def test_each_side_of_the_adversary_learns_its_own_weights() -> None:
     torch.manual_seed(0)
     discriminator = WaveDiscriminator(3, 4)
     wave, true = torch.randn(2, 64, requires_grad=True), torch.randn(2, 64)
-    fooled, seen = adversarial_losses(discriminator, wave, true)
-    fooled.backward(retain_graph=True)
+    generator_loss, discriminator_loss = adversarial_losses(discriminator, wave, true)
+    generator_loss.backward(retain_graph=True)
     assert wave.grad is not None
     assert wave.grad.abs().max() > 0
     assert all(parameter.grad is None for parameter in discriminator.parameters())
     wave.grad = None
-    seen.backward()
+    discriminator_loss.backward()
     assert wave.grad is None
     assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
@@ -192,11 +192,11 @@ def test_an_adversary_learns_to_tell_noise_from_a_tone() -> None:
     discriminator = WaveDiscriminator(4, 8)
     optimiser = torch.optim.Adam(discriminator.parameters(), lr=0.01)
     for _ in range(40):
-        _, seen = adversarial_losses(discriminator, 0.3 * torch.randn(2, 512), tone(440.0)[:, :512])
+        _, discriminator_loss = adversarial_losses(discriminator, 0.3 * torch.randn(2, 512), tone(440.0)[:, :512])
         optimiser.zero_grad()
-        seen.backward()
+        discriminator_loss.backward()
         optimiser.step()
-    assert seen.item() < 0.2  # 0.5 is guessing
+    assert discriminator_loss.item() < 0.2  # 0.5 is guessing
 
 
 # --- batches and runs -------------------------------------------------------------------------------------------------
@@ -205,10 +205,10 @@ def test_an_adversary_learns_to_tell_noise_from_a_tone() -> None:
 def test_a_batch_is_a_function_of_seed_and_step(data: Path, tmp_path: Path) -> None:
     folder = teacher(tmp_path / "t")
     task, again, other = (StudentTask(small(loop__seed=seed, teacher=folder), data) for seed in (1, 1, 2))
-    noise, wave, features, heard, joined = task.batch(5)
+    noise, wave, features, heard, switch = task.batch(5)
     assert noise.shape == wave.shape == (2, 16 * 128)
     assert features.shape == heard.shape == (2, 16 + 2, 80)
-    assert joined.tolist() == [1, 1]
+    assert switch.tolist() == [1, 1]
     again.batch(3)
     assert all(torch.equal(a, b) for a, b in zip(task.batch(5), again.batch(5), strict=True))
     for index in (0, 1, 2):
@@ -234,13 +234,13 @@ def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) ->
 
 def test_the_comb_of_a_window_is_of_its_time(data: Path) -> None:
     task = StudentTask(small(model__comb=COMB, sequence=30), data)
-    wave, features, _ = task.window(Window(task.train, 1, "grand-piano", 40, 30))
+    wave, features, _ = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     assert features.shape == (32, 80 + 128)
     comb = task.student.to_sound(torch.zeros(30 * 128), torch.from_numpy(features[1:-1])).numpy()
     spectra = [np.abs(np.fft.rfft(x * np.hanning(len(x)))) for x in (wave[:1500], comb[:1500])]
     assert abs(int(spectra[0].argmax()) - int(spectra[1].argmax())) <= 1
     assert log_mel_error(log_mel(comb, MelSpec())[4:-4], features[5:-5, :80]) < 0.5
-    _, blind, _ = task.window(Window(task.train, 1, "grand-piano", 40, 30, notes=False))
+    _, blind, _ = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30, notes=False))
     assert np.array_equal(blind[:, :80], features[:, :80])
     assert not np.allclose(blind[:, 80:], features[:, 80:], atol=0.1)
 

@@ -19,10 +19,10 @@ from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.system.run_config import load_run
 from m2m.dataset.shards import ShardReader
-from m2m.training.ema import Average
+from m2m.training.ema import EMA
 from m2m.training.loop import STATE
+from m2m.training.segments import TrainingSegment
 from m2m.training.wavenet import PRESETS, WaveNetRun, WaveNetTask, train
-from m2m.training.windows import Window
 from m2m.vocoders.shared.conditioning import COMB
 from m2m.vocoders.wavenet.network import load_wavenet
 
@@ -35,7 +35,7 @@ SMALL: dict[str, object] = {
     "model.skip": 16,
     "model.classes": 64,
     "sequence": 8,
-    "validation_windows": 1,
+    "validation_segments": 1,
     "validation_seconds": 0.05,
     "loop.batch_size": 2,
     "loop.warmup": 1,
@@ -72,7 +72,7 @@ def test_a_batch_is_a_function_of_seed_and_step(data: Path) -> None:
 def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> None:
     """The mel of a window's samples is the window's mel, where no frame reaches beyond it."""
     task = WaveNetTask(small(model__output=output, model__classes=256, sequence=30), data)
-    samples, features = task.window(Window(task.train, 1, "trumpet", 40, 30))
+    samples, features = task.segment(TrainingSegment(task.train, 1, "trumpet", 40, 30))
     wave = mu_law_decode(samples) if output == "mulaw" else samples
     assert wave.dtype == np.float32
     assert np.abs(wave[2:] - task.train.audio(1, "trumpet", 40 * 128, 70 * 128)).max() < 0.02
@@ -83,28 +83,28 @@ def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> N
 def test_with_a_comb_the_samples_are_what_it_lacks(data: Path) -> None:
     """Sound again, they have the true mel, and are near to the comb; any stretch is that part of the whole."""
     task = WaveNetTask(small(model__comb=COMB, model__output="gaussian"), data)
-    samples, features = task.window(Window(task.train, 1, "grand-piano", 40, 30))
+    samples, features = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     assert samples.shape == (2 + 30 * 128,)
     assert features.shape == (30 + 2, 80 + 128)
     heard = torch.from_numpy(features[1:-1])
     sound = task.model.to_sound(torch.from_numpy(samples[2:]), heard).numpy()
     comb = task.model.to_sound(torch.zeros(30 * 128), heard).numpy()
-    true = task.wave(Window(task.train, 1, "grand-piano", 40, 30))
+    true = task.wave(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     found, wanted = (np.exp(log_mel(x, MelSpec()))[5:-5] for x in (sound, true))
     assert np.abs(found - wanted).max() < 0.2 * wanted.max()
     assert 0 < np.square(sound - comb).sum() < 0.1 * np.square(sound).sum()
-    part, _ = task.window(Window(task.train, 1, "grand-piano", 50, 10))
+    part, _ = task.segment(TrainingSegment(task.train, 1, "grand-piano", 50, 10))
     assert np.allclose(part, samples[10 * 128 : 2 + 20 * 128], atol=1e-4)
 
 
 def test_reconciled_what_is_learned_has_truer_magnitudes(data: Path) -> None:
-    at, errors = Window(ShardReader(data, "train"), 1, "grand-piano", 40, 30), []
+    at, errors = TrainingSegment(ShardReader(data, "train"), 1, "grand-piano", 40, 30), []
     for iterations in (0, 4):
         task = WaveNetTask(small(model__comb=COMB, model__output="gaussian", reconciled=iterations), data)
-        samples, features = task.window(at)
+        samples, features = task.segment(at)
         sound = task.model.to_sound(torch.from_numpy(samples[2:]), torch.from_numpy(features[1:-1])).numpy()
         errors.append(log_mel_error(*(log_mel(x, MelSpec())[5:-5] for x in (sound, task.wave(at)))))
-        part, _ = task.window(replace(at, start=50, frames=10))
+        part, _ = task.segment(replace(at, start=50, frames=10))
         assert np.allclose(part, samples[10 * 128 : 2 + 20 * 128], atol=1e-4)
     assert errors[1] < 0.9 * errors[0]
 
@@ -120,11 +120,11 @@ def test_with_a_comb_classes_are_of_what_it_lacks(data: Path) -> None:
 def test_beyond_a_piece_is_silence(data: Path) -> None:
     task = WaveNetTask(small(), data)
     last = task.train.frames(0, "trumpet")
-    samples, features = task.window(Window(task.train, 0, "trumpet", last - 2, 5))
+    samples, features = task.segment(TrainingSegment(task.train, 0, "trumpet", last - 2, 5))
     assert samples.shape == (2 + 5 * 128,)
     assert (samples[2 + 2 * 128 :] == 32).all()
     assert (features[3:] == np.float32(MelSpec().silence)).all()
-    samples, features = task.window(Window(task.train, 0, "trumpet", 0, 4))
+    samples, features = task.segment(TrainingSegment(task.train, 0, "trumpet", 0, 4))
     assert (samples[:2] == 32).all()
     assert (features[0] == np.float32(MelSpec().silence)).all()
     assert np.array_equal(features[1:], task.train.mel(0, "trumpet", 0, 5))
@@ -135,7 +135,7 @@ def test_the_roll_stands_beside_the_mel_and_is_sometimes_missing(data: Path) -> 
     features = task.batch(0)[1]
     assert features.shape == (16, 10, 80 + 176)
     assert set((features[..., 80:].abs().sum((1, 2)) > 0).tolist()) == {True, False}
-    roll = task.window(Window(task.train, 0, "trumpet", 30, 8))[1][:, 80:]
+    roll = task.segment(TrainingSegment(task.train, 0, "trumpet", 30, 8))[1][:, 80:]
     sounding = task.train.notes(0, "trumpet")
     keys = {int(n[2]) for n in sounding if n[0] * 125 < 38 and n[1] * 125 > 30}
     assert set((roll[1:-1, 88:].max(0) > 0).nonzero()[0] + 21) == keys
@@ -145,8 +145,8 @@ def test_predicted_mels_are_mixed_in(data: Path, tmp_path: Path) -> None:
     folder = mel_model(tmp_path / "m", {"trumpet": 56, "grand-piano": 0})
     task = WaveNetTask(small(mel_model=str(folder), mel_model_share=0.5, loop__batch_size=8), data)
     assert torch.equal(task.batch(2)[1], task.batch(2)[1])
-    true = task.window(Window(task.train, 1, "trumpet", 100, 8))
-    predicted = task.window(Window(task.train, 1, "trumpet", 100, 8, predicted=True))
+    true = task.segment(TrainingSegment(task.train, 1, "trumpet", 100, 8))
+    predicted = task.segment(TrainingSegment(task.train, 1, "trumpet", 100, 8, predicted=True))
     assert np.array_equal(true[0], predicted[0])
     assert predicted[1].shape == true[1].shape
     # The same frames of one prediction of the whole, but for what the model hears from further away.
@@ -294,27 +294,27 @@ def test_the_command(data: Path, here: Callable[..., Any]) -> None:
 
 def test_the_average_is_exponential_and_lent_for_a_while() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
-    average = Average(model, 0.5)
+    ema = EMA(model, 0.5)
     wanted = model.weight.item()
     for step, value in enumerate((1.0, 3.0, -2.0), start=1):
         model.weight.data.fill_(value)
-        average.update(step)
+        ema.update(step)
         keep = min(0.5, (1 + step) / (10 + step))
         wanted = keep * wanted + (1 - keep) * value
     before = model.weight
-    with average:
+    with ema:
         assert model.weight.item() == pytest.approx(wanted)
     assert model.weight is before
     assert model.weight.item() == -2
-    assert average.tensors["weight"].item() == pytest.approx(wanted)
+    assert ema.tensors["weight"].item() == pytest.approx(wanted)
 
 
 def test_no_average_is_the_weights_themselves() -> None:
     model = torch.nn.Linear(1, 1)
-    average = Average(model, 0)
-    average.update(1)
-    with average:
-        assert average.tensors == {}
+    ema = EMA(model, 0)
+    ema.update(1)
+    with ema:
+        assert ema.tensors == {}
 
 
 @pytest.mark.parametrize("output", ["mulaw", "gaussian"])

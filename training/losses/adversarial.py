@@ -68,8 +68,8 @@ class MelDiscriminator(nn.Module):
         return scores.float()
 
 
-class Opposed(nn.Module):
-    """What one optimiser moves: a model, under the name that it has in checkpoints, and its adversary if it has one."""
+class GAN(nn.Module):
+    """What one optimiser moves: a generator, under the name that it has in checkpoints, and its discriminator if there is one."""
 
     def __init__(self, name: str, model: nn.Module, discriminator: nn.Module | None) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Opposed(nn.Module):
         return getattr(self, self.name)(*inputs)
 
 
-def joined(step: int, after: int, rows: int) -> Tensor:
+def active(step: int, after: int, rows: int) -> Tensor:
     """Whether the adversary is in, 1 or 0, as a column of a step's batch: (rows,). A loss knows of no step but by its batch.
 
     A weight of 0 rather than no loss at all: Adam counts the steps of every weight alike, so that a resumed run is exact.
@@ -95,6 +95,6 @@ def adversarial_losses(discriminator: nn.Module, made: Tensor, true: Tensor, *ab
     made, true: what the model made and what it should have, as the discriminator takes them; `about`: what else it takes.
     """
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
-    fooled = (functional_call(discriminator, frozen, (made, *about)) - 1).square().mean()
-    seen = discriminator(true, *about).sub(1).square().mean() + discriminator(made.detach(), *about).square().mean()
-    return fooled, seen
+    generator_loss = (functional_call(discriminator, frozen, (made, *about)) - 1).square().mean()
+    on_true, on_made = discriminator(true, *about), discriminator(made.detach(), *about)
+    return generator_loss, on_true.sub(1).square().mean() + on_made.square().mean()

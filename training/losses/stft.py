@@ -22,7 +22,7 @@ def magnitude(wave: Tensor, window: int) -> Tensor:
     return (squared + TINY**2).sqrt()  # a gradient at silence, too
 
 
-def stft_distance(wave: Tensor, true: Tensor) -> Tensor:
+def multi_resolution_stft_loss(wave: Tensor, true: Tensor) -> Tensor:
     """Spectral convergence and mean absolute difference of log magnitudes, mean of three resolutions: a scalar.
 
     Yamamoto et al., Parallel WaveGAN, arXiv 1910.11480, section 2.2; but convergence is relative to both waves, window by
@@ -37,7 +37,7 @@ def stft_distance(wave: Tensor, true: Tensor) -> Tensor:
     return torch.stack(parts).mean()
 
 
-def frame_distance(wave: Tensor, true: Tensor) -> Tensor:
+def frame_loss(wave: Tensor, true: Tensor) -> Tensor:
     """Squared difference of magnitudes, frame by frame, relative to both: 0 to 1.
 
     ClariNet, arXiv 1807.07281, section 3.3, there without the division.
@@ -46,7 +46,7 @@ def frame_distance(wave: Tensor, true: Tensor) -> Tensor:
     return (_energy(a - b) / (_energy(a) + _energy(b))).mean()
 
 
-def power_distance(wave: Tensor, true: Tensor) -> Tensor:
+def power_loss(wave: Tensor, true: Tensor) -> Tensor:
     """Squared difference of the power at each frequency, averaged over time first; relative to both: 0 to 1.
 
     Parallel WaveNet, arXiv 1711.10433, section 4.1, there without the division.
@@ -60,4 +60,4 @@ def _energy(spectrum: Tensor) -> Tensor:
     return spectrum.square().mean((1, 2)) + TINY**4
 
 
-DISTANCES = {"stft": stft_distance, "frames": frame_distance, "power": power_distance}
+DISTANCES = {"stft": multi_resolution_stft_loss, "frames": frame_loss, "power": power_loss}

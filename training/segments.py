@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from m2m.core.errors import M2MError
@@ -25,7 +25,7 @@ from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
 from m2m.dataset.shards import ShardReader, read_padded
-from m2m.training.loop import LoopConfig, Task
+from m2m.training.loop import LoopConfig, TrainingTask
 from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig
 from m2m.vocoders.shared.excitation import around, equalised
 from m2m.vocoders.shared.stft import in_phase, in_phase_margin
@@ -33,7 +33,7 @@ from m2m.vocoders.shared.stft import in_phase, in_phase_margin
 Array = NDArray[np.float32]
 
 
-class WindowLoop(LoopConfig):
+class SegmentLoop(LoopConfig):
     """The loop's options; the defaults are for a short budget, hours on a CPU: small batches, many steps, one cycle."""
 
     steps: int = Field(40_000, ge=1)
@@ -44,14 +44,14 @@ class WindowLoop(LoopConfig):
     )
 
 
-class WindowRun(BaseModel):
+class SegmentRun(BaseModel):
     """The part of a run's config that says what is heard."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ConditioningConfig
 
-    loop: WindowLoop = WindowLoop()
+    loop: SegmentLoop = SegmentLoop()
     start: Path | None = Field(
         None, description="a model of this kind, by folder or name, with whose weights the run begins, those that fit"
     )
@@ -63,13 +63,18 @@ class WindowRun(BaseModel):
     )
     mel_model: Path | None = Field(None, description="folder of a Mel2Mel whose predictions stand in for true mels")
     mel_model_share: float = Field(0.5, ge=0, le=1, description="of the windows, if there is a mel_model")
-    validation_windows: int = Field(8, ge=1, description="of each instrument, spread over the files")
+    validation_segments: int = Field(
+        8,
+        ge=1,
+        validation_alias=AliasChoices("validation_segments", "validation_windows"),  # its name until 0.2
+        description="of each instrument, spread over the files",
+    )
     validation_seconds: float = Field(0.5, gt=0, description="of each window")
     sound_seconds: float = Field(0.0, ge=0, description="of audio for TensorBoard at each validation")
 
 
 @dataclass(frozen=True)
-class Window:
+class TrainingSegment:
     """Frames `start` to `start + frames` of a piece, on an instrument; silence lies beyond both ends of the piece.
 
     predicted: with Mel2Mel's mel in the place of the true one. notes: with the score's roll, where a network reads it.
@@ -84,10 +89,10 @@ class Window:
     notes: bool = True
 
 
-class WindowTask(Task):
+class SegmentTask(TrainingTask):
     """Random windows of random instruments, the same for every run of one seed."""
 
-    def __init__(self, run: WindowRun, spec: MelSpec, data: Path) -> None:
+    def __init__(self, run: SegmentRun, spec: MelSpec, data: Path) -> None:
         torch.manual_seed(run.loop.seed)
         if run.lead >= run.sequence:
             raise M2MError(f"lead {run.lead} leaves nothing of sequence {run.sequence} to learn from; make it shorter.")
@@ -101,7 +106,7 @@ class WindowTask(Task):
             if missing := sorted(run.instruments.keys() - self.mel_model.config.instruments.keys()):
                 raise M2MError(f"mel_model {run.mel_model} was not trained on {', '.join(missing)}.")
 
-    def windows(self, draw: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    def segments(self, draw: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         """The windows of a batch, drawn with `draw`: what `window` returns of each."""
         run = self.heard
         for _ in range(run.loop.batch_size):
@@ -109,18 +114,18 @@ class WindowTask(Task):
             start = int(draw.integers(max(1, self.train.frames(index, name) - run.sequence + 1)))
             predicted = self.mel_model is not None and draw.random() < run.mel_model_share
             notes = draw.random() >= run.without_notes
-            yield self.window(Window(self.train, index, name, start, run.sequence, predicted, notes))
+            yield self.segment(TrainingSegment(self.train, index, name, start, run.sequence, predicted, notes))
 
-    def window(self, at: Window) -> tuple[Any, ...]:
+    def segment(self, at: TrainingSegment) -> tuple[Any, ...]:
         """A window as the task's networks take it."""
         raise NotImplementedError
 
-    def wave(self, at: Window, before: int = 0) -> Array:
+    def wave(self, at: TrainingSegment, before: int = 0) -> Array:
         """Its samples, and so many before them: (before + frames * hop_length,) float32."""
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
         return read_padded(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
-    def target(self, network: Conditioned, at: Window, features: Array, reconciled: int = 0) -> Tensor:
+    def target(self, network: Conditioned, at: TrainingSegment, features: Array, reconciled: int = 0) -> Tensor:
         """The samples that a network is to make of features (frames, features) of just this window: (frames * hop_length,).
 
         With a comb they are what the comb lacks of the true magnitudes; the true phases, which no mel tells and nobody hears,
@@ -135,15 +140,15 @@ class WindowTask(Task):
         samples = network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
         return samples.clamp(-1, 1)  # where a predicted mel, or a window that sees an onset early, is far off
 
-    def features(self, network: Conditioned, at: Window) -> Array:
+    def features(self, network: Conditioned, at: TrainingSegment) -> Array:
         """What a network hears of it: (frames + 2 margin, features)."""
         margin = network.heard.margin
         return network.read(self._mel(at, margin + network.reach), self._heard_notes(at), at.start - margin)
 
-    def _heard_notes(self, at: Window) -> NoteArray:
+    def _heard_notes(self, at: TrainingSegment) -> NoteArray:
         return _notes(at.shards, at.index, at.name) if at.notes else note_array([])
 
-    def _mel(self, at: Window, around: int) -> Array:
+    def _mel(self, at: TrainingSegment, around: int) -> Array:
         first, count = at.start - around, at.frames + 2 * around
         if at.predicted:
             return self._predict(_notes(at.shards, at.index, at.name), at.name, first, count)
@@ -156,12 +161,12 @@ class WindowTask(Task):
             moved[edge] -= start / self.spec.frame_rate
         return self.mel_model.predict(moved, self.mel_model.point(name), frames)
 
-    def validation_windows(self, name: str, frames: int) -> Iterator[tuple[Any, ...]]:
+    def validation_segments(self, name: str, frames: int) -> Iterator[tuple[Any, ...]]:
         """Windows of an instrument from the middle of each validation file in turn; of a second round, from a third of it."""
-        for number in range(self.heard.validation_windows):
+        for number in range(self.heard.validation_segments):
             round_, index = divmod(number, len(self.validation))
             start = max(0, (self.validation.frames(index, name) - frames) // (2 + round_))
-            yield self.window(Window(self.validation, index, name, start, frames))
+            yield self.segment(TrainingSegment(self.validation, index, name, start, frames))
 
     def validation_frames(self, receptive_field: int) -> tuple[int, int]:
         """(frames that fill layers which look back so many samples, frames of a validation window with these)."""
@@ -178,7 +183,9 @@ class WindowTask(Task):
         for i in sorted({0, len(self.names) // 2, len(self.names) - 1}) if frames else ():
             name = self.names[i]
             start = max(0, (self.validation.frames(0, name) - frames) // 2)
-            found[name] = self.features(network, Window(self.validation, 0, name, start, frames))[margin:][:frames]
+            found[name] = self.features(network, TrainingSegment(self.validation, 0, name, start, frames))[margin:][
+                :frames
+            ]
         return found
 
 
