@@ -15,7 +15,6 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 ROOT_MODULES = {"__init__", "__main__", "cli"}
 ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
-GROUPS = ("encoders", "conditioners", "vocoders", "transcribers")
 Path(ROOT, "build").mkdir(exist_ok=True)  # `egg_base` below must exist
 
 
@@ -33,13 +32,13 @@ class BuildPy(build_py):
 
 
 def entry_points() -> dict[str, list[str]]:
-    table = tomllib.loads((ROOT / "plugins.toml").read_text(encoding="utf-8"))
+    """The command, and of each kind's table in plugins.toml the classes by name."""
+    tables = tomllib.loads((ROOT / "plugins.toml").read_text(encoding="utf-8"))
     scripts = {"console_scripts": ["m2m = m2m.cli:main"]}
     return scripts | {
-        f"m2m.{group}": [
-            f"{name} = {entry['class']}" for name, entry in table.get(group, {}).items() if "class" in entry
-        ]
-        for group in GROUPS
+        f"m2m.{kind}": [f"{name} = {entry['class']}" for name, entry in table.items() if "class" in entry]
+        for kind, table in tables.items()
+        if kind not in ("built-in", "defaults")
     }
 
 

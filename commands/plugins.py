@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from m2m.commands.terminal import Command, note, pairs, print_json, print_table, put, talk
+from m2m.core.plugins.kinds import KINDS
 
 
 @click.group()
@@ -16,7 +17,7 @@ def plugins() -> None:
 
 
 def _kind(help: str) -> Callable[[Command], Command]:
-    return click.option("--kind", type=click.Choice(["encoder", "conditioner", "vocoder", "transcriber"]), help=help)
+    return click.option("--kind", type=click.Choice(list(KINDS)), help=help)
 
 
 @plugins.command("list")
@@ -31,7 +32,7 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     if as_json:
         print_json([vars(component) for component in found])
         return
-    defaults = {(k, registry.default(k)) for k in registry.KINDS}
+    defaults = {(k, registry.default(k)) for k in KINDS}
     rows = [("KIND", "NAME", "STATUS", "PACKAGE", "SUMMARY")]
     for c in found:
         star = "*" if (c.kind, c.name) in defaults else ""
@@ -66,7 +67,12 @@ def plugin_info(name: str, kind: str | None, as_json: bool) -> None:
 
 @plugins.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(["vocoder", "conditioner", "encoder"]), required=True, help="What it is.")
+@click.option(
+    "--kind",
+    type=click.Choice([kind.name for kind in KINDS.values() if kind.example]),
+    required=True,
+    help="What it is.",
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path(), help="Where its folder is made.  [default: here]"
 )

@@ -75,7 +75,7 @@ def render(
     components = {name: take(name) for name in ("model", "encoder", "conditioner", "vocoder", "device")}
     mixing = {name: take(name) for name in ("timbre", "seed", "gain", "clip_mode", "stems", "limits")}
     names = {
-        "timbre": mixing["timbre"] or settings.settings().defaults.timbre or "own",
+        "timbre": mixing["timbre"] or settings.settings().defaults.get("timbre", "own"),
         "vocoder": components["vocoder"] or registry.default("vocoder"),
         "seed": str(mixing["seed"]),
     }

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from m2m.core.plugins.kinds import KINDS
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
 PARTS = (*ROOMS, "models", "examples")
@@ -122,9 +124,9 @@ def test_entry_points_are_the_table(wheel):
         text = archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
     found = {(e.group, e.name): e.value for e in metadata.EntryPoints._from_text_for(text, None)}
     wanted = {
-        (f"m2m.{group}", name): entry["class"]
-        for group in ("encoders", "conditioners", "vocoders")
-        for name, entry in table[group].items()
+        (kind.group, name): entry["class"]
+        for kind in KINDS.values()
+        for name, entry in table.get(kind.plural, {}).items()
         if "class" in entry
     }
     assert found == wanted | {("console_scripts", "m2m"): "m2m.cli:main"}
@@ -132,14 +134,14 @@ def test_entry_points_are_the_table(wheel):
 
 def test_every_entry_of_the_table_leads_somewhere():
     table = tomllib.loads((ROOT / "plugins.toml").read_text())
-    for group in ("encoders", "conditioners", "vocoders"):
-        for entry in table[group].values():
+    for kind in KINDS.values():
+        for entry in table.get(kind.plural, {}).values():
             module, _, name = entry.get("class", "m2m.core.errors:M2MError").partition(":")
             file = ROOT.joinpath(*module.split(".")[1:])
             source = file.with_suffix(".py") if file.with_suffix(".py").exists() else file / "__init__.py"
             assert name in source.read_text()
-    for kind, name in table["defaults"].items():
-        assert name in table[f"{kind}s"]
+    for of, name in table["defaults"].items():
+        assert name in table[KINDS[of].plural]
 
 
 def test_a_source_distribution_builds_the_same_wheel(tree, wheel, tmp_path):

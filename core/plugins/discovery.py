@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m2m.core.errors import one_line
+from m2m.core.plugins.kinds import KINDS
 
-KINDS = ("encoder", "conditioner", "vocoder", "transcriber")
-_GROUPS = {f"m2m.{kind}s": kind for kind in KINDS}
 Status = Literal["ok", "disabled", "conflict", "missing"]
 
 
@@ -90,7 +89,7 @@ def _installed() -> Iterator[Component]:
         seen.add(_normal(owner))
         own = table() if _normal(owner) == "m2m" else {}
         for kind, name, target in claims:
-            entry = own.get(f"{kind}s", {}).get(name, {})
+            entry = own.get(KINDS[kind].plural, {}).get(name, {})
             found = Component(
                 kind, name, owner, version, target, entry.get("summary", summary), url, entry.get("extra", "")
             )
@@ -102,7 +101,7 @@ def _installed() -> Iterator[Component]:
 def _known() -> Iterator[Component]:
     """What m2m's table names; it counts only where no distribution claims the name."""
     for kind in KINDS:
-        for name, entry in table().get(f"{kind}s", {}).items():
+        for name, entry in table().get(KINDS[kind].plural, {}).items():
             package, target, summary = entry.get("package", "m2m"), entry.get("class", ""), entry.get("summary", "")
             cure = "install m2m again, it makes entry points" if package == "m2m" else f"pip install {package}"
             note = f"not installed: {cure}"
@@ -111,13 +110,14 @@ def _known() -> Iterator[Component]:
 
 def _claims(text: str) -> Iterator[tuple[str, str, str]]:
     """(kind, name, target) of each entry point in m2m's groups; from senseless lines, a target that fails to load."""
+    groups = {kind.group: name for name, kind in KINDS.items()}
     group = ""
     for line in map(str.strip, text.splitlines()):
         if line.startswith("["):
             group = line.strip("[] ")
-        elif group in _GROUPS and line and line[0] not in "#;":
+        elif group in groups and line and line[0] not in "#;":
             name, _, target = line.partition("=")
-            yield _GROUPS[group], one_line(name), one_line(target)
+            yield groups[group], one_line(name), one_line(target)
 
 
 def _about(distribution: metadata.Distribution) -> tuple[str, str, str, str]:

@@ -85,10 +85,10 @@ def _loaded(component: Component, answer: Any) -> Finding:
 
 
 def load(item: dict[str, str]) -> dict[str, str]:
-    """Load a component and ask a vocoder for its engine, in the process that `_components` has started."""
+    """Load a component and ask for its engine where the contract has one, in the process that `_components` has started."""
     try:
         loaded = registry.load(item["kind"], item["name"])
-        if item["kind"] != "vocoder":
+        if not hasattr(loaded, "best_engine"):
             return {}
         with registry.attribute_errors(registry.find(item["kind"], item["name"]), "cannot tell its engine"):
             engine = loaded.best_engine()

@@ -1,9 +1,8 @@
 """The components that are installed: listed from metadata, loaded by name. The only file that knows stevedore.
 
-A component is a name in one of the entry-point groups `m2m.encoders`, `m2m.conditioners`, `m2m.vocoders` and
-`m2m.transcribers`. Listing reads package metadata and imports nothing; loading imports the one component asked for, whatever
-the others are like.
-Built-ins come by the same road; m2m's own table (plugins.toml in the package) adds their summaries and default options.
+A component is a name in the entry-point group of its kind (core/plugins/kinds.py), such as `m2m.vocoders`. Listing reads
+package metadata and imports nothing; loading imports the one component asked for, whatever the others are like. Built-ins
+are found in the same way; m2m's own table (plugins.toml in the package) adds their summaries and default options.
 
 stevedore has habits that are worked around here. It remembers entry points on disk by coarse times, so that a plugin
 installed seconds ago can stay invisible: its in-memory cache is filled first. It lets AssertionError and SystemExit of
@@ -26,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from m2m.core.errors import M2MError, deprecated, one_line
 from m2m.core.plugins import settings
-from m2m.core.plugins.discovery import KINDS, Component, discover, table
+from m2m.core.plugins.discovery import Component, discover, table
+from m2m.core.plugins.kinds import KINDS
 from m2m.core.system.progress import results_only, say
 
 if TYPE_CHECKING:
@@ -38,12 +38,6 @@ __all__ = ["KINDS", "Component", "attribute_errors", "components", "contract", "
 
 PATIENCE = 10.0  # seconds
 _started: weakref.WeakKeyDictionary[threading.Thread, Component] = weakref.WeakKeyDictionary()
-CONTRACTS = {  # kind -> module and class; imported with the first component of the kind, since two of them import torch
-    "encoder": ("m2m.core.encoder", "ScoreEncoder"),
-    "conditioner": ("m2m.core.conditioner", "TimbreConditioner"),
-    "vocoder": ("m2m.core.vocoder", "Vocoder"),
-    "transcriber": ("m2m.core.transcriber", "Transcriber"),
-}
 
 
 def components(kind: str | None = None) -> list[Component]:
@@ -51,7 +45,7 @@ def components(kind: str | None = None) -> list[Component]:
 
     Raises M2MError for an unknown kind and for an unreadable plugins.toml of the user; never because of a plugin.
     """
-    kinds = KINDS if kind is None else (_checked(kind),)
+    kinds = list(KINDS) if kind is None else [_checked(kind)]
     chosen, file = settings.settings(), settings.user_file()
     listed = {(c.kind, c.name): c for c in discover() if c.kind in kinds}
     for kind_ in kinds:
@@ -60,7 +54,7 @@ def components(kind: str | None = None) -> list[Component]:
             component = listed.setdefault((kind_, name), stranger)
             if use.disabled and component is not stranger:
                 listed[kind_, name] = replace(component, status="disabled", note=f"switched off in {file}")
-    return sorted(listed.values(), key=lambda c: (KINDS.index(c.kind), c.name))
+    return sorted(listed.values(), key=lambda c: (kinds.index(c.kind), c.name))
 
 
 def find(kind: str | None, name: str) -> Component:
@@ -87,13 +81,12 @@ def find(kind: str | None, name: str) -> Component:
 
 def default(kind: str) -> str:
     """The name used where no option gives one: the user's default, else m2m's; empty for a kind that m2m ships none of."""
-    chosen: str | None = getattr(settings.settings().defaults, _checked(kind), None)
-    return chosen or str(table()["defaults"].get(kind, ""))
+    return settings.settings().defaults.get(_checked(kind)) or str(table()["defaults"].get(kind, ""))
 
 
 def default_options(kind: str, name: str) -> dict[str, object]:
     """What a component's options are where the caller gives none: m2m's own table, and over it the user's plugins.toml."""
-    own = table().get(f"{kind}s", {}).get(name, {}).get("options", {})
+    own = table().get(KINDS[kind].plural, {}).get(name, {}).get("options", {})
     return {**own, **settings.settings().use(kind, name).options}
 
 
@@ -115,7 +108,7 @@ def load(kind: str, name: str) -> type[Any]:
     from stevedore.driver import DriverManager
     from stevedore.extension import ExtensionManager, error_on_conflict
 
-    group = f"m2m.{kind}s"
+    group = KINDS[kind].group
     ExtensionManager.ENTRY_POINT_CACHE[group] = [metadata.EntryPoint(name, component.target, group)]
     with attribute_errors(component, "cannot be imported"), results_only(), _patience(component):
         found = DriverManager[Any](group, name, conflict_resolver=error_on_conflict).extensions[0].plugin
@@ -153,8 +146,8 @@ def create(kind: str, name: str, *args: Any, options: Mapping[str, object] | Non
 
 
 def contract(kind: str) -> type[Any]:
-    """The base class that components of a kind are made from."""
-    module, name = CONTRACTS[kind]
+    """The base class that components of a kind are made from; imported when it is asked for, since some import torch."""
+    module, _, name = KINDS[kind].contract.partition(":")
     found: type[Any] = getattr(importlib.import_module(module), name)
     return found
 

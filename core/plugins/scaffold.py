@@ -17,6 +17,7 @@ from pathlib import Path
 
 from m2m.core.errors import M2MError
 from m2m.core.plugins import registry
+from m2m.core.plugins.kinds import KINDS
 from m2m.core.system.files import make_folder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "m2m-example"
@@ -74,7 +75,7 @@ def _is_installed(distribution: str) -> bool:
 
 def _only(kind: str, text: str) -> str:
     """A text without its sections on the other kinds: those whose heading (in Markdown or TOML) names one."""
-    others = "|".join(other for other in registry.KINDS if other != kind)
+    others = "|".join(other for other in KINDS if other != kind)
     heading = re.compile(r"^(## |\[)", re.MULTILINE)
     starts = [0, *(match.start() for match in heading.finditer(text)), len(text)]
     sections = [text[a:b] for a, b in pairwise(starts)]

@@ -19,31 +19,22 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from m2m.core.errors import M2MError
+from m2m.core.plugins.discovery import table as built_ins
+from m2m.core.plugins.kinds import KINDS
 from m2m.core.system.files import read_bytes
 
 MAX_BYTES = 1 << 20
 CODE_KEYS = frozenset({"class", "module", "path", "target", "entry-point", "entry_point", "import", "package"})
 BUILT_IN = "built-in"  # marks m2m's own table, which lies in the root of a checkout under the same name
-TABLES = ("encoders", "conditioners", "vocoders", "transcribers")
 
 
 # Plain dataclasses that pydantic validates: without a file, pydantic and its tenth of a second are not needed.
-@dataclass(frozen=True)
-class Defaults:
-    """What is used where no option says otherwise; None leaves the built-in default."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-    encoder: str | None = None
-    conditioner: str | None = None
-    vocoder: str | None = None
-    timbre: str | None = None
-
-
 @dataclass(frozen=True)
 class Use:
     """How one component is to be used; its options are validated by the component itself."""
@@ -57,21 +48,19 @@ class Use:
 class Settings:
     """A user's plugins.toml.
 
+    defaults: what is used where no option says otherwise: kind -> name of a component, and "timbre" -> timbre.
+    tables: how components are to be used: kind in the plural -> name of a component -> use.
+
     >>> Settings().use("vocoder", "griffin-lim")
     Use(disabled=False, options={})
     """
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-    defaults: Defaults = Defaults()
-    encoders: dict[str, Use] = field(default_factory=dict)
-    conditioners: dict[str, Use] = field(default_factory=dict)
-    vocoders: dict[str, Use] = field(default_factory=dict)
-    transcribers: dict[str, Use] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, Use]] = field(default_factory=dict)
 
-    def uses(self, kind: str) -> dict[str, Use]:
+    def uses(self, kind: str) -> Mapping[str, Use]:
         """What the file says of the components of a kind ("encoder", "conditioner", ...), by name."""
-        table: dict[str, Use] = getattr(self, f"{kind}s")
-        return table
+        return self.tables.get(KINDS[kind].plural, {})
 
     def use(self, kind: str, name: str) -> Use:
         """What the file says of one component."""
@@ -103,19 +92,27 @@ def read(path: Path) -> Settings:
         raise M2MError(f"{path} is m2m's own table of built-ins; a user's plugins.toml has settings only.")
     _refuse_code(path, table)
 
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ConfigDict, ValidationError, create_model
 
+    strict = ConfigDict(extra="forbid")
+    names: dict[str, Any] = dict.fromkeys((*built_ins()["defaults"], "timbre"), (str, ""))
+    defaults = create_model("Defaults", __config__=strict, **names)
+    tables: dict[str, Any] = {kind.plural: (dict[str, Use], {}) for kind in KINDS.values()}
+    whole = create_model("Settings", __config__=strict, defaults=(defaults, defaults()), **tables)
     try:
-        return TypeAdapter(Settings).validate_python(table)
+        found = whole.model_validate(table)
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            level = (Settings, Defaults, Use)[len(found["loc"]) - 1]  # [a key], defaults.key, kind.name.key
-            known = ", ".join(level.__dataclass_fields__)
-            raise M2MError(f"{path}: unknown key {where!r}; known here are {known}.") from error
-        said = found["msg"][:1].lower() + found["msg"][1:]
-        raise M2MError(f"{path}: {where!r}: {said}, not {found['input']!r}.") from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            level = (whole.model_fields, names, Use.__dataclass_fields__)[len(first["loc"]) - 1]  # kind.name.key
+            raise M2MError(f"{path}: unknown key {where!r}; known here are {', '.join(level)}.") from error
+        said = first["msg"][:1].lower() + first["msg"][1:]
+        raise M2MError(f"{path}: {where!r}: {said}, not {first['input']!r}.") from error
+    chosen = found.model_dump(include={"defaults"})["defaults"]
+    return Settings(
+        {name: value for name, value in chosen.items() if value}, {plural: getattr(found, plural) for plural in tables}
+    )
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -127,10 +124,10 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _refuse_code(path: Path, table: dict[str, Any]) -> None:
     places = {"": table} | {
-        f"{kind}.{name}": entry
-        for kind in TABLES
-        if isinstance(table.get(kind), dict)
-        for name, entry in table[kind].items()
+        f"{plural}.{name}": entry
+        for plural in (kind.plural for kind in KINDS.values())
+        if isinstance(table.get(plural), dict)
+        for name, entry in table[plural].items()
         if isinstance(entry, dict)
     }
     for place, entry in places.items():

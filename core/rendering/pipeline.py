@@ -200,7 +200,7 @@ class Pipeline:
             raise M2MError(f"{strange[0]!r} is no General MIDI program, a number from 0 to 127.")
         path = None if isinstance(score, Score) else Path(score)
         music = score if isinstance(score, Score) else read_score(score, limits)
-        timbre = timbre or settings.settings().defaults.timbre
+        timbre = timbre or settings.settings().defaults.get("timbre")
         parts = self.parts(music, timbre, programs or {}, apart=stems)
         if not parts:
             left_out = "; ".join(omission.text for omission in music.omissions)

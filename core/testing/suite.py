@@ -1,4 +1,4 @@
-"""What the three suites share: how a component is made, what holds for every kind, and how a suite is run and reported."""
+"""What the suites share: how a component is made, what holds for every kind, and how a suite is run and reported."""
 
 from __future__ import annotations
 
@@ -16,14 +16,10 @@ from unittest import SkipTest
 from m2m.core.errors import M2MError, explain
 from m2m.core.plugins import registry
 from m2m.core.plugins.isolation import Lost, each
+from m2m.core.plugins.kinds import KINDS
 from m2m.core.plugins.options import describe, validate
 
 T = TypeVar("T")
-SUITES = {
-    "encoder": "m2m.core.testing.encoder:EncoderConformance",
-    "conditioner": "m2m.core.testing.conditioner:ConditionerConformance",
-    "vocoder": "m2m.core.testing.vocoder:VocoderConformance",
-}
 
 
 class BrokenPromiseError(AssertionError):
@@ -153,9 +149,10 @@ def attempt(item: dict[str, Any]) -> dict[str, Any]:
 
 def suite_of(kind: str) -> type[Conformance]:
     """The suite for a kind of component. Raises M2MError for a kind that has none."""
-    if kind not in SUITES:
-        raise M2MError(f"there is no suite for a {kind}; there are suites for {', '.join(SUITES)}.")
-    module, _, name = SUITES[kind].partition(":")
+    suites = {kind.name: kind.suite for kind in KINDS.values() if kind.suite}
+    if kind not in suites:
+        raise M2MError(f"there is no suite for a {kind}; there are suites for {', '.join(suites)}.")
+    module, _, name = suites[kind].partition(":")
     suite: type[Conformance] = getattr(import_module(module), name)
     return suite
 

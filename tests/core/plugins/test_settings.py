@@ -23,7 +23,7 @@ def test_no_file_no_settings(tmp_path, monkeypatch):
 def test_what_a_file_may_say(write):
     write('[defaults]\nvocoder = "mine"\n[vocoders.mine.options]\npasses = 3\n[encoders.other]\ndisabled = true\n')
     found = settings.settings()
-    assert found.defaults == settings.Defaults(vocoder="mine")
+    assert found.defaults == {"vocoder": "mine"}
     assert found.use("vocoder", "mine").options == {"passes": 3}
     assert found.use("encoder", "other").disabled
     assert not found.use("encoder", "mine").disabled
@@ -83,7 +83,7 @@ def test_the_environment_comes_first(write, tmp_path, monkeypatch):
     other = tmp_path / "other.toml"
     other.write_text("[defaults]\nvocoder = 'there'\n")
     monkeypatch.setenv("M2M_PLUGINS", str(other))
-    assert settings.settings().defaults.vocoder == "there"
+    assert settings.settings().defaults["vocoder"] == "there"
     monkeypatch.setenv("M2M_PLUGINS", "")
     assert settings.settings() == settings.Settings()
     monkeypatch.setenv("M2M_PLUGINS", str(tmp_path / "nowhere.toml"))
