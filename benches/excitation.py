@@ -1,10 +1,10 @@
-"""What networks hear of the score, and what they may learn instead of true phases: how near both are to the music.
+"""The harmonic excitation, and what networks learn in place of true phases: how near both are to the music.
 
     python benches/excitation.py DATA --seconds 30
 
-From the true mels of a data set's files, on every instrument: the comb of the score's notes, equalised to the mel
-(shared/excitation.py), with the notes and without any; and the original's magnitudes with that comb's phases, which is what
-`m2m train wavenet --preset comb` learns, as they come and after iterations of Griffin-Lim (`--set reconciled=4`).
+From the true mels of a data set's files, on every instrument: the harmonic excitation of the score, matched to the mel
+(shared/excitation.py), with the notes and without any; and the original's magnitudes with its phases, which is what
+`m2m train wavenet --preset harmonic` learns, as they come and after iterations of Griffin-Lim (`--set griffin_lim_iterations=4`).
 Constant-Q is the paper's: Pearson's correlation over time with the original, mean of 84 semitones; mel the mean absolute
 error of the log-mel, nepers.
 """
@@ -22,11 +22,11 @@ from m2m.core.score import from_rows, note_array
 from m2m.core.system import progress
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.measures.waves import constant_q_correlation
-from m2m.vocoders.shared.excitation import around, equalised
-from m2m.vocoders.shared.stft import in_phase, in_phase_margin
+from m2m.vocoders.shared.excitation import excitation_margin, mel_matched_excitation
+from m2m.vocoders.shared.stft import transfer_phase, transfer_phase_margin
 
 SPEC = MelSpec()
-RECONCILED = 4
+ITERATIONS = 4
 
 
 @click.command()
@@ -40,21 +40,24 @@ def main(data: Path, split: str, files: int | None, seconds: float) -> None:
     for index in progress.track(range(min(files or len(shards), len(shards))), "files"):
         for name in shards.instruments:
             frames = min(round(seconds * SPEC.frame_rate), shards.frames(index, name))
-            beyond = in_phase_margin(SPEC, RECONCILED)
+            beyond = transfer_phase_margin(SPEC, ITERATIONS)
             notes, wave = from_rows(shards.notes(index, name)), shards.audio(index, name, 0, frames * hop)
-            silence = ((beyond + around(SPEC), beyond + around(SPEC)), (0, 0))
+            silence = ((beyond + excitation_margin(SPEC), beyond + excitation_margin(SPEC)), (0, 0))
             mel = np.pad(shards.mel(index, name, 0, frames), silence, constant_values=np.float32(SPEC.silence))
-            comb = equalised(notes, mel, -beyond, SPEC)
-            blind = equalised(note_array([]), mel, -beyond, SPEC)
+            excitation = mel_matched_excitation(notes, mel, -beyond, SPEC)
+            blind = mel_matched_excitation(note_array([]), mel, -beyond, SPEC)
             inner = slice(beyond * hop, beyond * hop + len(wave))
-            padded = np.pad(wave, (beyond * hop, len(comb) - beyond * hop - len(wave)))
+            padded = np.pad(wave, (beyond * hop, len(excitation) - beyond * hop - len(wave)))
             # Without iterations less is cut off on either side.
-            led, reconciled = (in_phase(padded, comb, SPEC, iterations) for iterations in (0, RECONCILED))
+            led, refined = (transfer_phase(padded, excitation, SPEC, iterations) for iterations in (0, ITERATIONS))
             for what, made in (
-                ("comb", comb[inner]),
-                ("comb without notes", blind[inner]),
-                ("original with the comb's phases", led[(beyond - in_phase_margin(SPEC)) * hop :][: len(wave)]),
-                (f"the same, {RECONCILED} times reconciled", reconciled[: len(wave)]),
+                ("excitation", excitation[inner]),
+                ("excitation without notes", blind[inner]),
+                (
+                    "original with the excitation's phases",
+                    led[(beyond - transfer_phase_margin(SPEC)) * hop :][: len(wave)],
+                ),
+                (f"the same, {ITERATIONS} iterations of Griffin-Lim", refined[: len(wave)]),
             ):
                 correlation = float(np.nanmean(constant_q_correlation(wave, made, SPEC.sample_rate)))
                 found.setdefault(what, []).append(

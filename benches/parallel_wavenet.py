@@ -42,7 +42,7 @@ from m2m.core.vocoder import Vocoder
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.measures.waves import constant_q_correlation
 from m2m.training.losses.nll import nll
-from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
+from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
 from m2m.vocoders.parallel_wavenet.vocoder import BLOCK, ParallelWaveNet
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
@@ -107,7 +107,7 @@ def speed(
     block = round(BLOCK["cuda" if device.startswith("cuda") else "cpu"] * spec.frame_rate)
     for precision in ("fp32", "bf16") if has_bf16(device) else ("fp32",):
         for through in (False, True) if compiled else (False,):
-            engine = Engine(student, device, precision, through)  # type: ignore[arg-type]
+            engine = StudentEngine(student, device, precision, through)  # type: ignore[arg-type]
             list(engine.stream([Mel(mel.values[: 2 * block], spec) for mel in mels], 0, block))  # warm
             took = best(lambda engine=engine: list(engine.stream(mels, 0, block)), repeats)  # type: ignore[misc]
             rows.append(

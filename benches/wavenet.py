@@ -63,7 +63,7 @@ def windows(net: WaveNet, data: Path | None, frames: int) -> Iterator[tuple[np.n
     """Mels (frames, features) and samples to measure agreement on."""
     spec = net.config.mel
     if data is None:
-        mel = np.random.default_rng(0).uniform(spec.silence, 0, (16, net.features)).astype(np.float32)
+        mel = np.random.default_rng(0).uniform(spec.silence, 0, (16, net.n_features)).astype(np.float32)
         yield mel, CpuEngine(net).generate([mel], 0)[0]
         return
     from m2m.training.segments import TrainingSegment
@@ -104,7 +104,7 @@ def main(
 
     def best(generate: Callable[..., Any], streams: int, threads: int, frames: int, times: int) -> float:
         """Samples a second."""
-        mels = [draw.uniform(spec.silence, 0, (frames, net.features)).astype(np.float32) for _ in range(streams)]
+        mels = [draw.uniform(spec.silence, 0, (frames, net.n_features)).astype(np.float32) for _ in range(streams)]
         clock = time.process_time if cpu_time else time.perf_counter
         least = np.inf
         for _ in range(times):

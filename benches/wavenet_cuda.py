@@ -97,7 +97,7 @@ def main(out: Path, model: str | None, device: str, seconds: float, repeats: int
     spec, config, gpu = net.config.mel, net.config, CudaDevice(int(device.partition(":")[2] or 0))
 
     def mels(count: int, frames: int) -> list[np.ndarray]:
-        return [draw.uniform(spec.silence, 0, (frames, net.features)).astype(np.float32) for _ in range(count)]
+        return [draw.uniform(spec.silence, 0, (frames, net.n_features)).astype(np.float32) for _ in range(count)]
 
     def row(engine: str, precision: str, regime: str, streams: int, rate: float) -> dict[str, Any]:
         real = rate / spec.sample_rate

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
 
+from m2m.core.errors import deprecated
 from m2m.core.midi import Limits
 from m2m.core.system import progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _verbose = False
+
+
+class Choice(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A choice that still takes the names that its values had in an earlier version. old: that name -> today's."""
+
+    def __init__(self, choices: Sequence[str], old: Mapping[str, str]) -> None:
+        super().__init__(choices)
+        self.old = old
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.old:
+            deprecated(f"{param.opts[0] if param else ''} {value}", self.old[value])
+        return super().convert(self.old.get(value, value), param, ctx)
 
 
 def talk(command: Command) -> Command:

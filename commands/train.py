@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from m2m.commands.terminal import Command, pairs, print_json, talk
+from m2m.commands.terminal import Choice, Command, pairs, print_json, talk
 from m2m.core.choices import Distribution, Noise
 
 
@@ -91,8 +91,8 @@ def train_mel2mel(
 @run_options("runs/wavenet-OUTPUT")
 @click.option(
     "--preset",
-    type=click.Choice(["comb", "paper"]),
-    help="comb: it hears the score as well, and learns to sound in hours on a CPU; paper: days on a GPU.",
+    type=Choice(["harmonic", "paper"], old={"comb": "harmonic"}),
+    help="harmonic: with a harmonic excitation from the score, hours on a CPU; paper: days on a GPU.",
 )
 @click.option(
     "--distribution",

@@ -204,7 +204,7 @@ class StudentTask(SegmentTask):
         return {key: float(np.mean([figures[key] for figures in found])) for key in found[0]}
 
     def _sound(self, drawn: Drawn, features: Tensor) -> Tensor:
-        margin = self.student.heard.margin
+        margin = self.student.config.margin
         return self.student.to_sound(drawn.samples, features[:, margin : features.shape[1] - margin])
 
     @property
@@ -239,11 +239,11 @@ def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
             f"the teacher {folder} has µ-law classes, a continuous output was wanted: "
             "train one with 'm2m train wavenet DATA --distribution gaussian'."
         )
-    if teacher.config.comb != student.comb:
-        hears, deaf = ("teacher", "student") if teacher.config.comb else ("student", "teacher")
+    if teacher.config.excitation != student.excitation:
+        hears, deaf = ("teacher", "student") if teacher.config.excitation else ("student", "teacher")
         raise M2MError(
-            f"the {hears} hears a comb and the {deaf} does not, so that their samples are not the same: "
-            f"give --set model.comb={teacher.config.comb}, as the teacher has it."
+            f"the {hears} has an excitation and the {deaf} has none, so that their samples are not the same: "
+            f"give --set model.excitation={teacher.config.excitation}, as the teacher has it."
         )
     if different := teacher.config.mel.differences(student.mel):
         raise M2MError(f"teacher {folder} and model have different mels: {', '.join(different)}.")

@@ -27,8 +27,8 @@ from m2m.core.score import NoteArray, from_rows, note_array
 from m2m.dataset.shards import ShardReader, read_padded
 from m2m.training.loop import LoopConfig, TrainingTask
 from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig
-from m2m.vocoders.shared.excitation import around, equalised
-from m2m.vocoders.shared.stft import in_phase, in_phase_margin
+from m2m.vocoders.shared.excitation import excitation_margin, mel_matched_excitation
+from m2m.vocoders.shared.stft import transfer_phase, transfer_phase_margin
 
 Array = NDArray[np.float32]
 
@@ -125,25 +125,31 @@ class SegmentTask(TrainingTask):
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
         return read_padded(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
-    def target(self, network: Conditioned, at: TrainingSegment, features: Array, reconciled: int = 0) -> Tensor:
+    def target(
+        self, network: Conditioned, at: TrainingSegment, features: Array, griffin_lim_iterations: int = 0
+    ) -> Tensor:
         """The samples that a network is to make of features (frames, features) of just this window: (frames * hop_length,).
 
-        With a comb they are what the comb lacks of the true magnitudes; the true phases, which no mel tells and nobody hears,
-        give way to the comb's; `reconciled` is in_phase's iterations.
+        With an excitation they are what it lacks of the true magnitudes, with the phases of the excitation: a mel does not tell
+        the true ones. griffin_lim_iterations: of `transfer_phase`.
         """
-        if not network.heard.comb:
+        if not network.config.excitation:
             return torch.from_numpy(self.wave(at))
-        beyond = in_phase_margin(self.spec, reconciled)
+        beyond = transfer_phase_margin(self.spec, griffin_lim_iterations)
         wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False)
-        comb = equalised(self._heard_notes(at), self._mel(wide, around(self.spec)), wide.start, self.spec)
-        led = in_phase(self.wave(wide), comb, self.spec, reconciled)
+        excitation = mel_matched_excitation(
+            self._heard_notes(at), self._mel(wide, excitation_margin(self.spec)), wide.start, self.spec
+        )
+        led = transfer_phase(self.wave(wide), excitation, self.spec, griffin_lim_iterations)
         samples = network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
         return samples.clamp(-1, 1)  # where a predicted mel, or a window that sees an onset early, is far off
 
     def features(self, network: Conditioned, at: TrainingSegment) -> Array:
         """What a network hears of it: (frames + 2 margin, features)."""
-        margin = network.heard.margin
-        return network.read(self._mel(at, margin + network.reach), self._heard_notes(at), at.start - margin)
+        margin = network.config.margin
+        return network.features_from(
+            self._mel(at, margin + network.feature_margin), self._heard_notes(at), at.start - margin
+        )
 
     def _heard_notes(self, at: TrainingSegment) -> NoteArray:
         return _notes(at.shards, at.index, at.name) if at.notes else note_array([])
@@ -178,7 +184,7 @@ class SegmentTask(TrainingTask):
 
         On the first, middle and last instrument: name -> (frames, features). Empty if none are wanted.
         """
-        frames, margin = round(self.heard.sound_seconds * self.spec.frame_rate), network.heard.margin
+        frames, margin = round(self.heard.sound_seconds * self.spec.frame_rate), network.config.margin
         found = {}
         for i in sorted({0, len(self.names) // 2, len(self.names) - 1}) if frames else ():
             name = self.names[i]

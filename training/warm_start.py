@@ -36,7 +36,7 @@ def warm_start(
     if run.start is None:
         return run, None
     begun = load(model_folder(run.start))[0]
-    model, theirs = run.model, begun.heard.model_dump(exclude={"temperature"})
+    model, theirs = run.model, begun.config.model_dump(exclude={"temperature"})
     given = {name: value for name, value in model.model_dump().items() if name in model.model_fields_set}
     try:
         both = type(model).model_validate(theirs | given)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
@@ -19,7 +19,7 @@ from m2m.training.loop import fit
 from m2m.training.losses.nll import nll
 from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
 from m2m.training.warm_start import load_matching_weights, warm_start
-from m2m.vocoders.shared.conditioning import COMB
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
@@ -37,8 +37,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "loop.warmup": 0,
         "loop.average": 0.0,
     },
-    # The score played by oscillators stands beside the mel, and what it lacks is learned: hours on a CPU.
-    "comb": {"model.comb": COMB, "sequence": 64},
+    # A harmonic excitation stands beside the mel, and what it lacks is learned: hours on a CPU.
+    "harmonic": {"model.excitation": EXCITATION_VERSION, "sequence": 64},
 }
 
 
@@ -52,10 +52,11 @@ class WaveNetRun(SegmentRun):
         description="in steps of the µ-law: up to so much is added to what is heard, not to what is to be told, so that "
         "the network trusts the mel and not only its own past, which in rendering has its errors",
     )
-    reconciled: int = Field(
+    griffin_lim_iterations: int = Field(
         0,
         ge=0,
-        description="iterations of Griffin-Lim on what is learned with a comb, by which its magnitudes get truer",
+        validation_alias=AliasChoices("griffin_lim_iterations", "reconciled"),  # its name until 0.2
+        description="on what is learned with an excitation, whose magnitudes get truer by them",
     )
     sound_seconds: float = Field(
         0.0, ge=0, description="of audio for TensorBoard at each validation; a second takes half a minute"
@@ -85,7 +86,7 @@ class WaveNetTask(SegmentTask):
         around = replace(at, start=at.start - 1, frames=at.frames + 1)  # the two samples before are of the frame before
         features = self.features(self.model, around)
         made = features[margin : margin + around.frames]
-        samples = self.target(self.model, around, made, self.run.reconciled)[hop - 2 :].numpy()
+        samples = self.target(self.model, around, made, self.run.griffin_lim_iterations)[hop - 2 :].numpy()
         if self.run.model.output == "mulaw":
             samples = mu_law_encode(samples, self.run.model.classes)
         return samples, features[1:]

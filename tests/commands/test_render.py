@@ -18,7 +18,7 @@ import torch
 
 from m2m.core.checkpoint import save_model
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig
-from m2m.vocoders.shared.conditioning import COMB
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 
 M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -54,7 +54,7 @@ def test_one_score(work: Path, here: M2M) -> None:
 def test_the_student_of_wavenet_by_name(work: Path, here: M2M) -> None:
     """From the score to a file and again from its tags; the notice of its weights is said once."""
     torch.manual_seed(0)
-    config = StudentConfig(flows=(2, 2), residual=4, skip=4, comb=COMB)
+    config = StudentConfig(flows=(2, 2), residual=4, skip=4, excitation=EXCITATION_VERSION)
     save_model(work / "student", KIND, config, Student(config), "")
     about = json.loads((work / "student/config.json").read_text())
     (work / "student/config.json").write_text(

@@ -20,7 +20,7 @@ def network(seed=0, **sizes):
 
 def mels(model, *lengths):
     draw = np.random.default_rng(1)
-    return [draw.uniform(-11.5, 0.0, (n, model.features)).astype(np.float32) for n in lengths]
+    return [draw.uniform(-11.5, 0.0, (n, model.n_features)).astype(np.float32) for n in lengths]
 
 
 def in_parallel(model, samples, mel, dtype=torch.float64):

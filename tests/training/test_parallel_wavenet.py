@@ -24,7 +24,7 @@ from m2m.training.losses.stft import DISTANCES, magnitude, multi_resolution_stft
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
 from m2m.training.segments import TrainingSegment
 from m2m.vocoders.parallel_wavenet.network import load_student
-from m2m.vocoders.shared.conditioning import COMB
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
@@ -233,13 +233,13 @@ def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) ->
 
 
 def test_the_comb_of_a_window_is_of_its_time(data: Path) -> None:
-    task = StudentTask(small(model__comb=COMB, sequence=30), data)
+    task = StudentTask(small(model__excitation=EXCITATION_VERSION, sequence=30), data)
     wave, features, _ = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     assert features.shape == (32, 80 + 128)
-    comb = task.student.to_sound(torch.zeros(30 * 128), torch.from_numpy(features[1:-1])).numpy()
-    spectra = [np.abs(np.fft.rfft(x * np.hanning(len(x)))) for x in (wave[:1500], comb[:1500])]
+    excitation = task.student.to_sound(torch.zeros(30 * 128), torch.from_numpy(features[1:-1])).numpy()
+    spectra = [np.abs(np.fft.rfft(x * np.hanning(len(x)))) for x in (wave[:1500], excitation[:1500])]
     assert abs(int(spectra[0].argmax()) - int(spectra[1].argmax())) <= 1
-    assert log_mel_error(log_mel(comb, MelSpec())[4:-4], features[5:-5, :80]) < 0.5
+    assert log_mel_error(log_mel(excitation, MelSpec())[4:-4], features[5:-5, :80]) < 0.5
     _, blind, _ = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30, notes=False))
     assert np.array_equal(blind[:, :80], features[:, :80])
     assert not np.allclose(blind[:, 80:], features[:, 80:], atol=0.1)
@@ -254,11 +254,11 @@ def test_a_student_begins_to_hear_as_its_teacher_does(data: Path, tmp_path: Path
 
 def test_teacher_and_student_draw_the_same_samples(data: Path, tmp_path: Path) -> None:
     """With a comb or without: else they could not be compared."""
-    with pytest.raises(M2MError, match="the teacher hears a comb and the student does not.*model.comb=2"):
-        StudentTask(small(teacher=teacher(tmp_path / "t", comb=COMB)), data)
-    with pytest.raises(M2MError, match="the student hears a comb and the teacher does not.*model.comb=0"):
-        StudentTask(small(teacher=teacher(tmp_path / "deaf"), model__comb=COMB), data)
-    task = StudentTask(small(teacher=tmp_path / "t", model__comb=COMB), data)
+    with pytest.raises(M2MError, match="the teacher has an excitation and the student has none.*model.excitation=2"):
+        StudentTask(small(teacher=teacher(tmp_path / "t", excitation=EXCITATION_VERSION)), data)
+    with pytest.raises(M2MError, match="the student has an excitation and the teacher has none.*model.excitation=0"):
+        StudentTask(small(teacher=teacher(tmp_path / "deaf"), model__excitation=EXCITATION_VERSION), data)
+    task = StudentTask(small(teacher=tmp_path / "t", model__excitation=EXCITATION_VERSION), data)
     assert torch.isfinite(task.loss(task.batch(0)))
 
 

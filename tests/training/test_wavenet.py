@@ -23,7 +23,7 @@ from m2m.training.ema import EMA
 from m2m.training.loop import STATE
 from m2m.training.segments import TrainingSegment
 from m2m.training.wavenet import PRESETS, WaveNetRun, WaveNetTask, train
-from m2m.vocoders.shared.conditioning import COMB
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import load_wavenet
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
@@ -82,17 +82,17 @@ def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> N
 
 def test_with_a_comb_the_samples_are_what_it_lacks(data: Path) -> None:
     """Sound again, they have the true mel, and are near to the comb; any stretch is that part of the whole."""
-    task = WaveNetTask(small(model__comb=COMB, model__output="gaussian"), data)
+    task = WaveNetTask(small(model__excitation=EXCITATION_VERSION, model__output="gaussian"), data)
     samples, features = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     assert samples.shape == (2 + 30 * 128,)
     assert features.shape == (30 + 2, 80 + 128)
     heard = torch.from_numpy(features[1:-1])
     sound = task.model.to_sound(torch.from_numpy(samples[2:]), heard).numpy()
-    comb = task.model.to_sound(torch.zeros(30 * 128), heard).numpy()
+    excitation = task.model.to_sound(torch.zeros(30 * 128), heard).numpy()
     true = task.wave(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     found, wanted = (np.exp(log_mel(x, MelSpec()))[5:-5] for x in (sound, true))
     assert np.abs(found - wanted).max() < 0.2 * wanted.max()
-    assert 0 < np.square(sound - comb).sum() < 0.1 * np.square(sound).sum()
+    assert 0 < np.square(sound - excitation).sum() < 0.1 * np.square(sound).sum()
     part, _ = task.segment(TrainingSegment(task.train, 1, "grand-piano", 50, 10))
     assert np.allclose(part, samples[10 * 128 : 2 + 20 * 128], atol=1e-4)
 
@@ -100,7 +100,10 @@ def test_with_a_comb_the_samples_are_what_it_lacks(data: Path) -> None:
 def test_reconciled_what_is_learned_has_truer_magnitudes(data: Path) -> None:
     at, errors = TrainingSegment(ShardReader(data, "train"), 1, "grand-piano", 40, 30), []
     for iterations in (0, 4):
-        task = WaveNetTask(small(model__comb=COMB, model__output="gaussian", reconciled=iterations), data)
+        task = WaveNetTask(
+            small(model__excitation=EXCITATION_VERSION, model__output="gaussian", griffin_lim_iterations=iterations),
+            data,
+        )
         samples, features = task.segment(at)
         sound = task.model.to_sound(torch.from_numpy(samples[2:]), torch.from_numpy(features[1:-1])).numpy()
         errors.append(log_mel_error(*(log_mel(x, MelSpec())[5:-5] for x in (sound, task.wave(at)))))
@@ -111,7 +114,9 @@ def test_reconciled_what_is_learned_has_truer_magnitudes(data: Path) -> None:
 
 def test_with_a_comb_classes_are_of_what_it_lacks(data: Path) -> None:
     values, classes = (
-        WaveNetTask(small(model__comb=COMB, model__output=output, model__classes=256), data).batch(3)[0]
+        WaveNetTask(small(model__excitation=EXCITATION_VERSION, model__output=output, model__classes=256), data).batch(
+            3
+        )[0]
         for output in ("gaussian", "mulaw")
     )
     assert (torch.from_numpy(mu_law_decode(classes.numpy())) - values).abs().max() < 0.02
@@ -244,7 +249,7 @@ def test_a_run_begins_with_the_weights_of_another(
     assert torch.allclose(first.layers[5].cur.weight, other.layers[5].cur.weight, atol=1e-6)
 
     capsys.readouterr()
-    train(load_run(WaveNetRun, None, begun | {"model.comb": COMB}), data, tmp_path / "comb", False)
+    train(load_run(WaveNetRun, None, begun | {"model.excitation": EXCITATION_VERSION}), data, tmp_path / "comb", False)
     said = capsys.readouterr().err
     assert "upsample.0.weight, upsample.0.bias, upsample.1.weight" in said  # one without the other means nothing
     assert "layers" not in said

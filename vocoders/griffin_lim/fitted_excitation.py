@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from m2m.core.mel import MelSpec, filter_bank, magnitude_scale, window
 from m2m.core.score import NoteArray
-from m2m.vocoders.shared.excitation import RING, TABLE, Array, let_go, oscillate, wavetables
+from m2m.vocoders.shared.excitation import RING, TABLE, Array, apply_release, oscillate, wavetables
 from m2m.vocoders.shared.stft import TINY
 
 
-def play(notes: NoteArray, values: Array, first: int, spec: MelSpec, *, release: float, timbre_updates: int) -> Array:
-    """Play the notes as one harmonic comb whose timbre is fitted to the linear mel `values` (frames, n_mels).
+def fitted_excitation(
+    notes: NoteArray, values: Array, first: int, spec: MelSpec, *, release: float, timbre_updates: int
+) -> Array:
+    """Play the notes in a timbre that is fitted to the linear mel `values` (frames, n_mels).
 
     Frame 0 of the block is frame `first` of the piece; release is the time constant after a note's end, in seconds. Returns
     the samples under the block's windows. A note's phase is counted from its onset, so two blocks that share a note play it
@@ -33,7 +35,7 @@ def play(notes: NoteArray, values: Array, first: int, spec: MelSpec, *, release:
     gate = _gate(notes, which, len(keys), frames, first, release, spec) ** spec.power  # (keys, frames)
     order = np.arange(1, TABLE // 2)
     harmonics = np.where(order * pitch[:, None] < 0.98 * spec.fmax, 1.0 / order, 0.0)  # (keys, harmonics) amplitudes
-    spectra = _comb_mel(wavetables(harmonics), pitch, spec)  # (keys, n_mels)
+    spectra = _tone_mel(wavetables(harmonics), pitch, spec)  # (keys, n_mels)
     timbre, loudness = fit_timbre(values, spectra, gate, timbre_updates)
     centres = _centres(spec)
     gains = (timbre / (spectra + TINY)) ** (1 / spec.power)
@@ -59,7 +61,7 @@ def play(notes: NoteArray, values: Array, first: int, spec: MelSpec, *, release:
         level = swell[j, a:b, None] + np.diff(swell[j, a : b + 1])[:, None] * ramp
         part *= level.reshape(-1)[low - a * hop : high - a * hop]
         part *= velocity / 127
-        let_go(part, end - (low + origin) / rate, release, rate)
+        apply_release(part, end - (low + origin) / rate, release, rate)
         out[lead + low : lead + high] += part
     return out
 
@@ -96,7 +98,7 @@ def _gate(
     return gate
 
 
-def _comb_mel(tables: Array, pitch: NDArray[Any], spec: MelSpec) -> NDArray[Any]:
+def _tone_mel(tables: Array, pitch: NDArray[Any], spec: MelSpec) -> NDArray[Any]:
     """The mel of each key's steady tone: (keys, n_mels)."""
     at = (np.arange(spec.n_fft) * (pitch[:, None] * TABLE / spec.sample_rate) % TABLE).astype(np.int64)
     tones = torch.from_numpy(np.take_along_axis(tables, at, axis=1)) * window(spec)

@@ -37,9 +37,9 @@ from torch import Tensor
 
 from m2m.core.mel import Mel, linear_mel
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
-from m2m.vocoders.griffin_lim.fitted_excitation import play
+from m2m.vocoders.griffin_lim.fitted_excitation import fitted_excitation
 from m2m.vocoders.shared.excitation import notes_within
-from m2m.vocoders.shared.stft import Transform, griffin_lim, invert, spread
+from m2m.vocoders.shared.stft import STFT, bands_to_bins, griffin_lim, mel_to_magnitude
 
 Array = NDArray[np.float32]
 
@@ -52,8 +52,10 @@ class GriffinLimOptions(VocoderOptions):
 
     # the score
     score_informed: bool = Field(True, description="let the notes, if any, start the inversion and the phase")
-    timbre_updates: int = Field(5, ge=0, le=200, description="updates that fit the comb's timbre; more overfit a block")
-    release: float = Field(0.1, gt=0, le=5, description="time constant of the comb after a note's end, seconds")
+    timbre_updates: int = Field(
+        5, ge=0, le=200, description="updates that fit the excitation's timbre; more overfit a block"
+    )
+    release: float = Field(0.1, gt=0, le=5, description="time constant of the excitation after a note's end, seconds")
     noise: float = Field(0.01, ge=0, le=1, description="flat, random-phase part of the start, of the mel's own level")
 
     # magnitude and phase
@@ -92,7 +94,7 @@ class GriffinLim(Vocoder):
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield the audio block by block: (samples,) float32 each, `mel.samples` together."""
         options, spec = self.options, mel.spec
-        transform = Transform(spec, self.device)
+        transform = STFT(spec, self.device)
         hop, half = spec.hop_length, spec.n_fft // 2
         lead = -(-half // hop)  # frames before a seam whose windows reach across it
         ahead = -(-(half + spec.n_fft) // hop)  # frames after it that make one more window of audio sound
@@ -103,15 +105,15 @@ class GriffinLim(Vocoder):
             first, last = max(0, begin - lead), min(mel.frames, begin + step + ahead)
             values = linear_mel(mel.window(first, last), spec) - np.float32(spec.floor)  # the floor stands for nothing
             target = torch.from_numpy(np.maximum(values, 0.0)).to(self.device)  # (frames, n_mels)
-            start = transform.noise(len(target), seed, number) * spread(target, spec)
+            start = transform.noise(len(target), seed, number) * bands_to_bins(target, spec)
             iterations = options.blind_iterations
             if notes is not None and len(sounding := notes_within(notes, first, last, options.release, spec)):
-                comb = play(
+                excitation = fitted_excitation(
                     sounding, values, first, spec, release=options.release, timbre_updates=options.timbre_updates
                 )
-                start = transform.forward(torch.from_numpy(comb).to(self.device)) + start * options.noise
+                start = transform.forward(torch.from_numpy(excitation).to(self.device)) + start * options.noise
                 iterations = options.iterations
-            magnitude = invert(target, start.abs(), options.updates, spec)
+            magnitude = mel_to_magnitude(target, start.abs(), options.updates, spec)
             pin = Pin(held, sure=half + (begin - first) * hop, stop=half + (mel.frames - first) * hop)
             wave = griffin_lim(
                 target, magnitude, start, iterations, transform, options.refit, options.momentum, pin.apply

@@ -59,7 +59,7 @@ def white_noise(seed: int, first: int, count: int, kind: str) -> Array:
     return drawn[first - begin * each :][:count]
 
 
-class Engine:
+class StudentEngine:
     """A student's weights, packed for inference: mels to audio, several side by side.
 
     precision: of the products; sums from layer to layer and flow to flow stay float32. compiled: by torch.compile.
@@ -91,7 +91,7 @@ class Engine:
         hop, lengths = self.config.mel.hop_length, [mel.frames for mel in mels]
         samples = frames * hop
         kept = [flow.silence(len(mels)) for flow in self.flows]
-        hearing = [_Hearing(self.student, mel) for mel in mels]
+        hearing = [_FeatureReader(self.student, mel) for mel in mels]
         step = _Graph(self.step, kept) if self.device.type == "cuda" else self.step
         for first in range(0, max(lengths, default=0), frames):
             noise = torch.from_numpy(white_noise(seed, first * hop, samples, self.config.noise)).to(self.device)
@@ -112,24 +112,24 @@ class Engine:
         return z
 
 
-class _Hearing:
-    """What a student hears of a mel, from its beginning on, some frames more at a time than a block needs: a stretch of the comb
+class _FeatureReader:
+    """The features of a mel, from its beginning on, some frames more at a time than a block needs: a stretch of the excitation
     depends on frames around it, which cost as much as its own.
     """
 
     def __init__(self, student: Student, mel: Mel) -> None:
         self.student, self.mel, self.first = student, mel, 0
-        self.features = student.hear(mel, 0, 0)
+        self.features = student.features_of(mel, 0, 0)
 
     def between(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """Of frames first..last: (samples, width), zero beyond the mel's end; and the features of those that there are.
 
         What lies before `first` is not asked for again.
         """
-        margin, frames = self.student.heard.margin, self.mel.frames
+        margin, frames = self.student.config.margin, self.mel.frames
         begin, known = max(0, first - margin), self.first + len(self.features)
         if known < min(frames, last + margin):
-            more = self.student.hear(self.mel, known, min(frames, max(last + margin, known + AHEAD)))
+            more = self.student.features_of(self.mel, known, min(frames, max(last + margin, known + AHEAD)))
             self.features = np.concatenate([self.features, more])
         skipped = min(begin - self.first, len(self.features))
         self.features, self.first = self.features[skipped:], self.first + skipped

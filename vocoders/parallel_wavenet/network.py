@@ -15,7 +15,7 @@ which is what distillation compares with the teacher's. The Jacobian dx/dz_0 is 
 
     log q(x) = log p(z_0) - sum_t log_scale[t].
 
-With `comb` (vocoders/shared/conditioning.py) the conditioning holds one more channel, and what is drawn is what the comb lacks.
+With an excitation (vocoders/shared/conditioning.py) the conditioning has one more channel, and what is drawn is what it lacks.
 
 There is no sample loop and no class: samples are numbers, as fine as float32, and no µ-law is on the way.
 """
@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from m2m.core.checkpoint import load_model
 from m2m.core.choices import Noise
 from m2m.core.model_folders import read_config
-from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre
+from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre_crop
 from m2m.vocoders.shared.layer import Layer, exactly
 from m2m.vocoders.shared.layer_stack import skip_sum
 
@@ -56,7 +56,7 @@ class StudentConfig(ConditioningConfig):
         0.05,
         gt=0,
         le=1,
-        description="of full scale, or with a comb of a frame's level: how loud an untrained student is",
+        description="how loud an untrained student is: of full scale, or with an excitation of the frame's gain",
     )
 
     @field_validator("flows", mode="before")
@@ -91,11 +91,11 @@ class Student(Conditioned):
     torch.Size([1, 256])
     """
 
-    comb_apart = True
+    config: StudentConfig
+    excitation_apart = True
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__(config)
-        self.config = config
         self.flows = nn.ModuleList(Flow(config, layers) for layers in config.flows)
 
     @property
@@ -110,7 +110,7 @@ class Student(Conditioned):
         features: (batch, frames, features) as `conditioning` wants them, T / hop_length of them, or as many more on either
                   side as shall be heard beyond the stretch.
         """
-        u = centre(self.conditioning(features), noise.shape[1])  # (B, T, width)
+        u = centre_crop(self.conditioning(features), noise.shape[1])  # (B, T, width)
         z, mean, log_scale = noise, torch.zeros_like(noise), torch.zeros_like(noise)
         for flow in self.stack:
             flow_mean, flow_log_scale = flow(z, u)
@@ -129,7 +129,7 @@ class Flow(nn.Module):
         self.input_prev = nn.Linear(1, config.residual, bias=False)
         self.input_cur = nn.Linear(1, config.residual)
         self.layers = nn.ModuleList(
-            Layer(config.residual, config.skip, config.mel.n_mels + (config.comb > 0), dilation, i == layers - 1)
+            Layer(config.residual, config.skip, config.mel.n_mels + (config.excitation > 0), dilation, i == layers - 1)
             for i, dilation in enumerate(config.dilations(layers))
         )
         self.out = nn.Linear(config.skip, config.skip)

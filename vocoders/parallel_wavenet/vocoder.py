@@ -14,9 +14,9 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.model_folders import find_model, read_notice
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
-from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16
+from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import KIND, load_student
-from m2m.vocoders.shared.silence_gate import Heard, keep_rests
+from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 
 Array = NDArray[np.float32]
 
@@ -64,7 +64,7 @@ class ParallelWaveNet(Vocoder):
             ) from error
         student, digest = load_student(folder)
         self.mel_spec, self.notice = student.config.mel, read_notice(folder)
-        self.engine = Engine(student, device, self.options.precision, self.options.compile)
+        self.engine = StudentEngine(student, device, self.options.precision, self.options.compile)
         given = self.options.temperature
         self.temperature = student.config.temperature if given is None else given
         self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}
@@ -80,8 +80,8 @@ class ParallelWaveNet(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield a block of audio at a time: (samples,) float32."""
-        heard = Heard(mel)
-        yield from keep_rests(heard, (block for (block,) in self._blocks([heard], seed)))
+        heard = GatedMel(mel)
+        yield from gate_silence(heard, (block for (block,) in self._blocks([heard], seed)))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels side by side, which a GPU does faster; each result equals `synthesize` of that mel alone, to rounding."""
@@ -89,10 +89,10 @@ class ParallelWaveNet(Vocoder):
         for mel in mels:
             self.check(mel)
         for first in range(0, len(mels), self.options.streams):
-            group = [Heard(mel) for mel in mels[first : first + self.options.streams]]
+            group = [GatedMel(mel) for mel in mels[first : first + self.options.streams]]
             blocks = list(self._blocks(group, seed))
             for i, mel in enumerate(group):
-                rested = keep_rests(mel, (block[i] for block in blocks))
+                rested = gate_silence(mel, (block[i] for block in blocks))
                 waves.append(np.concatenate([np.zeros(0, np.float32), *rested]))
         return waves
 

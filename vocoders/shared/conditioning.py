@@ -1,11 +1,10 @@
-"""What a network that makes samples hears of the music: the log-mel, and the score beside it, brought to the rate of samples.
+"""The conditioning of a network that makes samples: the log-mel, and the score beside it, brought to the rate of samples.
 
-    mel (and roll, and comb) at the rate of frames -> transposed convolutions -> u, (samples, width)
+    mel (and roll, and excitation) at the rate of frames -> transposed convolutions -> u, (samples, width)
 
-The mel's 80 bands blur the low octaves, and no band says with which phase its energy swings. What the score knows of that may
-stand beside the mel: the roll, which keys sound; and the *comb*, these notes played by bare oscillators and equalised to the mel
-(excitation.py), which is the music already but for the phases of its partials and what lies between them. To make a tone of
-white noise, or of its own past, a network learns for long; to mend one it does not.
+The mel's 80 bands do not resolve the low octaves, and a mel has no phases. The score can add what is missing: the roll, which
+says what keys sound; and the harmonic excitation, which is these notes played by oscillators and matched to the mel
+(excitation.py). A network learns slowly to make a tone of white noise or of its own past, and quickly to correct one.
 """
 
 from __future__ import annotations
@@ -17,20 +16,19 @@ from typing import Annotated, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.plugins import registry
 from m2m.core.score import NoteArray, note_array
-from m2m.vocoders.shared.excitation import around, equalised
+from m2m.vocoders.shared.excitation import excitation_margin, mel_matched_excitation
 
 Array = NDArray[np.float32]
-COMB = (
-    2  # raised when the same notes and mel give another comb, or another level: networks learn what just this one lacks
-)
-LOUDEST = 2.0  # times a frame's level: what of a comb is louder is what rings into a soft frame from its loud neighbour
+# Raised when the same notes and mel give another excitation, or another frame gain: a network learns what this very one lacks.
+EXCITATION_VERSION = 2
+LOUDEST = 2.0  # times a frame's gain; an excitation is louder where it rings from a loud frame into its soft neighbour
 # The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -46,9 +44,10 @@ class ConditioningConfig(BaseModel):
     condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
     encoder: str = Field("onsets-frames", description="of that roll")
     encoder_options: dict[str, object] = {}
-    comb: int = Field(
+    excitation: int = Field(
         0,
-        description=f"hear the score's notes as a comb of harmonics as well, equalised to the mel: {COMB}, its version; 0: no",
+        validation_alias=AliasChoices("excitation", "comb"),  # its name until 0.2
+        description=f"condition on a harmonic excitation from the score as well: {EXCITATION_VERSION}, its version; 0: no",
     )
     temperature: float = Field(
         1.0, ge=0, le=2, description="at which the trained network sounds best, where a rendering does not say another"
@@ -66,16 +65,18 @@ class ConditioningConfig(BaseModel):
                 )
         if self.mel.floor >= 1:
             raise ValueError(f"mel.floor {self.mel.floor:g} is not below 0 dB, between which the mel is scaled")
-        if self.comb not in (0, COMB):
-            raise ValueError(f"comb {self.comb} is another m2m's; this one has {COMB}")
-        if self.comb:
+        if self.excitation not in (0, EXCITATION_VERSION):
+            raise ValueError(f"excitation {self.excitation} is another m2m's; this one has {EXCITATION_VERSION}")
+        if self.excitation:
             for name, wanted in (("power", 1), ("filter_norm", "peak"), ("magnitude", "sine")):
                 if (came := getattr(self.mel, name)) != wanted:
                     raise ValueError(
-                        f"comb wants mel.{name} {wanted!r}, by which it knows how loud a frame is, not {came!r}"
+                        f"excitation wants mel.{name} {wanted!r}, which the frame gain is computed from, not {came!r}"
                     )
             if not 2 * self.mel.hop_length <= self.mel.n_fft <= 256 * self.mel.hop_length:
-                raise ValueError(f"comb wants mel.n_fft between 2 and 256 times mel.hop_length, not {self.mel.n_fft}")
+                raise ValueError(
+                    f"excitation wants mel.n_fft between 2 and 256 times mel.hop_length, not {self.mel.n_fft}"
+                )
         return self
 
     @property
@@ -90,55 +91,54 @@ class ConditioningConfig(BaseModel):
 class Conditioned(nn.Module):
     """A network with conditioning: `upsample`'s weights, and how features become what its layers add.
 
-    A frame's features are its log-mel, its roll if that is read, and its samples of the comb if that is heard. The comb goes
-    through the convolutions, the last band of which begins as the comb itself: so an engine needs to know nothing of it. With
-    `comb_apart` it passes them by, as one channel more.
+    A frame's features are its log-mel, its roll if that is read, and its samples of the excitation if there is one. The
+    excitation goes through the convolutions, the last band of which begins as the excitation itself, so that an engine need not
+    know of it. With `excitation_apart` it is a channel of its own instead, beside what the convolutions give.
 
-    With a comb the network's samples y are what the comb lacks, and both are relative to how loud the mel says the frame is:
+    With an excitation the network's samples y are what the excitation lacks, and both are relative to the frame's gain:
 
-        sound = level * (comb + y)
+        sound = frame_gain * (excitation + y)
     """
 
-    comb_apart = False
+    excitation_apart = False
 
     def __init__(self, config: ConditioningConfig) -> None:
         super().__init__()
         self.encoder: ScoreEncoder | None = None
         if config.condition_on_notes:
             self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
-        self.heard, bands = config, config.mel.n_mels
-        comb = config.mel.hop_length if config.comb else 0
-        self.reach = (
-            around(config.mel) if comb else 0
-        )  # frames of mel on either side that a stretch's features depend on
-        self.apart = comb if self.comb_apart else 0  # the last so many features pass the convolutions by
+        self.config, bands = config, config.mel.n_mels
+        excitation = config.mel.hop_length if config.excitation else 0  # samples a frame
+        # Frames of mel on either side that a stretch's features depend on.
+        self.feature_margin = excitation_margin(config.mel) if excitation else 0
+        self.apart = excitation if self.excitation_apart else 0  # so many features, the last, pass the convolutions by
         self.width = bands + (self.apart > 0)  # channels of the conditioning
-        self.features = bands + (self.encoder.n_features if self.encoder else 0) + comb
+        self.n_features = bands + (self.encoder.n_features if self.encoder else 0) + excitation
         self.upsample = nn.ModuleList(
             nn.ConvTranspose1d(
-                bands if i else self.features - self.apart, bands, window, stride, (window - stride) // 2
+                bands if i else self.n_features - self.apart, bands, window, stride, (window - stride) // 2
             )
             for i, (window, stride) in enumerate(config.upsample)
         )
-        if comb and not self.apart:
-            _carry(cast("list[nn.ConvTranspose1d]", list(self.upsample)), comb)
+        if excitation and not self.apart:
+            _init_pass_through(cast("list[nn.ConvTranspose1d]", list(self.upsample)), excitation)
 
     def conditioning(self, features: Tensor) -> Tensor:
         """(batch, frames, features) -> (batch, frames * hop_length, width)."""
-        spec, bands = self.heard.mel, self.heard.mel.n_mels
-        features, comb = features.split([features.shape[-1] - self.apart, self.apart], dim=-1)
+        spec, bands = self.config.mel, self.config.mel.n_mels
+        features, excitation = features.split([features.shape[-1] - self.apart, self.apart], dim=-1)
         u = torch.cat([spec.scaled(features[..., :bands]), features[..., bands:]], dim=-1).mT  # (B, features, frames)
         for convolution in self.upsample:
             u = convolution(u)
         u = u.mT
-        return torch.cat([u, comb.reshape(*u.shape[:2], 1).to(u.dtype)], dim=-1) if self.apart else u
+        return torch.cat([u, excitation.reshape(*u.shape[:2], 1).to(u.dtype)], dim=-1) if self.apart else u
 
     def conditioning_between(self, features: Array, first: int, last: int) -> Tensor:
         """Of frames first..last of (frames, features): (samples, width), zero beyond the end.
 
         Computed from these frames and their neighbours alone, and equal to that part of the whole.
         """
-        hop, margin, end = self.heard.mel.hop_length, self.heard.margin, min(last, len(features))
+        hop, margin, end = self.config.mel.hop_length, self.config.margin, min(last, len(features))
         weight = next(self.upsample.parameters())
         u = weight.new_zeros((last - first) * hop, self.width)
         if end > first:
@@ -148,58 +148,58 @@ class Conditioned(nn.Module):
             u[: len(found)] = found
         return u
 
-    def hear(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
+    def features_of(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
         """What the network reads of a mel's frames first..last: (frames, features). Without notes the roll is silent."""
         last = mel.frames if last is None else last
-        begin, end = first - self.reach, last + self.reach
+        begin, end = first - self.feature_margin, last + self.feature_margin
         values = mel.window(max(0, begin), min(end, mel.frames))
         before = max(0, -begin)
         beyond = (before, end - begin - before - len(values))
         values = np.pad(values, (beyond, (0, 0)), constant_values=np.float32(mel.spec.silence))
-        return self.read(values, note_array([]) if mel.notes is None else mel.notes, first)
+        return self.features_from(values, note_array([]) if mel.notes is None else mel.notes, first)
 
-    def read(self, values: Array, notes: NoteArray, first: int) -> Array:
+    def features_from(self, values: Array, notes: NoteArray, first: int) -> Array:
         """The features of frames `first`.. of a piece: (frames, features).
 
-        values: (reach + frames + reach, n_mels) log-mel, of which the frame `first` stands at `reach`.
+        values: (feature_margin + frames + feature_margin, n_mels) log-mel, of which the frame `first` stands at `feature_margin`.
         """
-        spec, frames = self.heard.mel, len(values) - 2 * self.reach
-        read = [values[self.reach : self.reach + frames]]
+        spec, frames = self.config.mel, len(values) - 2 * self.feature_margin
+        read = [values[self.feature_margin : self.feature_margin + frames]]
         if self.encoder:
             read.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
-        if self.heard.comb:
-            comb = equalised(notes, values, first, spec).reshape(frames, spec.hop_length)
-            relative = comb / self.level(torch.from_numpy(read[0])).numpy()
+        if self.config.excitation:
+            excitation = mel_matched_excitation(notes, values, first, spec).reshape(frames, spec.hop_length)
+            relative = excitation / self.frame_gain(torch.from_numpy(read[0])).numpy()
             read.append(relative.clip(-LOUDEST, LOUDEST))
         return np.concatenate(read, axis=1)
 
-    def level(self, features: Tensor) -> Tensor:
+    def frame_gain(self, features: Tensor) -> Tensor:
         """How loud the mel says its frames are, about four times their RMS: (.., frames, features) -> (.., frames, 1)."""
-        spec = self.heard.mel
+        spec = self.config.mel
         values = features[..., : spec.n_mels]
         linear = values.exp() if spec.log == "natural" else 10**values
         return 2 * linear.square().sum(-1, keepdim=True).sqrt()
 
     def to_sound(self, y: Tensor, features: Tensor) -> Tensor:
         """The network's samples as sound, both (.., frames * hop_length), with the features of just these frames."""
-        if not self.heard.comb:
+        if not self.config.excitation:
             return y
-        comb, level = self._ground(features)
-        return (level * (comb + y.unflatten(-1, comb.shape[-2:]))).flatten(-2)
+        excitation, level = self._excitation_and_gain(features)
+        return (level * (excitation + y.unflatten(-1, excitation.shape[-2:]))).flatten(-2)
 
     def from_sound(self, wave: Tensor, features: Tensor) -> Tensor:
         """The inverse of `to_sound`."""
-        if not self.heard.comb:
+        if not self.config.excitation:
             return wave
-        comb, level = self._ground(features)
-        return (wave.unflatten(-1, comb.shape[-2:]) / level - comb).flatten(-2)
+        excitation, level = self._excitation_and_gain(features)
+        return (wave.unflatten(-1, excitation.shape[-2:]) / level - excitation).flatten(-2)
 
-    def _ground(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return features[..., features.shape[-1] - self.heard.mel.hop_length :], self.level(features)
+    def _excitation_and_gain(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return features[..., features.shape[-1] - self.config.mel.hop_length :], self.frame_gain(features)
 
 
 @torch.no_grad()
-def _carry(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
+def _init_pass_through(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
     """Have the last band of transposed convolutions begin as the last `samples` of a frame's features, one after the other.
 
     On the way there, of each step the samples still to be told apart are the last so many channels.
@@ -220,7 +220,7 @@ def _carry(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
         samples = left
 
 
-def centre(u: Tensor, samples: int) -> Tensor:
+def centre_crop(u: Tensor, samples: int) -> Tensor:
     """The middle of conditioning that reaches equally far beyond both ends: (batch, T + 2 n, width) -> (batch, T, width)."""
     beyond = (u.shape[1] - samples) // 2
     return u[:, beyond : u.shape[1] - beyond]

@@ -1,16 +1,16 @@
-"""A harmonic comb: a part's notes played by band-limited oscillators, in a timbre learned from a mel.
+"""The harmonic excitation: a part's notes, played by band-limited oscillators.
 
-It stands in for what a mel has lost, where the energy lies inside a band and with which phase, and is no synthesiser. It comes
-to its timbre in two ways.
+A mel does not say where inside a band the energy lies, nor with which phase. An excitation supplies both, as the source does in
+source-filter models: NSF (Wang, Takaki and Yamagishi, arXiv 1810.11946) filters sines by a neural network, DDSP (Engel et al.,
+arXiv 2001.04643) adds harmonics whose levels a network sets, Wavehax (Yoneyama et al., arXiv 2411.06807) gives a network a
+harmonic signal as a prior.
 
-*Fitted* (`play`), it starts the search of Griffin-Lim (griffin_lim/): a small non-negative factorisation in which the score says
-which keys may sound when (after Ewert and Müller, "Score-informed source separation", 2012): M ~ sum over keys of spectrum(key) x
-loudness(key, frame).
+*Matched to the mel* (`mel_matched_excitation`), it conditions networks. Every key has the same harmonics, of amplitude 1 / n.
+Each frame's spectrum is scaled until its mel is the given one, and two iterations of Griffin-Lim make neighbouring frames agree.
+A frame depends on those near it only, so any stretch equals that part of the whole. A faint noise is added; where the mel is
+not silent and no note sounds, scaling makes it the excitation.
 
-*Equalised* (`equalised`), networks hear it: every key has the same bare harmonics, each frame's spectrum is scaled until its mel
-is the given one, and two iterations of Griffin-Lim reconcile the frames. No frame knows of any but those near it, so any stretch
-is that part of the whole. Where the score is silent and the mel is not, a noise that is else far too soft to be heard takes the
-comb's place.
+*Fitted to the mel* (vocoders/griffin_lim/fitted_excitation.py), it starts Griffin-Lim's search.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from m2m.core.mel import MelSpec, linear_mel
 from m2m.core.score import NoteArray
-from m2m.vocoders.shared.stft import griffin_lim, invert, reach, shared, spread
+from m2m.vocoders.shared.stft import bands_to_bins, griffin_lim, mel_to_magnitude, shared_stft, window_reach
 
 Array = NDArray[np.float32]
 TABLE_BITS = 12
-TABLE = 1 << TABLE_BITS  # samples of a wavetable, one period; read without interpolation, for it only starts the search
+TABLE = 1 << TABLE_BITS  # samples of a wavetable, one period; read without interpolation
 RING = 5  # a released note is dropped after so many time constants (-43 dB)
-RELEASE = 0.1  # seconds, the time constant of the equalised comb after a note's end
+RELEASE = 0.1  # seconds, the time constant of the mel-matched excitation after a note's end
 NOISE = 0.01  # beside it, of the mel's level
 UPDATES = 4  # of its magnitudes; more come no nearer to the music
 ITERATIONS = 2  # of Griffin-Lim
@@ -44,8 +44,8 @@ def notes_within(notes: NoteArray, first: int, last: int, release: float, spec: 
     return notes[(notes["start"] < end) & (notes["end"] + RING * release > begin)]
 
 
-def bare(notes: NoteArray, first: int, samples: int, release: float, spec: MelSpec) -> Array:
-    """The notes as the same comb for every timbre, amplitude 1 / n for harmonic n: (samples,) from sample `first` of the piece.
+def harmonic_excitation(notes: NoteArray, first: int, samples: int, release: float, spec: MelSpec) -> Array:
+    """The notes with harmonics of amplitude 1 / n, whatever the timbre: (samples,) float32 from sample `first` of the piece.
 
     Nothing in it depends on where a stretch begins: any stretch is that part of the whole.
     """
@@ -57,32 +57,35 @@ def bare(notes: NoteArray, first: int, samples: int, release: float, spec: MelSp
             continue
         table, turns = _bare_table(key, spec)
         part = oscillate(table, turns, low - onset, high - onset) * np.float32(velocity / 127)
-        let_go(part, end - low / rate, release, rate)
+        apply_release(part, end - low / rate, release, rate)
         out[low - first : high - first] += part
     return out
 
 
-def around(spec: MelSpec) -> int:
-    """Frames of mel on either side of a stretch on which its equalised comb depends: those whose windows overlap with it, and
-    those whose windows overlap with these, to and fro.
+def excitation_margin(spec: MelSpec) -> int:
+    """Frames of mel on either side of a stretch on which its mel-matched excitation depends.
+
+    These are the frames whose windows overlap with it, then those whose windows overlap with these, and so on: twice for each
+    iteration of Griffin-Lim, which goes to the wave and back.
     """
-    return (1 + 2 * ITERATIONS) * reach(spec)
+    return (1 + 2 * ITERATIONS) * window_reach(spec)
 
 
-def equalised(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
-    """The bare comb of the notes with the mel `values` (around + frames + around, n_mels), logarithmic: (frames * hop_length,).
+def mel_matched_excitation(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
+    """The harmonic excitation of the notes, scaled until it has a given mel: (frames * hop_length,) float32.
 
-    first: the frame of the piece that is `values[around]`; the samples begin there.
+    values: (margin + frames + margin, n_mels) float32 log-mel, with `excitation_margin`.
+    first: the frame of the piece that is `values[margin]`; the samples begin there.
     """
-    hop, beyond = spec.hop_length, around(spec)
-    transform, start = shared(spec), (first - beyond) * hop - spec.n_fft // 2
+    hop, beyond = spec.hop_length, excitation_margin(spec)
+    transform, start = shared_stft(spec), (first - beyond) * hop - spec.n_fft // 2
     samples = transform.samples(len(values))
     sounding = notes_within(notes, first - beyond, first - beyond + len(values), RELEASE, spec)
     target = torch.from_numpy(np.maximum(linear_mel(values, spec) - np.float32(spec.floor), 0))
-    spectrum = transform.forward(torch.from_numpy(bare(sounding, start, samples, RELEASE, spec)))
+    spectrum = transform.forward(torch.from_numpy(harmonic_excitation(sounding, start, samples, RELEASE, spec)))
     noise = transform.forward(torch.from_numpy(_noise(start, samples)))
-    spectrum = spectrum + noise.sgn() * (NOISE * spread(target, spec))
-    magnitude = invert(target, spectrum.abs(), UPDATES, spec)
+    spectrum = spectrum + noise.sgn() * (NOISE * bands_to_bins(target, spec))
+    magnitude = mel_to_magnitude(target, spectrum.abs(), UPDATES, spec)
     wave = griffin_lim(target, magnitude, spectrum, ITERATIONS, transform)
     begin = spec.n_fft // 2 + beyond * hop
     return wave[begin : begin + (len(values) - 2 * beyond) * hop].numpy()
@@ -97,7 +100,7 @@ def _noise(first: int, count: int) -> Array:
 
 @lru_cache(maxsize=256)
 def _bare_table(key: int, spec: MelSpec) -> tuple[Array, float]:
-    """One period of a key's bare comb, and its periods a sample."""
+    """One period of a key's harmonics, and its periods a sample."""
     pitch, order = 440.0 * 2.0 ** ((key - 69) / 12), np.arange(1, TABLE // 2)
     harmonics = np.where(order * pitch < 0.98 * spec.fmax, 1.0 / order, 0.0)
     return wavetables(harmonics[None])[0], pitch / spec.sample_rate
@@ -110,7 +113,7 @@ def oscillate(table: Array, turns: float, first: int, last: int) -> Array:
     return table.take(since >> np.uint32(32 - TABLE_BITS))
 
 
-def let_go(part: Array, seconds: float, release: float, rate: int) -> None:
+def apply_release(part: Array, seconds: float, release: float, rate: int) -> None:
     """Fade a note's samples from the moment of its release on, `seconds` after the first of them, in place."""
     tail = max(round(seconds * rate), 0)
     if tail < len(part):

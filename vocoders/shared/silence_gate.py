@@ -15,7 +15,7 @@ ABOVE = 1e-3  # nepers over the floor, from which on a band sounds: rounding is 
 UNREAD, SILENT, SOUNDING = -1, 0, 1
 
 
-class Heard(Mel):
+class GatedMel(Mel):
     """A mel that notes, as it is read, which of its frames sound.
 
     The wave comes long after the mel was read for it, and one in the making is made again where it is read again.
@@ -56,7 +56,7 @@ class Heard(Mel):
         return self._noted[first:last] == SOUNDING
 
 
-def keep_rests(mel: Heard, blocks: Iterable[Array]) -> Iterator[Array]:
+def gate_silence(mel: GatedMel, blocks: Iterable[Array]) -> Iterator[Array]:
     """The blocks of a wave, from its beginning; zero between frames of which every band is at the mel's floor.
 
     A frame's window reaches far over the hop between it and the next, so what is silenced was silent in what the mel is of. A

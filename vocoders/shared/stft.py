@@ -26,7 +26,7 @@ LENGTHS = 16  # of waves, whose weights are kept
 TINY = 1e-12  # keeps divisions finite; far below the smallest mel value
 
 
-class Transform:
+class STFT:
     """Wave <-> spectrogram of one block: frame `t` is centred on sample `n_fft / 2 + t * hop`.
 
     Frames are rows, so that every step walks through memory in order; torch.stft would lay out frequencies as rows and
@@ -85,14 +85,14 @@ def _filters(spec: MelSpec, device: str) -> tuple[Tensor, Tensor]:
     return filters.T.contiguous(), filters / filters.sum(0).clamp_min(TINY)
 
 
-def spread(target: Tensor, spec: MelSpec) -> Tensor:
+def bands_to_bins(target: Tensor, spec: MelSpec) -> Tensor:
     """Each band's level drawn over its bins as magnitude: (frames, n_mels) -> (frames, n_bins)."""
     _, shares = _filters(spec, str(target.device))
     width = filter_bank(spec).sum(1).to(target.device).clamp_min(TINY)
     return ((target / width) @ shares).pow_(1 / spec.power)
 
 
-def invert(target: Tensor, start: Tensor, updates: int, spec: MelSpec) -> Tensor:
+def mel_to_magnitude(target: Tensor, start: Tensor, updates: int, spec: MelSpec) -> Tensor:
     """Non-negative magnitudes whose mel is `target`: (frames, n_mels) -> (frames, n_bins).
 
     start: (frames, n_bins) magnitudes that lend their detail.
@@ -111,7 +111,7 @@ def griffin_lim(
     magnitude: Tensor,
     start: Tensor,
     iterations: int,
-    transform: Transform,
+    transform: STFT,
     refit: float = 0.5,
     momentum: float = 0.99,
     pin: Callable[[Tensor], Tensor] | None = None,
@@ -119,7 +119,7 @@ def griffin_lim(
     """Fast Griffin-Lim with the mel in the loop -> wave (samples,): vocoders/griffin_lim/vocoder.py says how it works.
 
     target:    linear mel (frames, n_mels), which only a refit looks at.
-    magnitude: what `invert` made of it (frames, n_bins); overwritten.
+    magnitude: what `mel_to_magnitude` made of it (frames, n_bins); overwritten.
     start:     (frames, n_bins) complex, lends its phase.
     refit:     how far an iteration moves the magnitudes to its wave's.
     pin:       puts what is known of the wave into it.
@@ -135,7 +135,7 @@ def griffin_lim(
         now = torch.view_as_real(transform.forward(wave))
         if refit:
             magnitude.lerp_(_square(now).sqrt_(), refit)
-            magnitude = invert(target, magnitude, 1, transform.spec)
+            magnitude = mel_to_magnitude(target, magnitude, 1, transform.spec)
         spectrum = now if before is None else torch.lerp(before, now, 1 + momentum)
         before = now
     return wave
@@ -147,29 +147,29 @@ def _square(spectrum: Tensor) -> Tensor:
     return square[..., 0] + square[..., 1]
 
 
-def reach(spec: MelSpec) -> int:
+def window_reach(spec: MelSpec) -> int:
     """Frames on either side of a stretch whose windows overlap with it."""
     return -(-(spec.n_fft // 2) // spec.hop_length)
 
 
-def in_phase_margin(spec: MelSpec, iterations: int = 0) -> int:
-    """Frames on either side that `in_phase` takes and does not give back."""
-    return 2 * reach(spec) * (1 + iterations)
+def transfer_phase_margin(spec: MelSpec, iterations: int = 0) -> int:
+    """Frames on either side that `transfer_phase` takes and does not give back."""
+    return 2 * window_reach(spec) * (1 + iterations)
 
 
-def in_phase(wave: Array, leader: Array, spec: MelSpec, iterations: int = 0) -> Array:
+def transfer_phase(wave: Array, leader: Array, spec: MelSpec, iterations: int = 0) -> Array:
     """A wave's magnitudes with the phases of `leader`, which sounds like it: (frames * hop_length,), the middle of both.
 
     iterations: of fast Griffin-Lim that reconcile the frames: the magnitudes get truer, the phases go their own way.
-    wave, leader: (margin + frames + margin) * hop_length samples of the same time, with `in_phase_margin`.
+    wave, leader: (margin + frames + margin) * hop_length samples of the same time, with `transfer_phase_margin`.
     """
-    transform, margin = shared(spec), in_phase_margin(spec, iterations) * spec.hop_length
+    transform, margin = shared_stft(spec), transfer_phase_margin(spec, iterations) * spec.hop_length
     start, magnitude = transform.forward(torch.from_numpy(leader)), transform.forward(torch.from_numpy(wave)).abs()
     found = griffin_lim(magnitude, magnitude, start, iterations, transform, refit=0)  # which looks at no mel
     return found[margin : len(wave) - margin].numpy()
 
 
 @lru_cache(maxsize=8)
-def shared(spec: MelSpec) -> Transform:
-    """A `Transform` on the CPU, for waves of few lengths."""
-    return Transform(spec, "cpu")
+def shared_stft(spec: MelSpec) -> STFT:
+    """A `STFT` on the CPU, for waves of few lengths."""
+    return STFT(spec, "cpu")

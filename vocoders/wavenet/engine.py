@@ -16,16 +16,16 @@ from m2m.vocoders.wavenet.network import WaveNetConfig
 Array = NDArray[np.float32]
 
 
-class Engine(ABC):
+class WaveNetEngine(ABC):
     """Mels -> samples, in whole or block by block. An engine writes `blocks` and `teacher_forced`; what comes in is checked here.
 
-    features: numbers of a frame, the mel's, and the roll's and the comb's where they are heard.
+    n_features: numbers of a frame, the mel's, and the roll's and the excitation's where there are any.
     side_by_side: so many streams at once that more gain nothing.
     about: what of it shows in its samples, for core/vocoder.py's `provenance`.
     """
 
     config: WaveNetConfig
-    features: int
+    n_features: int
     side_by_side: int = 16
     about: Mapping[str, str]
 
@@ -43,7 +43,7 @@ class Engine(ABC):
         temperature: float = 1.0,
         threads: int = 0,
     ) -> list[NDArray[Any]]:
-        """Samples of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1; with a comb, of what it lacks.
+        """Samples of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1; with an excitation, what it lacks.
 
         mels: (frames, features) float32 log-mels, with what it hears of the score after them.
         seed: of 64 bits. Mel i draws from random stream first_stream + i, or first_stream[i], and gives the same samples
@@ -95,8 +95,8 @@ class Engine(ABC):
 
     def _check_mels(self, mels: Sequence[Array]) -> None:
         for mel in mels:
-            if mel.ndim != 2 or mel.shape[1] != self.features:
-                raise M2MError(f"a mel of shape {mel.shape} came, (frames, {self.features}) was wanted.")
+            if mel.ndim != 2 or mel.shape[1] != self.n_features:
+                raise M2MError(f"a mel of shape {mel.shape} came, (frames, {self.n_features}) was wanted.")
 
     @abstractmethod
     def blocks(

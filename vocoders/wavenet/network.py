@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from m2m.core.checkpoint import load_model
 from m2m.core.choices import Distribution
 from m2m.core.model_folders import read_config
-from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre
+from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig, Size, centre_crop
 from m2m.vocoders.shared.layer import Layer, exactly
 from m2m.vocoders.shared.layer_stack import skip_sum
 
@@ -74,9 +74,10 @@ class WaveNet(Conditioned):
     torch.Size([1, 256, 256])
     """
 
+    config: WaveNetConfig
+
     def __init__(self, config: WaveNetConfig) -> None:
         super().__init__(config)
-        self.config = config
         if config.output == "mulaw":
             self.embed_prev = nn.Embedding(config.classes, config.residual)
             self.embed_cur = nn.Embedding(config.classes, config.residual)
@@ -92,7 +93,7 @@ class WaveNet(Conditioned):
         self.end = nn.Linear(config.classes, config.outputs)
         if config.output == "mulaw":
             for table, scale in ((self.embed_prev, 1.0), (self.embed_cur, 1.0), (self.end, 3 * config.classes)):
-                _begin_smooth(table.weight, scale)
+                _init_smooth(table.weight, scale)
 
     def forward(self, samples: Tensor, features: Tensor) -> Tensor:
         """What is expected of each sample, given all before it: (batch, T, outputs).
@@ -103,7 +104,7 @@ class WaveNet(Conditioned):
                   either side as shall be heard beyond the stretch.
         """
         x = self.embed(samples[:, :-2], samples[:, 1:-1])  # (B, T, residual)
-        u = centre(self.conditioning(features), x.shape[1])  # (B, T, n_mels)
+        u = centre_crop(self.conditioning(features), x.shape[1])  # (B, T, n_mels)
         hidden = F.relu(self.out(F.relu(skip_sum(self.stack, x, u))))
         return self.end(hidden) if self.config.output == "mulaw" else exactly(self.end, hidden)
 
@@ -126,7 +127,7 @@ class WaveNet(Conditioned):
 
 
 @torch.no_grad()
-def _begin_smooth(table: Tensor, scale: float) -> None:
+def _init_smooth(table: Tensor, scale: float) -> None:
     """Fill a (classes, n) table with random functions of the class that change slowly: neighbours begin alike.
 
     That classes are the steps of a loudness is else learned from data alone.
@@ -141,7 +142,7 @@ def _begin_smooth(table: Tensor, scale: float) -> None:
 
 
 @torch.no_grad()
-def temper(model: WaveNet, temperature: float) -> None:
+def apply_temperature(model: WaveNet, temperature: float) -> None:
     """Have `temperature`, which engines apply to the classes of a µ-law, act on the density that these stand for.
 
     A loud sample's class is some 200 times as wide as a quiet one's. So the likeliest class of a bell around zero lies well to

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from m2m.vocoders.shared.philox import uniforms
-from m2m.vocoders.wavenet.engine import Array, Engine
+from m2m.vocoders.wavenet.engine import Array, WaveNetEngine
 from m2m.vocoders.wavenet.network import WaveNet
 from m2m.vocoders.wavenet.sampling import draw
 
 
-class TorchEngine(Engine):
+class TorchEngine(WaveNetEngine):
     """Runs a WaveNet's streams side by side.
 
     >>> from m2m.vocoders.wavenet.network import WaveNetConfig
@@ -33,7 +33,7 @@ class TorchEngine(Engine):
     """
 
     def __init__(self, model: WaveNet, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64) -> None:
-        self.config, self.features = model.config, model.features
+        self.config, self.n_features = model.config, model.n_features
         self.device, self.dtype = torch.device(device), dtype
         self.about = {"engine": "torch", "precision": str(dtype).removeprefix("torch.")}
         self.model = deepcopy(model).to(self.device, dtype).eval().requires_grad_(False)

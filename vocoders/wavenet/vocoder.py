@@ -19,13 +19,13 @@ from m2m.core.model_folders import find_model, read_notice
 from m2m.core.system import progress
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
 from m2m.vocoders.shared.cpu.libraries import kernel
-from m2m.vocoders.shared.silence_gate import Heard, keep_rests
+from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 from m2m.vocoders.wavenet.cpu import engine as cpu_engine
 from m2m.vocoders.wavenet.cpu.engine import CpuEngine
 from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.cuda.engine import CudaEngine
-from m2m.vocoders.wavenet.engine import Engine
-from m2m.vocoders.wavenet.network import WaveNet, load_wavenet, temper
+from m2m.vocoders.wavenet.engine import WaveNetEngine
+from m2m.vocoders.wavenet.network import WaveNet, apply_temperature, load_wavenet
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join, pieces
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
@@ -96,7 +96,7 @@ class WaveNetVocoder(Vocoder):
         self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
         given = self.options.temperature
         self.temperature = self.model.config.temperature if given is None else given
-        temper(self.model, self.temperature)
+        apply_temperature(self.model, self.temperature)
         self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
         self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}
 
@@ -115,32 +115,34 @@ class WaveNetVocoder(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
-        heard = Heard(mel)
+        heard = GatedMel(mel)
         if pieces(mel, self.options.segment) == 1:
-            yield from keep_rests(heard, self._in_one(heard, seed))
+            yield from gate_silence(heard, self._in_one(heard, seed))
         else:
-            yield from keep_rests(heard, join(self._render([heard], seed), mel.spec, mel.frames, self._reach))
+            yield from gate_silence(heard, join(self._render([heard], seed), mel.spec, mel.frames, self._reach))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels, all their segments side by side; each result equals `synthesize` of that mel alone."""
         for mel in mels:
             self.check(mel)
-        heard = [Heard(mel) for mel in mels]
+        heard = [GatedMel(mel) for mel in mels]
         rendered, empty = self._render(heard, seed), np.zeros(0, np.float32)
         counts = [pieces(mel, self.options.segment) for mel in mels]
         return [
-            np.concatenate([empty, *keep_rests(mel, join(islice(rendered, count), mel.spec, mel.frames, self._reach))])
+            np.concatenate(
+                [empty, *gate_silence(mel, join(islice(rendered, count), mel.spec, mel.frames, self._reach))]
+            )
             for mel, count in zip(heard, counts, strict=True)
         ]
 
     def _in_one(self, mel: Mel, seed: int) -> Iterator[Array]:
         """A piece in one stream, heard as far as each block needs it."""
-        features, known = np.zeros((mel.frames, self.model.features), np.float32), 0
+        features, known = np.zeros((mel.frames, self.model.n_features), np.float32), 0
         drawn = self.engine.stream([features], seed, frames=BLOCK, **self._drawing)
         for first in range(0, mel.frames, BLOCK):
             needed = min(first + BLOCK + self.model.config.margin, mel.frames)
             if needed > known:
-                features[known:needed] = self.model.hear(mel, known, needed)
+                features[known:needed] = self.model.features_of(mel, known, needed)
                 known = needed
             (block,) = next(drawn)
             yield self._wave(block, features[first : first + BLOCK])
@@ -161,15 +163,15 @@ class WaveNetVocoder(Vocoder):
             segments, features = [], []
             for mel, segment in islice(jobs, size):  # each heard when it is cut: a mel in the making is made once
                 segments.append(segment)
-                features.append(self.model.hear(mel, segment.start, segment.stop))
+                features.append(self.model.features_of(mel, segment.start, segment.stop))
             numbers = [segment.number for segment in segments]
             waves = self.engine.generate(features, seed, numbers, **self._drawing)
             yield from zip(segments, map(self._wave, waves, features), strict=True)
 
     @property
     def _reach(self) -> float:
-        """Seconds by which a segment is moved where it joins; a comb has brought them all into phase."""
-        return 0.0 if self.model.config.comb else SEARCH
+        """Seconds by which a segment is moved where it joins; an excitation has brought them all into phase."""
+        return 0.0 if self.model.config.excitation else SEARCH
 
     @property
     def _drawing(self) -> dict[str, Any]:
@@ -188,7 +190,9 @@ class CudaWaveNetVocoder(WaveNetVocoder):
     expects_cuda = True
 
 
-def make_engine(model: WaveNet, options: WaveNetOptions, device: str = "cpu", expects_cuda: bool = False) -> Engine:
+def make_engine(
+    model: WaveNet, options: WaveNetOptions, device: str = "cpu", expects_cuda: bool = False
+) -> WaveNetEngine:
     """The engine that is asked for. "auto" takes CUDA's if it can be used, then the C++ one, then PyTorch, and says in one line
     what it does without; that there is no CUDA, only where CUDA was expected, by name or by device.
 

@@ -11,8 +11,8 @@ import torch
 
 from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, log_mel
 from m2m.core.score import note_array
-from m2m.vocoders.griffin_lim.fitted_excitation import fit_timbre, play
-from m2m.vocoders.griffin_lim.vocoder import GriffinLim, GriffinLimOptions, Pin, Transform, griffin_lim, invert
+from m2m.vocoders.griffin_lim.fitted_excitation import fit_timbre, fitted_excitation
+from m2m.vocoders.griffin_lim.vocoder import STFT, GriffinLim, GriffinLimOptions, Pin, griffin_lim, mel_to_magnitude
 
 SPEC = MelSpec()
 
@@ -126,7 +126,7 @@ def test_inversion_is_non_negative_and_never_moves_away() -> None:
         wanted = target.double()
         return float((wanted * (wanted / mel).log() - wanted + mel).sum())
 
-    estimates = [invert(target, start, updates, SPEC) for updates in range(1, 40, 3)]
+    estimates = [mel_to_magnitude(target, start, updates, SPEC) for updates in range(1, 40, 3)]
     assert all((estimate >= 0).all() for estimate in estimates)
     errors = [divergence(start), *map(divergence, estimates)]
     assert all(b <= a * (1 + 1e-6) for a, b in pairwise(errors))
@@ -138,14 +138,14 @@ def test_inversion_reaches_a_mel_that_has_one(power: int) -> None:
     spec = MelSpec(power=power)
     truth = torch.rand(4, spec.n_fft // 2 + 1, generator=torch.Generator().manual_seed(1)) + 0.1
     target = truth.pow(power) @ filter_bank(spec).T
-    found = invert(target, torch.ones_like(truth), 200, spec)
+    found = mel_to_magnitude(target, torch.ones_like(truth), 200, spec)
     torch.testing.assert_close(found.pow(power) @ filter_bank(spec).T, target, rtol=2e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("hop", [128, 200, 256])
 def test_transform_agrees_with_torch_stft_and_inverts(hop: int) -> None:
     spec = MelSpec(hop_length=hop)
-    transform = Transform(spec, "cpu")
+    transform = STFT(spec, "cpu")
     wave = torch.randn(transform.samples(12), generator=torch.Generator().manual_seed(2))
     spectrum = transform.forward(wave)
     oracle = torch.stft(
@@ -157,7 +157,7 @@ def test_transform_agrees_with_torch_stft_and_inverts(hop: int) -> None:
 
 
 def test_a_consistent_spectrogram_is_a_fixed_point() -> None:
-    transform = Transform(SPEC, "cpu")
+    transform = STFT(SPEC, "cpu")
     wave = torch.from_numpy(music(1.0)[0])[: transform.samples(100)]
     wave = torch.nn.functional.pad(wave[:-512], (512, 0))
     spectrum = transform.forward(wave)
@@ -183,8 +183,8 @@ def test_timbre_is_factorised_and_the_score_gates_it() -> None:
 def test_two_blocks_play_a_note_in_phase() -> None:
     notes = note_array([(0.05, 2.0, 60, 100)])
     values = linear_mel(log_mel(tone(261.63, 2.0), SPEC), SPEC)
-    first = play(notes, values[:150], 0, SPEC, release=0.1, timbre_updates=0)
-    second = play(notes, values[100:], 100, SPEC, release=0.1, timbre_updates=0)
+    first = fitted_excitation(notes, values[:150], 0, SPEC, release=0.1, timbre_updates=0)
+    second = fitted_excitation(notes, values[100:], 100, SPEC, release=0.1, timbre_updates=0)
     a, b = first[512 + 110 * 128 : 512 + 140 * 128], second[512 + 10 * 128 : 512 + 40 * 128]
     np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max())
 

@@ -20,11 +20,11 @@ from m2m.core.mel import Mel, MelSpec, log_mel
 from m2m.core.plugins import doctor
 from m2m.core.score import note_array
 from m2m.vocoders.parallel_wavenet import engine as engine_module
-from m2m.vocoders.parallel_wavenet.engine import Engine, has_bf16, white_noise
+from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16, white_noise
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig, load_student
 from m2m.vocoders.parallel_wavenet.vocoder import ParallelWaveNet, ParallelWaveNetOptions
-from m2m.vocoders.shared.conditioning import COMB
-from m2m.vocoders.shared.excitation import around, bare, equalised
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
+from m2m.vocoders.shared.excitation import excitation_margin, harmonic_excitation, mel_matched_excitation
 
 SPEC = MelSpec(n_mels=6, hop_length=8)
 TINY = StudentConfig(flows=(3, 4), dilation_cycle=3, residual=4, skip=4, upsample=((4, 2), (8, 4)), mel=SPEC)
@@ -163,7 +163,7 @@ def test_the_rarest_words_make_finite_noise(monkeypatch: pytest.MonkeyPatch) -> 
 # --- the engine -------------------------------------------------------------------------------------------------------
 
 
-def render(made: Engine, values: np.ndarray, frames: int, seed: int = 5) -> np.ndarray:
+def render(made: StudentEngine, values: np.ndarray, frames: int, seed: int = 5) -> np.ndarray:
     return np.concatenate([block for (block,) in made.stream([Mel(values, SPEC)], seed, frames)])
 
 
@@ -176,13 +176,13 @@ def test_blocks_are_the_network_at_once(noise: str, upsample: Any) -> None:
         torch.from_numpy(white_noise(5, 0, 88, noise)).double()[None], torch.from_numpy(values).double()[None]
     )
     for frames in (1, 2, 4, 11, 20):
-        wave = render(Engine(model), values, frames)
+        wave = render(StudentEngine(model), values, frames)
         assert wave.shape == (88,)
         assert np.abs(wave - drawn.samples[0].numpy()).max() < 1e-6
 
 
 def test_streamed_equals_whole_in_float32() -> None:
-    made = Engine(
+    made = StudentEngine(
         student(StudentConfig(flows=(10, 10), residual=16, skip=16, mel=SPEC, upsample=((4, 2), (8, 4)))).float()
     )
     values = mel(400)
@@ -194,7 +194,7 @@ def test_streamed_equals_whole_in_float32() -> None:
 @pytest.mark.skipif(not has_bf16("cpu"), reason="this processor has no bfloat16 arithmetic")
 def test_bfloat16_is_near() -> None:
     model = student().float()
-    exact, near = (render(Engine(model, precision=p), mel(40), 8) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
+    exact, near = (render(StudentEngine(model, precision=p), mel(40), 8) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
     assert 0 < np.abs(exact - near).std() < 0.02 * exact.std()
 
 
@@ -209,7 +209,7 @@ def test_the_doctor_hears_of_its_engine(monkeypatch: pytest.MonkeyPatch) -> None
 def test_bfloat16_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "has_bf16", lambda device: False)
     with pytest.raises(M2MError, match=r"no bfloat16 arithmetic.*use precision=fp32\.$"):
-        Engine(student(), precision="bf16")
+        StudentEngine(student(), precision="bf16")
 
 
 # --- the vocoder ------------------------------------------------------------------------------------------------------
@@ -319,7 +319,9 @@ def test_notes_are_heard_and_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_the_comb_is_heard_the_same_in_blocks_of_any_length(tmp_path: Path) -> None:
-    config = StudentConfig.model_validate(TINY.model_dump() | {"comb": COMB, "condition_on_notes": True})
+    config = StudentConfig.model_validate(
+        TINY.model_dump() | {"excitation": EXCITATION_VERSION, "condition_on_notes": True}
+    )
     save_model(tmp_path / "model", KIND, config, student(config), "")
     heard = Mel(mel(200), SPEC, note_array([(0.0, 0.04, 60, 127), (0.03, 0.1, 72, 99)]))
     short, long = (make(tmp_path / "model", block_seconds=s).synthesize(heard) for s in (0.05, 60))
@@ -330,21 +332,21 @@ def test_the_comb_is_heard_the_same_in_blocks_of_any_length(tmp_path: Path) -> N
 def test_any_stretch_of_a_bare_comb_is_that_part_of_the_whole() -> None:
     notes = note_array([(0.1, 0.3, 69, 127), (0.25, 0.6, 40, 60), (0.5, 0.55, 100, 90)])
     spec = MelSpec()
-    whole = bare(notes, 0, 16_000, 0.1, spec)
+    whole = harmonic_excitation(notes, 0, 16_000, 0.1, spec)
     assert not whole[:1600].any()
     for first, count in ((-200, 1000), (1600, 1), (3000, 5000), (9999, 6001)):
         wanted = np.concatenate([np.zeros(max(0, -first), np.float32), whole[max(0, first) : first + count]])
-        assert np.allclose(bare(notes, first, count, 0.1, spec), wanted, atol=1e-6)
+        assert np.allclose(harmonic_excitation(notes, first, count, 0.1, spec), wanted, atol=1e-6)
 
 
 def test_any_stretch_of_an_equalised_comb_is_that_part_of_the_whole() -> None:
     notes, spec = note_array([(0.1, 0.3, 69, 127), (0.25, 0.6, 40, 60)]), MelSpec()
     values = np.random.default_rng(0).uniform(-9, -2, (100, 80)).astype(np.float32)
-    assert around(spec) == 20
-    whole = equalised(notes, values, 0, spec)
+    assert excitation_margin(spec) == 20
+    whole = mel_matched_excitation(notes, values, 0, spec)
     assert whole.shape == (60 * 128,)
     for first, frames in ((0, 10), (37, 1), (28, 32)):
-        part = equalised(notes, values[first : first + frames + 2 * 20], first, spec)
+        part = mel_matched_excitation(notes, values[first : first + frames + 2 * 20], first, spec)
         assert np.allclose(part, whole[first * 128 : (first + frames) * 128], atol=1e-5)
 
 
@@ -353,7 +355,7 @@ def test_an_equalised_comb_has_the_mel_and_its_notes_pitch(notes: list[tuple[flo
     """Of a sine; of its mel alone comes a noise in its band."""
     spec, time = MelSpec(), np.arange(32_000) / 16_000
     values = log_mel(0.3 * np.sin(2 * np.pi * 440 * time), spec)
-    wave = equalised(note_array(notes), values, 20, spec)
+    wave = mel_matched_excitation(note_array(notes), values, 20, spec)
     heard = log_mel(wave, spec)[20:-20]
     loud = values[40:-40] > -5
     assert np.abs(heard - values[40:-40])[loud].mean() < (0.1 if notes else 0.8)
@@ -363,12 +365,12 @@ def test_an_equalised_comb_has_the_mel_and_its_notes_pitch(notes: list[tuple[flo
 
 def test_an_equalised_comb_of_silence_is_silent() -> None:
     values = np.full((50, 80), MelSpec().silence, np.float32)
-    assert np.abs(equalised(note_array([(0.0, 2.0, 69, 90)]), values, 0, MelSpec())).max() < 1e-6
+    assert np.abs(mel_matched_excitation(note_array([(0.0, 2.0, 69, 90)]), values, 0, MelSpec())).max() < 1e-6
 
 
 def test_a_bare_comb_has_its_keys_pitch_and_dies_away() -> None:
     spec = MelSpec()
-    wave = bare(note_array([(0.0, 1.0, 69, 127)]), 0, 32_000, 0.1, spec)
+    wave = harmonic_excitation(note_array([(0.0, 1.0, 69, 127)]), 0, 32_000, 0.1, spec)
     spectrum = np.abs(np.fft.rfft(wave[:16_000] * np.hanning(16_000))) * 4 / 16_000  # a bin a Hz
     for harmonic in (1, 2, 3, 7):
         assert spectrum[440 * harmonic] == pytest.approx(1 / harmonic, rel=0.02)

@@ -16,7 +16,7 @@ from m2m.core.plugins import registry
 from m2m.core.testing import VocoderConformance
 from m2m.core.vocoder import Vocoder
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig
-from m2m.vocoders.shared.silence_gate import Heard, keep_rests
+from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 SPEC = MelSpec()
@@ -32,8 +32,8 @@ def test_blocks_of_any_size_are_the_whole(sizes: list[int], silent: list[bool]) 
     mel, wave = Mel(values, SPEC), np.random.default_rng(0).standard_normal(20 * HOP).astype(np.float32)
     edges = np.cumsum([0, *sizes]).clip(max=len(wave))
     blocks = [wave[a:b] for a, b in zip([*edges], [*edges[1:], len(wave)], strict=True)]
-    (whole,) = keep_rests(Heard(mel), [wave])
-    np.testing.assert_array_equal(np.concatenate(list(keep_rests(Heard(mel), blocks))), whole)
+    (whole,) = gate_silence(GatedMel(mel), [wave])
+    np.testing.assert_array_equal(np.concatenate(list(gate_silence(GatedMel(mel), blocks))), whole)
     for frame in range(20):
         hop, two = whole[frame * HOP : (frame + 1) * HOP], silent[frame : frame + 2]
         if all(two):
@@ -45,7 +45,7 @@ def test_blocks_of_any_size_are_the_whole(sizes: list[int], silent: list[bool]) 
 def test_music_between_rests_is_untouched() -> None:
     wave = np.zeros(40 * HOP, np.float32)
     wave[15 * HOP : 25 * HOP] = 0.3 * np.sin(np.arange(10 * HOP) / 7)
-    (kept,) = keep_rests(Heard(Mel(log_mel(wave, SPEC), SPEC)), [wave + np.float32(1e-3)])
+    (kept,) = gate_silence(GatedMel(Mel(log_mel(wave, SPEC), SPEC)), [wave + np.float32(1e-3)])
     np.testing.assert_array_equal(kept[15 * HOP : 25 * HOP], wave[15 * HOP : 25 * HOP] + np.float32(1e-3))
     assert not kept[: 10 * HOP].any()
     assert not kept[30 * HOP :].any()
@@ -119,7 +119,7 @@ def test_the_first_sound_does_not_wait_for_the_whole_mel(
 
 def test_what_was_never_heard_is_read() -> None:
     mel, made = counted(SOUNDS)
-    heard = Heard(mel)
+    heard = GatedMel(mel)
     heard.window(0, 150)
     assert heard.sounding(100, 260).tolist() == [True] * 100 + [False] * 60
     assert made == [(0, 100), (100, 200), (200, 300)]

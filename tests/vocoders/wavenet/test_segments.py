@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from m2m.core.checkpoint import save_model
 from m2m.core.mel import LazyMel, Mel, MelSpec, log_mel
 from m2m.core.score import note_array
-from m2m.vocoders.shared.conditioning import COMB
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.segments import FADE, SEARCH, Segment, crossfade, cut, join, likeness
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
@@ -171,7 +171,9 @@ def test_several_mels_share_the_streams(folder: Path) -> None:
 
 
 def test_a_comb_joins_without_being_moved(tmp_path: Path) -> None:
-    config = WaveNetConfig(layers=3, residual=16, skip=16, classes=16, upsample=((128, 128),), comb=COMB)
+    config = WaveNetConfig(
+        layers=3, residual=16, skip=16, classes=16, upsample=((128, 128),), excitation=EXCITATION_VERSION
+    )
     model = WaveNet(config)
     torch.nn.init.zeros_(model.end.weight)  # the same is always added, so that what is heard is the comb
     save_model(tmp_path / "model", "wavenet", config, model, "")
@@ -183,7 +185,7 @@ def test_a_comb_joins_without_being_moved(tmp_path: Path) -> None:
 
 def test_in_one_stream_nothing_is_joined(folder: Path) -> None:
     made, mel = make(folder, segment=0), heard(300)
-    features = made.model.hear(mel)
+    features = made.model.features_of(mel)
     (codes,) = made.engine.generate([features], 1)
     assert np.array_equal(made.synthesize(mel, seed=1), made._wave(codes, features))
 

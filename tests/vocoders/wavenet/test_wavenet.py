@@ -17,12 +17,12 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.score import note_array
-from m2m.vocoders.shared.conditioning import COMB
-from m2m.vocoders.shared.excitation import equalised
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
+from m2m.vocoders.shared.excitation import mel_matched_excitation
 from m2m.vocoders.shared.philox import uniforms
 from m2m.vocoders.wavenet import vocoder
 from m2m.vocoders.wavenet.cuda import device as cuda_device
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet, temper
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, apply_temperature, load_wavenet
 from m2m.vocoders.wavenet.sampling import draw
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 from m2m.vocoders.wavenet.vocoder import CudaWaveNetVocoder, WaveNetOptions, WaveNetVocoder
@@ -121,7 +121,7 @@ def test_the_score_stands_beside_the_mel() -> None:
 
 
 def test_the_comb_goes_through_the_convolutions_with_the_mel() -> None:
-    model = tiny(comb=COMB)
+    model = tiny(excitation=EXCITATION_VERSION)
     features = np.concatenate([mel(5), np.random.default_rng(1).normal(size=(5, 8)).astype(np.float32)], axis=1)
     samples = random_samples(model, 40)
     wanted = by_hand(model, samples, features)
@@ -131,14 +131,14 @@ def test_the_comb_goes_through_the_convolutions_with_the_mel() -> None:
 
 @pytest.mark.parametrize("upsample", [((16, 8), (32, 16)), ((128, 128),), ((4, 2), (12, 4), (18, 16))])
 def test_an_untrained_network_hears_the_comb_as_it_is(upsample: tuple[tuple[int, int], ...]) -> None:
-    model = WaveNet(WaveNetConfig(layers=1, comb=COMB, upsample=upsample))
+    model = WaveNet(WaveNetConfig(layers=1, excitation=EXCITATION_VERSION, upsample=upsample))
     notes = note_array([(0.01, 0.05, 60, 127), (0.03, 0.2, 45, 80)])
     values = np.full((12 + 40, 80), -6.0, np.float32)
-    features = model.read(values, notes, 0)
+    features = model.features_from(values, notes, 0)
     u = model.conditioning(torch.from_numpy(features)[None])[0].detach()
-    wave = torch.from_numpy(equalised(notes, values, 0, MelSpec()))
+    wave = torch.from_numpy(mel_matched_excitation(notes, values, 0, MelSpec()))
     assert wave.abs().max() > 0.02
-    level = model.level(torch.from_numpy(features)).repeat_interleave(128)
+    level = model.frame_gain(torch.from_numpy(features)).repeat_interleave(128)
     assert (u[:, -1] * level - wave).abs().max() < 1e-6
     heard = torch.from_numpy(features)
     assert (model.to_sound(torch.zeros(12 * 128), heard) - wave).abs().max() < 1e-6
@@ -152,7 +152,7 @@ def test_an_untrained_network_hears_the_comb_as_it_is(upsample: tuple[tuple[int,
 )
 def test_samples_and_sound_are_each_other_s_inverse(values: np.ndarray, y: np.ndarray) -> None:
     """At any loudness."""
-    model = WaveNet(WaveNetConfig.model_validate(TINY.model_dump() | {"comb": COMB}))
+    model = WaveNet(WaveNetConfig.model_validate(TINY.model_dump() | {"excitation": EXCITATION_VERSION}))
     features = torch.from_numpy(np.concatenate([values, np.zeros((3, 8), np.float32)], axis=1))
     sound = model.to_sound(torch.from_numpy(y), features)
     assert np.allclose(model.from_sound(sound, features).numpy(), y, atol=1e-5)
@@ -163,10 +163,16 @@ def test_samples_and_sound_are_each_other_s_inverse(values: np.ndarray, y: np.nd
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"comb": True}, "comb 1 is another m2m's; this one has 2"),
-        ({"comb": COMB, "mel": MelSpec(power=2)}, "comb wants mel.power 1"),
-        ({"comb": COMB, "mel": MelSpec(filter_norm="area")}, "comb wants mel.filter_norm 'peak'"),
-        ({"comb": COMB, "mel": MelSpec(n_fft=65536, hop_length=128)}, "comb wants mel.n_fft between 2 and 256 times"),
+        ({"excitation": True}, "excitation 1 is another m2m's; this one has 2"),
+        ({"excitation": EXCITATION_VERSION, "mel": MelSpec(power=2)}, "excitation wants mel.power 1"),
+        (
+            {"excitation": EXCITATION_VERSION, "mel": MelSpec(filter_norm="area")},
+            "excitation wants mel.filter_norm 'peak'",
+        ),
+        (
+            {"excitation": EXCITATION_VERSION, "mel": MelSpec(n_fft=65536, hop_length=128)},
+            "excitation wants mel.n_fft between 2 and 256 times",
+        ),
     ],
 )
 def test_a_comb_that_this_m2m_does_not_make(config: dict[str, Any], words: str) -> None:
@@ -178,8 +184,8 @@ def test_no_frame_s_comb_is_far_louder_than_the_frame() -> None:
     """An onset after silence: the window that sees it early is silent by the mel."""
     values = np.full((12 + 40, 80), MelSpec().silence, np.float32)
     values[26:] = -4.0
-    model = WaveNet(WaveNetConfig(layers=1, comb=COMB))
-    features = model.read(values, note_array([(0.05, 0.2, 45, 127)]), 0)
+    model = WaveNet(WaveNetConfig(layers=1, excitation=EXCITATION_VERSION))
+    features = model.features_from(values, note_array([(0.05, 0.2, 45, 127)]), 0)
     assert np.abs(features[:, 80:]).max() <= 2.0
     sound = model.to_sound(torch.zeros(12 * 128), torch.from_numpy(features))
     assert sound[: 5 * 128].abs().max() < 0.001 < sound[7 * 128 :].abs().max()
@@ -187,9 +193,11 @@ def test_no_frame_s_comb_is_far_louder_than_the_frame() -> None:
 
 def test_a_comb_that_does_not_fit_through_begins_at_random() -> None:
     model = WaveNet(
-        WaveNetConfig(layers=1, comb=COMB, upsample=((2, 2), (64, 64)))
+        WaveNetConfig(layers=1, excitation=EXCITATION_VERSION, upsample=((2, 2), (64, 64)))
     )  # 64 samples a step of 80 bands fit
-    narrow = WaveNet(WaveNetConfig(layers=1, comb=COMB, upsample=((2, 2), (64, 64)), mel=MelSpec(n_mels=40)))
+    narrow = WaveNet(
+        WaveNetConfig(layers=1, excitation=EXCITATION_VERSION, upsample=((2, 2), (64, 64)), mel=MelSpec(n_mels=40))
+    )
     assert not model.upsample[0].weight[:, -64:, :].sum().isnan()
     assert (model.upsample[0].weight == 0).any()
     assert not (narrow.upsample[0].weight == 0).any()
@@ -374,7 +382,7 @@ def test_temperature_sharpens_the_density_and_not_its_classes(temperature: float
     samples = mu_law_decode(np.arange(classes), classes).astype(np.float64)
     width = np.gradient(samples)
     model.end.bias.copy_(torch.from_numpy(-0.5 * (samples / deviation) ** 2 + np.log(width)))  # a bell around zero
-    temper(model, temperature)
+    apply_temperature(model, temperature)
     u = uniforms(2, np.arange(1), 0, 20_000)[:, 0]
     drawn = samples[draw(np.tile(model.end.bias.float().numpy(), (len(u), 1)), u, "mulaw", temperature)]
     assert abs(drawn.std() - deviation * temperature**0.5) < 0.003
@@ -384,11 +392,11 @@ def test_temperature_sharpens_the_density_and_not_its_classes(temperature: float
 def test_the_temperature_of_a_continuous_output_is_its_own() -> None:
     model = tiny(output="gaussian")
     before = model.end.bias.clone()
-    temper(model, 0.5)
+    apply_temperature(model, 0.5)
     assert torch.equal(model.end.bias, before)
 
 
-@pytest.mark.parametrize("hears", [{"condition_on_notes": True}, {"comb": COMB}])
+@pytest.mark.parametrize("hears", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
 def test_notes_are_heard_and_may_be_missing(tmp_path: Path, hears: dict[str, object]) -> None:
     config = WaveNetConfig.model_validate(TINY.model_dump() | hears | {"output": "gaussian"})
     save_model(tmp_path / "model", "wavenet", config, WaveNet(config), "")
@@ -428,7 +436,7 @@ def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, mo
 
 def test_the_weights_that_ship_say_what_they_are() -> None:
     made = WaveNetVocoder(WaveNetOptions(engine="torch"))
-    beside = {"comb": made.model.config.comb, "temperature": made.model.config.temperature}
+    beside = {"excitation": made.model.config.excitation, "temperature": made.model.config.temperature}
     assert made.model.config == WaveNetConfig(**beside)  # the reference's sizes
     assert "griffin-lim" in made.notice
 

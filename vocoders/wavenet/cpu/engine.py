@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
 from m2m.vocoders.shared.cpu.libraries import load
-from m2m.vocoders.wavenet.engine import Array, Engine
+from m2m.vocoders.wavenet.engine import Array, WaveNetEngine
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 HERE = Path(__file__).parent
@@ -67,7 +67,7 @@ def available() -> list[str]:
     return [name for name in INSTRUCTION_SETS if library(name)]
 
 
-class CpuEngine(Engine):
+class CpuEngine(WaveNetEngine):
     """Runs a WaveNet's streams side by side, in groups of up to eight, the groups on several threads.
 
     precision: "fp32" is exact; "bf16" and "int8" are faster, and draw from a slightly different distribution.
@@ -78,7 +78,7 @@ class CpuEngine(Engine):
     def __init__(self, model: WaveNet, precision: str = "fp32", instructions: str | None = None) -> None:
         if precision not in BITS:
             raise M2MError(f"precision {precision!r} came, the CPU kernel does {', '.join(BITS)}.")
-        self.config, self.features, self.precision = model.config, model.features, precision
+        self.config, self.n_features, self.precision = model.config, model.n_features, precision
         check(model.config)
         self.instructions = instructions or next(iter(available()), "")
         lib = library(self.instructions) if self.instructions else None
@@ -194,7 +194,7 @@ def shape_of(model: WaveNet) -> Shape:
     return Shape(
         *(c.layers, c.dilation_cycle, c.residual, c.skip, c.classes, c.outputs),
         ("mulaw", "gaussian", "mol").index(c.output),
-        *(model.features, c.mel.n_mels, len(c.upsample)),
+        *(model.n_features, c.mel.n_mels, len(c.upsample)),
         (c_int32 * MAX_STAGES)(*windows),
         (c_int32 * MAX_STAGES)(*strides),
         c.mel.scale,

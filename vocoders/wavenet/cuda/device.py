@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.vocoders.wavenet.cuda.plan import Limits, Plan
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, Plan
 
 SOURCES = Path(__file__).parent
 INSTALL = "pip install 'm2m[cuda]'"
@@ -49,7 +49,7 @@ class Kernels(Protocol):
 class Device(Protocol):
     """What the engine needs of a GPU; the tests have one that is none."""
 
-    limits: Limits
+    limits: DeviceLimits
 
     def memory(self, size: int) -> Memory:
         """So many bytes, zeroed."""
@@ -84,7 +84,7 @@ class CudaDevice:
             if capability >= (9, 0) and properties.cluster_launch:
                 cluster = 16 if capability in LARGE_CLUSTERS else 8
             shared, processors = properties.max_shared_memory_per_block_optin, properties.multiprocessor_count
-            self.limits = Limits(capability, int(shared), cluster, int(processors))
+            self.limits = DeviceLimits(capability, int(shared), cluster, int(processors))
             self.name = str(device.name)
             self.stream = device.create_stream()
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.cuda.device import PLAIN, CudaDevice, Device, Kernels, Memory, available, describe, scalars
 from m2m.vocoders.wavenet.cuda.plan import Precision, Regime, filled, make_plan, pack
-from m2m.vocoders.wavenet.engine import Array, Engine
+from m2m.vocoders.wavenet.engine import Array, WaveNetEngine
 from m2m.vocoders.wavenet.network import WaveNet
 
 __all__ = ["CudaEngine", "available", "describe"]
@@ -26,7 +26,7 @@ FEW = 8  # streams up to which each has blocks of its own
 MEMORY = 1 << 30  # bytes for the mel at the rate of samples; more streams make shorter blocks
 
 
-class CudaEngine(Engine):
+class CudaEngine(WaveNetEngine):
     """Runs a WaveNet's streams on a GPU.
 
     precision: "fp32" is exact but for the order of sums; "fp16" and "bf16" are faster, with sums in float32.
@@ -46,7 +46,7 @@ class CudaEngine(Engine):
         *,
         streams: int = 1,
     ) -> None:
-        self.config, self.features, self.precision = model.config, model.features, precision
+        self.config, self.n_features, self.precision = model.config, model.n_features, precision
         chosen: Regime = ("latency" if 0 < streams <= FEW else "throughput") if regime == "auto" else regime
         self.device = CudaDevice(_index(device)) if isinstance(device, str) else device
         limits = self.device.limits
@@ -165,7 +165,7 @@ class _Session:
         """The mel of these frames at the rate of samples: (samples, streams, bands filled up), as the kernel's numbers."""
         engine, plan, config = self.engine, self.engine.plan, self.engine.config
         margin, bands, rate = config.margin, config.mel.n_mels, 1
-        heard = np.zeros((streams, frames + 2 * margin, engine.features), np.float32)
+        heard = np.zeros((streams, frames + 2 * margin, engine.n_features), np.float32)
         for i, mel in enumerate(self.mels[:streams]):
             begin = max(0, first - margin)
             part = mel[begin : first + frames + margin]

@@ -27,7 +27,7 @@ OUTPUTS = ("mulaw", "gaussian", "mol")
 
 
 @dataclass(frozen=True)
-class Limits:
+class DeviceLimits:
     """What a GPU has: compute capability, bytes of shared memory that a block may take, blocks of a cluster (1: it has none),
     multiprocessors.
     """
@@ -141,7 +141,7 @@ def filled(channels: int) -> int:
     return -(-channels // CHANNELS) * CHANNELS
 
 
-def make_plan(config: WaveNetConfig, precision: Precision, regime: Regime, limits: Limits) -> Plan:
+def make_plan(config: WaveNetConfig, precision: Precision, regime: Regime, limits: DeviceLimits) -> Plan:
     """The best way to run a network on a GPU. Raises M2MError where there is none."""
     if precision not in get_args(Precision):
         raise M2MError(f"precision {precision!r} came, the CUDA engine has {', '.join(get_args(Precision))}.")
@@ -159,7 +159,7 @@ def make_plan(config: WaveNetConfig, precision: Precision, regime: Regime, limit
     )
 
 
-def _candidates(config: WaveNetConfig, precision: Precision, regime: Regime, limits: Limits) -> Iterator[Plan]:
+def _candidates(config: WaveNetConfig, precision: Precision, regime: Regime, limits: DeviceLimits) -> Iterator[Plan]:
     """Best first."""
     if regime == "latency":
         blocks = limits.cluster

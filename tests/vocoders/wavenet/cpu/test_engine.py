@@ -15,7 +15,7 @@ from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
-from m2m.vocoders.shared.conditioning import COMB
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.cpu import engine as cpu_engine
 from m2m.vocoders.wavenet.cpu.engine import BITS, CpuEngine, available
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -109,7 +109,7 @@ def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision):
 
 
 @built
-@pytest.mark.parametrize("heard", [{"condition_on_notes": True}, {"comb": COMB}])
+@pytest.mark.parametrize("heard", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
 def test_the_score_stands_beside_the_mel(heard):
     model = network(**SMALL, **heard)
     given = mels(model, 2)

@@ -17,12 +17,12 @@ from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
-from m2m.vocoders.shared.conditioning import COMB
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.cuda import engine as cuda_engine
 from m2m.vocoders.wavenet.cuda.device import PLAIN, SOURCES, available, compiled, describe
 from m2m.vocoders.wavenet.cuda.engine import CudaEngine
-from m2m.vocoders.wavenet.cuda.plan import Limits, make_plan, pack, to_numbers
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, make_plan, pack, to_numbers
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, make_engine
@@ -38,7 +38,11 @@ SMALL = {  # two rounds of dilations, hops that nothing divides, bands and class
     "upsample": ((5, 3), (4, 2)),
     "mel": MelSpec(hop_length=6, n_mels=10),
 }
-HOPPER, AMPERE, VOLTA = Limits((9, 0), 227 << 10, 16), Limits((8, 0), 163 << 10), Limits((7, 0), 96 << 10)
+HOPPER, AMPERE, VOLTA = (
+    DeviceLimits((9, 0), 227 << 10, 16),
+    DeviceLimits((8, 0), 163 << 10),
+    DeviceLimits((7, 0), 96 << 10),
+)
 
 
 class Emulated:
@@ -107,7 +111,7 @@ def cluster(blocks):
         (SMALL | {"output": "mol", "mixtures": 3}, cluster(16), "latency", 2),
         (SMALL | {"output": "gaussian", "layers": 1}, VOLTA, "latency", 0),
         (SMALL, VOLTA, "throughput", 1),
-        (SMALL | {"condition_on_notes": True, "comb": COMB, "layers": 2}, cluster(2), "latency", 1),
+        (SMALL | {"condition_on_notes": True, "excitation": EXCITATION_VERSION, "layers": 2}, cluster(2), "latency", 1),
     ],
 )
 def test_float32_is_the_network(emulated, sizes, limits, regime, order):
@@ -168,7 +172,7 @@ def test_a_stream_is_the_same_alone_among_others_and_in_blocks(emulated, monkeyp
 def test_weights_that_do_not_fit_are_read_where_they_lie(emulated):
     """What is in shared memory and what is not makes no difference."""
     model = network(**SMALL | {"output": "mol", "mixtures": 4})
-    engine = CudaEngine(model, "fp16", "latency", emulated(Limits((8, 0), 10 << 10)))
+    engine = CudaEngine(model, "fp16", "latency", emulated(DeviceLimits((8, 0), 10 << 10)))
     whole = CudaEngine(model, "fp16", "latency", emulated(AMPERE))
     assert 0 < engine.plan.resident < engine.plan.total == whole.plan.resident
     for temperature in (0.0, 0.7):
@@ -309,7 +313,7 @@ def test_bfloat16_is_rounded_as_pytorch_rounds():
     ("sizes", "precision", "limits", "words"),
     [
         ({}, "int8", HOPPER, "precision 'int8' came, the CUDA engine has fp32, fp16, bf16"),
-        ({}, "fp32", Limits((6, 1), 48 << 10), "compute capability 6.1.*wants compute capability 7.0"),
+        ({}, "fp32", DeviceLimits((6, 1), 48 << 10), "compute capability 6.1.*wants compute capability 7.0"),
         ({}, "bf16", VOLTA, "bf16 wants compute capability 8.0 or more"),
         ({"skip": 16384}, "fp16", VOLTA, "16384 skip channels.* needs .* KiB of shared memory at fp16, the GPU has"),
     ],
