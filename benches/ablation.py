@@ -9,12 +9,12 @@ goes on where it was. `--json` keeps the figures.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from shared import json_option, markdown, write_json
 
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.system.run_config import load_run
@@ -40,11 +40,11 @@ FIGURES = ("paper-tanh-log-abs", "mae", "correlation")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Windows of 256 frames a step.")
 @click.option("--seconds", default=10.0, show_default=True, help="Of each test file and instrument.")
 @click.option("--show", is_flag=True, help="Train nothing.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures there.")
+@json_option
 def main(data: Path, output: Path, steps: int, batch: int, seconds: float, show: bool, json_path: Path | None) -> None:
     """Train the variants and print a Markdown table."""
     test = ShardReader(data, "test")
-    common = {"sequence": 256, "loop.batch_size": batch, "loop.threads": 1, "loop.warmup": 50}
+    common: dict[str, object] = {"sequence": 256, "loop.batch_size": batch, "loop.threads": 1, "loop.warmup": 50}
     common |= {"loop.steps": steps, "loop.validate_every": steps, "validation_seconds": 4.0}
     results: dict[str, dict[str, Any]] = {}
     for name, changes in VARIANTS.items():
@@ -58,15 +58,13 @@ def main(data: Path, output: Path, steps: int, batch: int, seconds: float, show:
         figures = measure(model, test, seconds)
         weights = sum(parameter.numel() for parameter in model.parameters())
         results[name] = {"weights": weights} | {key: float(np.nanmean(figures[key])) for key in FIGURES}
-    click.echo(
-        f"| variant, {steps} steps | weights | paper-tanh-log-abs (x 1000) | log-mel MAE, nepers | correlation |"
-    )
-    click.echo("|---|---|---|---|---|")
-    for name, row in results.items():
-        cells = f"{1000 * row['paper-tanh-log-abs']:.3f} | {row['mae']:.3f} | {row['correlation']:.3f}"
-        click.echo(f"| {name} | {row['weights']:,} | {cells} |")
-    if json_path:
-        json_path.write_text(json.dumps({"steps": steps, "batch": batch, "variants": results}, indent=1) + "\n")
+    heads = ["weights", "paper-tanh-log-abs (x 1000)", "log-mel MAE, nepers", "correlation"]
+    rows = [
+        [name, f"{row['weights']:,}", f"{1000 * row['paper-tanh-log-abs']:.3f}", *(f"{row[key]:.3f}" for key in FIGURES[1:])]
+        for name, row in results.items()
+    ]
+    click.echo(markdown([f"variant, {steps} steps", *heads], rows))
+    write_json(json_path, {"steps": steps, "batch": batch, "variants": results})
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from shared import open_split
 
 from m2m.core.mel import MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.score import from_rows, note_array
 from m2m.core.system import progress
-from m2m.dataset.shards import ShardReader
 from m2m.evaluation.measures.waves import constant_q_correlation
 from m2m.vocoders.shared.excitation import excitation_margin, mel_matched_excitation
 from m2m.vocoders.shared.stft import transfer_phase, transfer_phase_margin
@@ -35,9 +35,9 @@ ITERATIONS = 4
 @click.option("--files", type=int, help="The first so many.  [default: all]")
 @click.option("--seconds", default=30.0, show_default=True, help="From the beginning of each file.")
 def main(data: Path, split: str, files: int | None, seconds: float) -> None:
-    shards, hop = ShardReader(data, split), SPEC.hop_length
+    shards, hop = open_split(data, split, files), SPEC.hop_length
     found: dict[str, list[tuple[float, float]]] = {}
-    for index in progress.track(range(min(files or len(shards), len(shards))), "files"):
+    for index in progress.track(range(len(shards)), "files"):
         for name in shards.instruments:
             frames = min(round(seconds * SPEC.frame_rate), shards.frames(index, name))
             beyond = transfer_phase_margin(SPEC, ITERATIONS)

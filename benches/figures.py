@@ -20,13 +20,13 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from shared import markdown, true_mel
 
-from m2m.core.mel import Mel
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.model_folders import find_model
 from m2m.core.plugins import registry
 from m2m.core.rendering.pipeline import timbre_space
-from m2m.core.score import from_rows
+from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench import figures
 from m2m.evaluation.bench.results import read_results, show
 from m2m.web.atlas import draw_map, shade
@@ -82,16 +82,15 @@ def losses(bench: Path) -> None:
     """What models trained with each loss reach, as a Markdown table."""
     results = read_results(bench)
     names = ("constant_q", "log_mel", "tanh_log", "mel_correlation")
-    click.echo(
-        "| loss | constant-Q, paper | constant-Q | log-mel MAE, nepers | tanh-log-abs (x 1000) | mel correlation |"
-    )
-    click.echo("|" + "---|" * 6)
+    heads = ["constant-Q, paper", "constant-Q", "log-mel MAE, nepers", "tanh-log-abs (x 1000)", "mel correlation"]
+    rows = []
     for loss, (_, paper, _) in list(figures.PAPER.items())[2:]:
         systems = [s for s in results["systems"] if s["loss"] == loss]
-        heard = next((s["measures"] for s in systems if s["stage"] == "predicted"), {})
-        seen = next((s["measures"] for s in systems if s["stage"] == "mel"), {})
-        cells = [show(name, (heard if name == "constant_q" else seen).get(name)) for name in names]
-        click.echo(f"| {loss} | {paper:.3f} | " + " | ".join(cells) + " |")
+        measures = {s["stage"]: s["measures"] for s in reversed(systems)}  # the first of a stage counts
+        audio, mel = measures.get("predicted", {}), measures.get("mel", {})
+        cells = [show(name, (audio if name == "constant_q" else mel).get(name)) for name in names]
+        rows.append([loss, f"{paper:.3f}", *cells])
+    click.echo(markdown(["loss", *heads], rows))
 
 
 @main.command()
@@ -127,7 +126,6 @@ def embedding(model: str, picture: str) -> None:
 @click.argument("picture")
 def mels(data: Path, model: str, picture: str) -> None:
     """True mels beside predicted ones, one row an instrument, of a data set's test file."""
-    from m2m.dataset.shards import ShardReader
     from m2m.training.mel2mel import predict
 
     network, _ = load_mel2mel(find_model("mel2mel", model, {}))
@@ -144,16 +142,12 @@ def mels(data: Path, model: str, picture: str) -> None:
 @click.option("--opt", "options", multiple=True, metavar="NAME=VALUE", help="of the vocoder")
 def sounds(data: Path, vocoder: str, picture: str, options: tuple[str, ...]) -> None:
     """Spectrograms, original beside what a vocoder makes of its mel, one row an instrument, of a data set's test file."""
-    from m2m.dataset.shards import ShardReader
-
     test = ShardReader(data, "test")
-    spec, made = test.config.mel, registry.create("vocoder", vocoder, options=dict(o.split("=", 1) for o in options))
-    notes = {name: from_rows(test.notes(MELS_FILE, name)) for name in test.instruments}
-    mels = [Mel(test.mel(MELS_FILE, name, 0, MELS_FRAMES), spec, notes[name]) for name in notes]
-    waves = made.batch(mels, 0)
+    made = registry.create("vocoder", vocoder, options=dict(option.split("=", 1) for option in options))
+    waves = made.batch([true_mel(test, MELS_FILE, name, MELS_FRAMES) for name in test.instruments], 0)
     pairs = {
         name: (spectrogram(test.audio(MELS_FILE, name, 0, len(wave))), spectrogram(wave))
-        for name, wave in zip(notes, waves, strict=True)
+        for name, wave in zip(test.instruments, waves, strict=True)
     }
     titles = (f"original ({test.files[MELS_FILE]}, 8 s, 0 to 8 kHz)", f"{vocoder}, from the true mel")
     figures.save(side_by_side(pairs, titles, (-75, -5)), picture)
@@ -167,11 +161,11 @@ def sounds(data: Path, vocoder: str, picture: str, options: tuple[str, ...]) -> 
 )
 def training(picture: str, runs: tuple[Path, ...], window: int) -> None:
     """What each run logged: its training loss, smoothed, and the figure by which its best model is chosen."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing import event_accumulator  # type: ignore[import-untyped]
 
     figure, panels = figures.new_figure(4.4 * len(runs), 3, len(runs))
     for axis, run in zip(np.atleast_1d(panels), runs, strict=True):
-        log = EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0})
+        log = event_accumulator.EventAccumulator(str(run / "logs"), size_guidance={"scalars": 0})
         log.Reload()
         tags = log.Tags()["scalars"]
         known = ("nll", "stft", "paper-tanh-log-abs", "tanh-log-abs")  # the last is what 0.1 called the third

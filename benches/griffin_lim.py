@@ -12,25 +12,25 @@ its time. All runs use one thread; the time is the best of `--repeats`.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
+from shared import best, json_option, write_json
 
 from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, log_mel, magnitude_scale, window
-from m2m.core.score import excerpt, note_array, read_score
+from m2m.core.score import NoteArray, excerpt, merge, note_array, read_score
 from m2m.vocoders.griffin_lim.vocoder import GriffinLim, GriffinLimOptions
 
 THEIRS = (8, 32, 64)  # iterations; 32 is librosa's default
 OURS = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80)
 
 
-def made_up(seconds: float, spec: MelSpec) -> tuple[np.ndarray, np.ndarray]:
+def made_up(seconds: float, spec: MelSpec) -> tuple[np.ndarray, NoteArray]:
     """Chords of decaying, slightly inharmonic notes with a noisy attack, and their score."""
     rng = np.random.default_rng(0)
     rows = []
@@ -59,10 +59,9 @@ def librosa_inversion(mel: Mel) -> np.ndarray:
     """What librosa.feature.inverse.mel_to_stft does, with our filter bank instead of its own."""
     import librosa
 
-    magnitude = librosa.util.nnls(filter_bank(mel.spec).numpy(), linear_mel(mel.values, mel.spec).T) / magnitude_scale(
-        mel.spec
-    )
-    return np.pad(magnitude, ((0, 0), (0, 1)), mode="edge")  # librosa counts one frame more for the same samples
+    magnitude = librosa.util.nnls(filter_bank(mel.spec).numpy(), linear_mel(mel.values, mel.spec).T)
+    # librosa counts one frame more for the same samples
+    return np.pad(magnitude / magnitude_scale(mel.spec), ((0, 0), (0, 1)), mode="edge")
 
 
 def librosa_phase(magnitude: np.ndarray, mel: Mel, iterations: int) -> np.ndarray:
@@ -89,74 +88,51 @@ def convergence(want: np.ndarray, got: np.ndarray) -> float:
 
 def magnitude(wave: np.ndarray, spec: MelSpec) -> np.ndarray:
     x = torch.from_numpy(np.ascontiguousarray(wave, np.float32))
-    return (
-        torch.stft(x, spec.n_fft, spec.hop_length, window=window(spec), pad_mode="constant", return_complex=True)
-        .abs()
-        .numpy()
-    )
+    spectrum = torch.stft(x, spec.n_fft, spec.hop_length, window=window(spec), pad_mode="constant", return_complex=True)
+    return spectrum.abs().numpy()
 
 
-@click.command()
-@click.option(
-    "--seconds", default=10.0, show_default=True, help="length of what is synthesised, or taken from the file"
-)
-@click.option(
-    "--wav", type=click.Path(exists=True, dir_okay=False), help="mono or stereo audio instead of the made-up notes"
-)
-@click.option(
-    "--midi", type=click.Path(exists=True, dir_okay=False), help="the score of --wav; without it only the blind runs"
-)
-@click.option("--repeats", default=3, show_default=True)
-@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="write the figures there as well")
-def main(seconds: float, wav: str | None, midi: str | None, repeats: int, json_path: str | None) -> None:
-    """Compare speed at equal spectral convergence."""
-    torch.set_num_threads(1)
-    spec, notes = MelSpec(), None
+@dataclass
+class Trial:
+    """A recording that methods bring back from its mel."""
+
+    wave: np.ndarray
+    mel: Mel
+    repeats: int
+
+    def run(self, name: str, method: Callable[[Mel, int], np.ndarray], iterations: int) -> dict[str, Any]:
+        """Time and spectral convergence of a method, printed and as they are kept."""
+        spec = self.mel.spec
+        seconds, out = best(lambda: method(self.mel, iterations), self.repeats)
+        row = {
+            "method": name,
+            "iterations": iterations,
+            "seconds": seconds,
+            "real_time": len(self.wave) / spec.sample_rate / seconds,
+            "mel_convergence": convergence(linear_mel(self.mel.values, spec), linear_mel(log_mel(out, spec), spec)),
+            "magnitude_convergence": convergence(magnitude(self.wave, spec), magnitude(out, spec)),
+        }
+        near = f"{row['mel_convergence']:10.4f} {row['magnitude_convergence']:10.4f}"
+        click.echo(f"{name:22} {iterations:10} {seconds:9.3f} {row['real_time']:9.1f}x {near}")
+        return row
+
+
+def recording(wav: str | None, midi: str | None, seconds: float, spec: MelSpec) -> tuple[np.ndarray, NoteArray | None]:
+    """The audio to bring back, and its notes if they are known."""
+    notes: NoteArray | None = None
     if wav:
         import librosa
 
         wave = librosa.load(wav, sr=spec.sample_rate, duration=seconds)[0]
         if midi:
-            notes = excerpt(
-                np.sort(np.concatenate([t.notes for t in read_score(midi).playable]), order=["start", "pitch"]),
-                0,
-                seconds,
-            )
+            notes = excerpt(merge(track.notes for track in read_score(midi).playable), 0, seconds)
     else:
         wave, notes = made_up(seconds, spec)
-    wave = wave[: len(wave) // spec.hop_length * spec.hop_length]
-    mel = Mel(log_mel(wave, spec), spec, notes)
-    meant = magnitude(wave, spec)
+    return wave[: len(wave) // spec.hop_length * spec.hop_length], notes
 
-    def measure(name: str, run: Callable[[Mel, int], np.ndarray], given: Mel, iterations: int) -> dict[str, Any]:
-        best, out = np.inf, wave
-        for _ in range(repeats):
-            began = time.perf_counter()
-            out = run(given, iterations)
-            best = min(best, time.perf_counter() - began)
-        row = {
-            "method": name,
-            "iterations": iterations,
-            "seconds": best,
-            "real_time": len(wave) / spec.sample_rate / best,
-            "mel_convergence": convergence(linear_mel(mel.values, spec), linear_mel(log_mel(out, spec), spec)),
-            "magnitude_convergence": convergence(meant, magnitude(out, spec)),
-        }
-        near = f"{row['mel_convergence']:10.4f} {row['magnitude_convergence']:10.4f}"
-        click.echo(f"{name:22} {iterations:10} {best:9.3f} {row['real_time']:9.1f}x {near}")
-        return row
 
-    click.echo(f"{'method':22} {'iterations':>10} {'seconds':>9} {'real time':>10} {'mel':>10} {'magnitude':>10}")
-    librosa_run(Mel(mel.values[:20], spec), 1)  # imports and compiles
-    theirs = [measure("librosa", librosa_run, mel, n) for n in THEIRS]
-    inverted = librosa_inversion(mel)
-    theirs += [
-        measure("librosa, phase only", lambda given, n: librosa_phase(inverted, given, n), mel, n) for n in THEIRS
-    ]
-    ours = {"ours, blind": [measure("ours, blind", our_run, mel.without_notes(), n) for n in OURS]}
-    if notes is not None:
-        ours["ours, score-informed"] = [measure("ours, score-informed", our_run, mel, n) for n in OURS]
-
+def at_equal_convergence(theirs: list[dict[str, Any]], ours: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """How many times as fast our fastest run is that is as near in mel and in magnitude, printed and as it is kept."""
     click.echo("\nat equal spectral convergence (both mel and magnitude at least as near):")
     equal = []
     for name, rows in ours.items():
@@ -168,12 +144,35 @@ def main(seconds: float, wav: str | None, midi: str | None, repeats: int, json_p
             if fastest and ratio:
                 verdict = f"{ratio:.1f} times as fast, with {fastest['iterations']} iterations"
             click.echo(f"  {name:22} against {other['method']:20} {other['iterations']:3} iterations: {verdict}")
-            equal.append(
-                {"method": name, "against": other["method"], "iterations": other["iterations"], "speedup": ratio}
-            )
-    if json_path:
-        runs = theirs + [row for rows in ours.values() for row in rows]
-        Path(json_path).write_text(json.dumps({"runs": runs, "equal": equal}, indent=1) + "\n")
+            against = {"against": other["method"], "iterations": other["iterations"]}
+            equal.append({"method": name, **against, "speedup": ratio})
+    return equal
+
+
+@click.command()
+@click.option("--seconds", default=10.0, show_default=True, help="length synthesised, or taken from the file")
+@click.option("--wav", type=click.Path(exists=True, dir_okay=False), help="audio instead of the synthesised notes")
+@click.option("--midi", type=click.Path(exists=True, dir_okay=False), help="the score of --wav; else only blind runs")
+@click.option("--repeats", default=3, show_default=True)
+@json_option
+def main(seconds: float, wav: str | None, midi: str | None, repeats: int, json_path: Path | None) -> None:
+    """Compare speed at equal spectral convergence."""
+    torch.set_num_threads(1)
+    spec = MelSpec()
+    wave, notes = recording(wav, midi, seconds, spec)
+    mel = Mel(log_mel(wave, spec), spec, notes)
+    informed, blind = Trial(wave, mel, repeats), Trial(wave, mel.without_notes(), repeats)
+
+    click.echo(f"{'method':22} {'iterations':>10} {'seconds':>9} {'real time':>10} {'mel':>10} {'magnitude':>10}")
+    librosa_run(Mel(mel.values[:20], spec), 1)  # imports and compiles
+    theirs = [blind.run("librosa", librosa_run, n) for n in THEIRS]
+    inverted = librosa_inversion(mel)
+    theirs += [blind.run("librosa, phase only", lambda given, n: librosa_phase(inverted, given, n), n) for n in THEIRS]
+    ours = {"ours, blind": [blind.run("ours, blind", our_run, n) for n in OURS]}
+    if notes is not None:
+        ours["ours, score-informed"] = [informed.run("ours, score-informed", our_run, n) for n in OURS]
+    equal = at_equal_convergence(theirs, ours)
+    write_json(json_path, {"runs": theirs + [row for rows in ours.values() for row in rows], "equal": equal})
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ What a vocoder makes of the mels, `m2m bench` measures.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 import numpy as np
+from shared import json_option, markdown, open_split, write_json
 
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.mel_measures import log_mel_error, pearson, tanh_log_error, variance_ratio
@@ -45,10 +45,11 @@ def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> di
 
 def show(title: str, figures: dict[str, np.ndarray], names: list[str]) -> None:
     """A Markdown table, one row an instrument."""
-    click.echo(f"\n{title}\n\n| instrument | " + " | ".join(figures) + " |\n|" + "---|" * (len(figures) + 1))
-    for column, name in enumerate([*names, "**mean**"]):
-        cells = (values[:, column] if column < len(names) else values for values in figures.values())
-        click.echo(f"| {name} | " + " | ".join(f"{np.nanmean(cell):.3f}" for cell in cells) + " |")
+    rows = [
+        [name, *(f"{np.nanmean(of[:, column]):.3f}" for of in figures.values())] for column, name in enumerate(names)
+    ]
+    rows.append(["**mean**", *(f"{np.nanmean(of):.3f}" for of in figures.values())])
+    click.echo(f"\n{title}\n\n{markdown(['instrument', *figures], rows)}")
 
 
 @click.command()
@@ -57,18 +58,17 @@ def show(title: str, figures: dict[str, np.ndarray], names: list[str]) -> None:
 @click.option("--split", default="test", show_default=True, type=click.Choice(["test", "validation"]))
 @click.option("--seconds", default=30.0, show_default=True, help="Of each file and instrument.")
 @click.option("--files", type=click.IntRange(1), help="Only the first so many files.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Write all figures there.")
+@json_option
 def main(
     data: Path,
     models: tuple[Path, ...],
     split: str,
     seconds: float,
     files: int | None,
-    output: Path | None,
+    json_path: Path | None,
 ) -> None:
     """Measure models on a data set."""
-    test = ShardReader(data, split)
-    test.files = test.files[:files]
+    test = open_split(data, split, files)
     loaded = {str(folder): load_mel2mel(folder)[0] for folder in models}
     names = list(next(iter(loaded.values())).config.instruments)
     frames = int(seconds * test.config.mel.frame_rate)
@@ -78,8 +78,7 @@ def main(
     for name, figures in results.items():
         figures[BEST] = figures[BEST] * 1000
         show(name, figures, names)
-    if output:
-        output.write_text(json.dumps({m: {k: v.tolist() for k, v in f.items()} for m, f in results.items()}))
+    write_json(json_path, {m: {k: v.tolist() for k, v in f.items()} for m, f in results.items()})
 
 
 if __name__ == "__main__":

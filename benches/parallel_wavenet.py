@@ -21,36 +21,32 @@ processor time (`--cpu-time`; then of one thread, and what two cores would do is
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
 import torch
+from shared import best, cpu_time_option, headline, json_option, markdown, open_split, true_mel, write_json
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
-from m2m.core.mel import Mel, log_mel
+from m2m.core.mel import Mel, MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.plugins import registry
-from m2m.core.plugins.options import validate
-from m2m.core.score import from_rows
-from m2m.core.vocoder import Vocoder
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.measures.waves import constant_q_correlation
 from m2m.training.losses.nll import nll
 from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
-from m2m.vocoders.parallel_wavenet.vocoder import BLOCK, ParallelWaveNet
+from m2m.vocoders.parallel_wavenet.vocoder import BLOCK
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
-from m2m.vocoders.wavenet.vocoder import WaveNetVocoder
 
 SILENT, NEAR = 10 ** (-72 / 20), 31  # of full scale; frames of 8 ms
-CLASSES: dict[str, type[Vocoder]] = {"parallel-wavenet": ParallelWaveNet, "wavenet": WaveNetVocoder}
+PRECISIONS: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
+Make = Callable[[Mel, np.ndarray], np.ndarray]  # from a mel and its original
 
 
 @click.group()
@@ -66,8 +62,8 @@ def main() -> None:
 @click.option("--threads", default=0, help="of the CPU; 0 is PyTorch's choice")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--compiled", is_flag=True, help="also through torch.compile")
-@click.option("--cpu-time", is_flag=True, help="count processor time instead of the clock's")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="write the figures there as well")
+@cpu_time_option
+@json_option
 def speed(
     model: Path | None,
     seconds: float,
@@ -77,7 +73,7 @@ def speed(
     device: str,
     compiled: bool,
     cpu_time: bool,
-    output: Path | None,
+    json_path: Path | None,
 ) -> None:
     """The student against a loop over samples."""
     if cpu_time:
@@ -88,41 +84,34 @@ def speed(
     student = load_student(model)[0] if model else Student(StudentConfig()).eval().requires_grad_(False)
     spec, draw = student.config.mel, np.random.default_rng(0)
     clock = time.process_time if cpu_time else time.perf_counter
-
-    def best(run: Callable[[], Any], times: int) -> float:
-        found = []
-        for _ in range(times):
-            began = clock()
-            run()
-            found.append(clock() - began)
-        return min(found)
-
     frames = round(seconds * spec.frame_rate)
     mels = [Mel(draw.uniform(spec.silence, 0, (frames, spec.n_mels)).astype(np.float32), spec) for _ in range(streams)]
     plain = WaveNet(WaveNetConfig(mel=spec)).eval().requires_grad_(False)
     loop = TorchEngine(plain, device, torch.float32)
     short = [mel.values[:4] for mel in mels]
-    rate = streams * 4 * spec.hop_length / best(lambda: loop.generate(short, 0), 2)
-    rows = [("WaveNet, a loop in PyTorch, fp32", rate)]
-    block = round(BLOCK["cuda" if device.startswith("cuda") else "cpu"] * spec.frame_rate)
-    for precision in ("fp32", "bf16") if has_bf16(device) else ("fp32",):
+    slow = streams * 4 * spec.hop_length / best(lambda: loop.generate(short, 0), 2, clock)[0]
+    rates = {"WaveNet, a loop in PyTorch, fp32": slow}
+    for precision in PRECISIONS if has_bf16(device) else PRECISIONS[:1]:
         for through in (False, True) if compiled else (False,):
-            engine = StudentEngine(student, device, precision, through)  # type: ignore[arg-type]
-            list(engine.stream([Mel(mel.values[: 2 * block], spec) for mel in mels], 0, block))  # warm
-            took = best(lambda engine=engine: list(engine.stream(mels, 0, block)), repeats)  # type: ignore[misc]
-            rows.append(
-                (f"student, {precision}{', compiled' if through else ''}", streams * seconds * spec.sample_rate / took)
+            engine = StudentEngine(student, device, precision, through)
+            took = seconds_of(engine, mels, repeats, clock)
+            rates[f"student, {precision}{', compiled' if through else ''}"] = (
+                streams * seconds * spec.sample_rate / took
             )
     sizes = f"{student.config.flows} layers of {student.config.residual} channels"
-    click.echo(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} threads, {sizes}, {device}"
-    )
-    click.echo(f"{'processor time' if cpu_time else 'clock'}, {streams} streams\n")
+    click.echo(headline(cpu_time, f"{torch.get_num_threads()} threads, {streams} streams, {sizes}, {device}\n"))
     click.echo(f"{'':36} {'samples/s':>12} {'x real time':>11} {'x loop':>8}")
-    for name, found in rows:
-        click.echo(f"{name:36} {found:12,.0f} {found / spec.sample_rate:11.2f} {found / rate:8.1f}")
-    if output:
-        output.write_text(json.dumps(dict(rows), indent=1))
+    for name, rate in rates.items():
+        click.echo(f"{name:36} {rate:12,.0f} {rate / spec.sample_rate:11.2f} {rate / slow:8.1f}")
+    write_json(json_path, rates)
+
+
+def seconds_of(engine: StudentEngine, mels: list[Mel], repeats: int, clock: Callable[[], float]) -> float:
+    """The least time that an engine takes for mels, after two blocks to warm up."""
+    spec = mels[0].spec
+    block = round(BLOCK["cuda" if engine.device.type == "cuda" else "cpu"] * spec.frame_rate)
+    list(engine.stream([Mel(mel.values[: 2 * block], spec) for mel in mels], 0, block))
+    return best(lambda: list(engine.stream(mels, 0, block)), repeats, clock)[0]
 
 
 @main.command()
@@ -132,7 +121,7 @@ def speed(
 @click.option("--split", default="test", show_default=True, type=click.Choice(["test", "validation"]))
 @click.option("--seconds", default=30.0, show_default=True, help="of each file and instrument")
 @click.option("--files", type=click.IntRange(1), help="only the first so many")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="write all figures there")
+@json_option
 def quality(
     data: Path,
     vocoders: tuple[str, ...],
@@ -140,51 +129,46 @@ def quality(
     split: str,
     seconds: float,
     files: int | None,
-    output: Path | None,
+    json_path: Path | None,
 ) -> None:
     """One table of vocoders, from true mels."""
-    test = ShardReader(data, split)
-    test.files = test.files[:files]
-    spec, names = test.config.mel, list(test.instruments)
-    frames = int(seconds * spec.frame_rate)
-    makers: dict[str, Callable[[Mel, np.ndarray], np.ndarray]] = {
-        "µ-law alone": lambda _, wave: mu_law_decode(mu_law_encode(wave))
-    }
-    for given in vocoders:
-        name, _, folder = given.partition("=")
-        if folder:
-            kind = CLASSES[name]
-            vocoder = kind(validate(kind.Options, {"model": folder}, name))  # type: ignore[arg-type]
-        else:
-            vocoder = registry.create("vocoder", name)
-        makers[given] = lambda mel, _, vocoder=vocoder: vocoder.synthesize(mel)  # type: ignore[misc]
+    test = open_split(data, split, files)
+    names, frames = list(test.instruments), int(seconds * test.config.mel.frame_rate)
+    makers: dict[str, Make] = {"µ-law alone": lambda _, wave: mu_law_decode(mu_law_encode(wave))}
+    makers |= {given: maker(given) for given in vocoders}
     results: dict[str, dict[str, list[float]]] = {name: {} for name in makers}
-    for index, name in np.ndindex(len(test), len(names)):
-        instrument = names[name]
-        values = test.mel(index, instrument, 0, frames)
-        true = test.audio(index, instrument, 0, len(values) * spec.hop_length)
-        mel = Mel(values, spec, from_rows(test.notes(index, instrument)))
-        for maker, make in makers.items():
-            wave = make(mel, true)[: len(true)]
-            figures = {
-                "constant-Q": float(np.nanmean(constant_q_correlation(true, wave, spec.sample_rate))),
-                "mel": log_mel_error(log_mel(wave, spec), log_mel(true, spec)),
-                "floor": floor(true, wave, spec.hop_length),
-            }
-            for figure, value in figures.items():
-                results[maker].setdefault(figure, []).append(value)
-                results[maker].setdefault(f"{figure}/{instrument}", []).append(value)
-    means = {maker: {figure: mean(values) for figure, values in found.items()} for maker, found in results.items()}
+    for index, name in ((index, name) for index in range(len(test)) for name in names):
+        mel = true_mel(test, index, name, frames)
+        true = test.audio(index, name, 0, mel.samples)
+        for made_by, make in makers.items():
+            for figure, value in distance(true, make(mel, true)[: len(true)], mel.spec).items():
+                results[made_by].setdefault(figure, []).append(value)
+                results[made_by].setdefault(f"{figure}/{name}", []).append(value)
+    means = {made_by: {figure: mean(values) for figure, values in found.items()} for made_by, found in results.items()}
     click.echo(f"{split}, {len(test)} files x {len(names)} instruments, first {seconds:g} s\n")
-    click.echo("| vocoder | constant-Q | mel, nepers | floor, dB |\n|---|---|---|---|")
-    for maker, found in means.items():
-        click.echo(f"| {maker} | {found['constant-Q']:.3f} | {found['mel']:.3f} | {found['floor']:.1f} |")
+    rows = [[m, f"{f['constant-Q']:.3f}", f"{f['mel']:.3f}", f"{f['floor']:.1f}"] for m, f in means.items()]
+    click.echo(markdown(["vocoder", "constant-Q", "mel, nepers", "floor, dB"], rows))
     if teacher:
         students = [Path(given.partition("=")[2]) for given in vocoders if given.startswith("parallel-wavenet=")]
         means["teacher"] = distances(data, test, names, teacher, students)
         click.echo("\n" + "\n".join(f"{name}: {value:.3f}" for name, value in means["teacher"].items()))
-    if output:
-        output.write_text(json.dumps(means, indent=1))
+    write_json(json_path, means)
+
+
+def maker(given: str) -> Make:
+    """A vocoder by NAME, or by NAME=FOLDER with other weights than those that ship."""
+    name, _, folder = given.partition("=")
+    vocoder = registry.create("vocoder", name, options={"model": folder} if folder else None)
+    return lambda mel, _: vocoder.synthesize(mel)
+
+
+def distance(true: np.ndarray, wave: np.ndarray, spec: MelSpec) -> dict[str, float]:
+    """How far a wave is from the original."""
+    return {
+        "constant-Q": float(np.nanmean(constant_q_correlation(true, wave, spec.sample_rate))),
+        "mel": log_mel_error(log_mel(wave, spec), log_mel(true, spec)),
+        "floor": floor(true, wave, spec.hop_length),
+    }
 
 
 def mean(values: list[float]) -> float:
@@ -213,23 +197,23 @@ def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, st
     tasks = {}
     for folder in students:
         student, _ = load_student(folder)
-        tasks[str(folder)] = StudentTask(StudentRun(model=student.config, **shared), data)
-        tasks[str(folder)].model.student = student
+        task = StudentTask(StudentRun(model=student.config, **shared), data)
+        task.model.student = student
+        tasks[f"{folder}, KL from the teacher"] = student, task
     found: dict[str, list[float]] = {}
-    spec, frames, lead = test.config.mel, 2 * 125, 48
+    frames, lead = round(2 * test.config.mel.frame_rate), 48 * test.config.mel.hop_length
     teaching = WaveNetTask(WaveNetRun(model=network.config, instruments=shared["instruments"]), data)
     teaching.model = network
-    for index, column in np.ndindex(len(test), len(names)):
-        name = names[column]
+    for index, name in ((index, name) for index in range(len(test)) for name in names):
         at = TrainingSegment(test, index, name, max(0, (test.frames(index, name) - frames) // 2), frames)
         true, heard = (torch.from_numpy(part)[None] for part in teaching.segment(at))
-        each = nll(network(true, heard), true[:, 2:], network.config.output)[:, lead * spec.hop_length :]
+        each = nll(network(true, heard), true[:, 2:], network.config.output)[:, lead:]
         found.setdefault("teacher, NLL", []).append(each.mean().item())
-        for folder, task in tasks.items():
+        for figure, (student, task) in tasks.items():
             _, features, teachers = (torch.from_numpy(x)[None] for x in task.segment(at))
-            drawn = task.model.student(task.noise(np.random.default_rng(index), 1, frames * spec.hop_length), features)
-            kl = task.divergence(drawn, teachers)[0][:, lead * spec.hop_length :]
-            found.setdefault(f"{folder}, KL from the teacher", []).append(kl.mean().item())
+            drawn = student(task.noise(np.random.default_rng(index), 1, frames * test.config.mel.hop_length), features)
+            kl = task.divergence(drawn, teachers)[0][:, lead:]
+            found.setdefault(figure, []).append(kl.mean().item())
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 

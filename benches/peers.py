@@ -12,9 +12,9 @@ its weights, is a row that says so. Speed is processor time a second of audio, o
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,19 +23,24 @@ import click
 import numpy as np
 import pretty_midi
 from griffin_lim import librosa_run
+from shared import json_option, markdown, write_json
 
 from m2m.core.instruments import REFERENCE
 from m2m.core.mel import Mel, MelSpec, linear_mel, magnitude_scale
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.plugins import registry
 from m2m.core.rendering.pipeline import choose_model, timbre_space
+from m2m.core.system.progress import track
 from m2m.dataset.soundfont import Renderer
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 from m2m.evaluation.measures.table import Reference, measure_audio
 
 Render = Callable[[Reference, Recording], np.ndarray]
 PROGRAMS = {name: program for program, name in REFERENCE.items()}
-SHOWN = ("constant_q", "log_mel", "stft_convergence", "onset_f1", "notes_heard")
+SHOWN = {
+    **{"constant_q": "CQ correlation", "log_mel": "log-mel MAE", "stft_convergence": "STFT convergence"},
+    **{"onset_f1": "onset F1", "notes_heard": "notes heard"},
+}
 
 
 def fluidsynth(soundfont: Path) -> Render:
@@ -66,7 +71,7 @@ def librosa_griffin_lim(r: Reference, _: Recording) -> np.ndarray:
 def torchaudio_griffin_lim() -> Render:
     """torchaudio.transforms.InverseMelScale and GriffinLim."""
     import torch
-    import torchaudio
+    import torchaudio  # type: ignore[import-not-found]
 
     spec = MelSpec()
     inverse = torchaudio.transforms.InverseMelScale(spec.n_fft // 2 + 1, spec.n_mels, spec.sample_rate, mel_scale="htk")
@@ -84,7 +89,7 @@ def vocos() -> Render:
     """Vocos (arXiv 2306.00814) on its own mel, of 24 kHz; its package has no weights and loads them from a hub when it runs."""
     import soxr
     import torch
-    from vocos import Vocos
+    from vocos import Vocos  # type: ignore[import-not-found]
 
     model = Vocos.from_pretrained("charactr/vocos-mel-24khz")
 
@@ -102,14 +107,13 @@ def peers(soundfont: Path | None) -> dict[str, tuple[str, Callable[[], Render]]]
     carried = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
     found: dict[str, tuple[str, Callable[[], Render]]] = {}
     if soundfont is not None:
-        found[f"FluidSynth, {soundfont.name}"] = "score", lambda: fluidsynth(soundfont)
-    found["FluidSynth, TimGM6mb.sf2"] = "score", lambda: fluidsynth(carried)
-    for component in registry.components("vocoder"):
-        if component.status == "ok":
-            found[f"m2m, film > {component.name}"] = "score", lambda name=component.name: ours(name, "film")
-    for component in registry.components("vocoder"):
-        if component.status == "ok":
-            found[f"m2m, {component.name}"] = "true mel", lambda name=component.name: ours(name)
+        found[f"FluidSynth, {soundfont.name}"] = "score", partial(fluidsynth, soundfont)
+    found["FluidSynth, TimGM6mb.sf2"] = "score", partial(fluidsynth, carried)
+    vocoders = [component.name for component in registry.components("vocoder") if component.status == "ok"]
+    for name in vocoders:
+        found[f"m2m, film > {name}"] = "score", partial(ours, name, "film")
+    for name in vocoders:
+        found[f"m2m, {name}"] = "true mel", partial(ours, name)
     found["librosa, Griffin-Lim"] = "true mel", lambda: librosa_griffin_lim
     found["torchaudio, Griffin-Lim"] = "true mel", torchaudio_griffin_lim
     found["Vocos"] = "its own mel", vocos
@@ -121,8 +125,8 @@ def peers(soundfont: Path | None) -> dict[str, tuple[str, Callable[[], Render]]]
 @click.option("--files", type=click.IntRange(1), help="The first so many.")
 @click.option("--seconds", default=5.0, show_default=True, help="Of each recording.")
 @click.option("--soundfont", type=click.Path(exists=True, path_type=Path), help="One more SoundFont for FluidSynth.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(data: Path | None, files: int | None, seconds: float, soundfont: Path | None, output: Path | None) -> None:
+@json_option
+def main(data: Path | None, files: int | None, seconds: float, soundfont: Path | None, json_path: Path | None) -> None:
     """Measure m2m's peers and print a Markdown table."""
     import torch
 
@@ -134,22 +138,19 @@ def main(data: Path | None, files: int | None, seconds: float, soundfont: Path |
     for recording in (r for r in recordings if r.file in kept):
         wave, _, notes = source.read(recording, seconds)
         references[recording] = Reference(wave[: len(wave) // spec.hop_length * spec.hop_length], notes, spec)
-    click.echo(
-        "| system | from | CQ correlation | log-mel MAE | STFT convergence | onset F1 | notes heard | processor s a second |"
-    )
-    click.echo("|" + "---|" * 8)
     rows: list[dict[str, Any]] = []
-    for name, (start, get) in peers(soundfont).items():
-        row: dict[str, Any] = {"system": name, "from": start} | measure(get, references)
-        rows.append(row)
-        if "error" in row:
-            click.echo(f"| {name} | {start} | {row['error']} | | | | | |")
-        else:
-            click.echo(
-                f"| {name} | {start} | " + " | ".join(f"{row[n]:.3f}" for n in SHOWN) + f" | {row['factor']:.4f} |"
-            )
-    if output:
-        output.write_text(json.dumps(rows, indent=1) + "\n")
+    for name, (start, get) in track(peers(soundfont).items(), "systems"):
+        rows.append({"system": name, "from": start} | measure(get, references))
+    click.echo(markdown(["system", "from", *SHOWN.values(), "processor s a second"], map(cells, rows)))
+    write_json(json_path, rows)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A row of the table."""
+    if "error" in row:
+        return [row["system"], row["from"], row["error"], *[""] * len(SHOWN)]
+    figures = (f"{row[name]:.3f}" if name in row else "" for name in SHOWN)
+    return [row["system"], row["from"], *figures, f"{row['factor']:.4f}"]
 
 
 def measure(get: Callable[[], Render], references: dict[Recording, Reference]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 import click
+from shared import conditions
 from speed import piece
 
 HEADER = 58  # bytes before the first sample of a stream
@@ -72,9 +73,50 @@ def peak_memory(process: int) -> float:
 
 
 def timed(work: Callable[[int], tuple[float, ...]], runs: int) -> str:
-    """Medians of what `work` says, by the clock and of processor time."""
+    """Medians of what `work` says, by the clock and of processor time, after one run that is not counted."""
+    work(99)
     wall, processor = (median(times) for times in list(zip(*map(work, range(runs)), strict=True))[:2])
     return f"{wall:.3f}, {processor:.3f}"
+
+
+def measure_latency(base: str, server: int, scores: dict[int, str], runs: int) -> dict[str, object]:
+    """Time to a mel and to the first sound, of one client."""
+
+    def mel(run: int) -> tuple[float, float]:
+        wanted = {"score": scores[10], "timbre": f"map@{run / 10},0.1", "stop": 10.0}
+        began = Stopwatch(server)
+        ask(f"{base}api/mel", wanted, accept="application/octet-stream").read()
+        return began.read()
+
+    def sound(run: int) -> tuple[float, ...]:
+        return first_sound(base, server, {"score": scores[30], "timbre": f"map@{run / 10},0.1"})
+
+    began = time.perf_counter()
+    ask(f"{base}api/models/mel2mel-film/shade").read()
+    return {
+        "the map's shade, s": round(time.perf_counter() - began, 2),
+        "mel of 10 s: clock, processor, s": timed(mel, runs),
+        "first sound: clock, processor, s": timed(sound, runs),
+    }
+
+
+def measure_crowd(base: str, server: int, score: str, clients: int) -> dict[str, object]:
+    """What becomes of so many clients at once, and how long the last of them waits."""
+
+    def client(number: int) -> str:
+        try:
+            job = {"score": score, "timbre": "vibraphone", "seed": number}
+            return "whole" if first_sound(base, server, job, str(number))[2] else "cut short"
+        except urllib.error.HTTPError as error:
+            return f"{error.code} {json.load(error)['kind']}"
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        outcomes = Counter(pool.map(client, range(clients)))
+    return {
+        f"{clients} clients at once": dict(outcomes),
+        "until the last has its sound, s": round(time.perf_counter() - began, 1),
+    }
 
 
 @click.command()
@@ -82,55 +124,24 @@ def timed(work: Callable[[int], tuple[float, ...]], runs: int) -> str:
 @click.option("--runs", default=7, show_default=True)
 def main(clients: int, runs: int) -> None:
     """Measure a server of its own."""
+    figures = conditions()
+    command = [sys.executable, "-m", "m2m", "serve", "--port", "0"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(
-            [sys.executable, "-m", "m2m", "serve", "--port", "0"], stdout=subprocess.PIPE, text=True
-        ) as server,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
     ):
         assert server.stdout
         base = server.stdout.readline().strip()
-        scores = {}
+        scores: dict[int, str] = {}
         for seconds in (10, 30):
             data = piece(float(seconds), Path(folder) / "piece.mid").read_bytes()
             scores[seconds] = json.load(ask(f"{base}api/scores?name=piece.mid", data))["id"]
-        began = time.perf_counter()
-        ask(f"{base}api/models/mel2mel-film/shade").read()
-        figures: dict[str, object] = {
-            "processors": os.cpu_count(),
-            "load before": round(os.getloadavg()[0], 2),
-            "the map's shade, s": round(time.perf_counter() - began, 2),
-        }
-
-        def mel(run: int) -> tuple[float, float]:
-            wanted = {"score": scores[10], "timbre": f"map@{run / 10},0.1", "stop": 10.0}
-            began = Stopwatch(server.pid)
-            ask(f"{base}api/mel", wanted, accept="application/octet-stream").read()
-            return began.read()
-
-        def sound(run: int) -> tuple[float, ...]:
-            return first_sound(base, server.pid, {"score": scores[30], "timbre": f"map@{run / 10},0.1"})
-
-        mel(99), sound(99)
-        figures["mel of 10 s: clock, processor, s"] = timed(mel, runs)
-        figures["first sound: clock, processor, s"] = timed(sound, runs)
-
-        def client(number: int) -> str:
-            try:
-                job = {"score": scores[30], "timbre": "vibraphone", "seed": number}
-                return "whole" if first_sound(base, server.pid, job, str(number))[2] else "cut short"
-            except urllib.error.HTTPError as error:
-                return f"{error.code} {json.load(error)['kind']}"
-
-        began = time.perf_counter()
-        with ThreadPoolExecutor(clients) as pool:
-            outcomes = Counter(pool.map(client, range(clients)))
-        figures[f"{clients} clients at once"] = dict(outcomes)
-        figures["until the last has its sound, s"] = round(time.perf_counter() - began, 1)
+        figures |= measure_latency(base, server.pid, scores, runs)
+        figures |= measure_crowd(base, server.pid, scores[30], clients)
         figures["peak memory, MB"] = round(peak_memory(server.pid))
         server.terminate()
     static = Path(__file__).parents[1] / "web" / "static"
-    figures["the page, kB"] = round(sum(file.stat().st_size for file in static.iterdir()) / 1000, 1)
+    figures["the page, kB"] = round(sum(file.stat().st_size for file in static.rglob("*") if file.is_file()) / 1000, 1)
     click.echo("\n".join(f"{name:36s} {value}" for name, value in figures.items()))
 
 

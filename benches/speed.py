@@ -10,18 +10,19 @@ process with PyTorch's own number of threads. The render is the whole command, s
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import click
 import numpy as np
 import pretty_midi
+from shared import conditions
 
 
 def piece(seconds: float, path: Path) -> Path:
@@ -54,7 +55,7 @@ def m2m(*arguments: str) -> float:
 @click.option("--json", "as_json", is_flag=True)
 def main(hour: bool, minutes: float, as_json: bool) -> None:
     """Measure start-up, the acoustic model, a whole render, and memory."""
-    figures: dict[str, object] = {"processors": os.cpu_count(), "load before": round(os.getloadavg()[0], 2)}
+    figures = conditions()
     with tempfile.TemporaryDirectory() as folder:
         for arguments in (["--help"], ["plugins", "list"]):
             figures[f"m2m {' '.join(arguments)}, s"] = round(min(m2m(*arguments) for _ in range(5)), 3)
@@ -88,11 +89,11 @@ def model_alone(score: Path, seconds: float) -> dict[str, object]:
     # Predicted here and now: a mel is made when it is asked for, and must not be part of Griffin-Lim's time.
     _ = mel.values
 
-    def rate(work: object, runs: int) -> float:
+    def rate(work: Callable[[], object], runs: int) -> float:
         times = []
         for _ in range(runs):
             began = time.perf_counter()
-            work()  # type: ignore[operator]
+            work()
             times.append(time.perf_counter() - began)
         return round(seconds / median(times), 1)
 

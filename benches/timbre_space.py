@@ -18,13 +18,13 @@ by their magnitude; mean over the pieces) should lie between those of the two, o
 
 from __future__ import annotations
 
-import json
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from shared import json_option, markdown, open_split, write_json
 
 from m2m.core.mel import MelSpec, linear_mel
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
@@ -134,14 +134,14 @@ def show(title: str, found: dict[str, Any], tolerance: float) -> None:
         share = f", {100 * inside / len(pairs):.1f} %" if pairs else ""
         click.echo(f"- midpoints between their instruments, {words}: {inside} of {len(pairs)}{share}")
     for which, table in tables.items():  # of the last way, whitened
-        click.echo(f"\n| {which} mel, named | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1))
-        for name, row in zip(names, table, strict=True):
-            click.echo(f"| {name} | " + " | ".join(str(count) if count else "" for count in row) + " |")
+        rows = [[name, *(count or "" for count in row)] for name, row in zip(names, table, strict=True)]
+        click.echo(f"\n{markdown([f'{which} mel, named', *names], rows)}")
     if elsewhere := [pair for pair in pairs if not pair["between"]]:
-        click.echo("\n| midpoint elsewhere | the two, Hz | midpoint, Hz |\n|---|---|---|")
-        for pair in elsewhere:
-            ends = " and ".join(f"{end:.0f}" for end in pair["ends"])
-            click.echo(f"| {' and '.join(pair['pair'])} | {ends} | {pair['middle']:.0f} |")
+        rows = [
+            [" and ".join(pair["pair"]), " and ".join(f"{end:.0f}" for end in pair["ends"]), f"{pair['middle']:.0f}"]
+            for pair in elsewhere
+        ]
+        click.echo(f"\n{markdown(['midpoint elsewhere', 'the two, Hz', 'midpoint, Hz'], rows)}")
 
 
 @click.command()
@@ -154,7 +154,7 @@ def show(title: str, found: dict[str, Any], tolerance: float) -> None:
 @click.option("--seconds", default=30.0, show_default=True, help="Of each file and instrument.")
 @click.option("--files", type=click.IntRange(1), help="Only the first so many files of the split.")
 @click.option("--tolerance", default=0.05, show_default=True, help="Of the nearer end, for a midpoint beyond it.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Write all figures there.")
+@json_option
 def main(
     data: Path,
     models: tuple[str, ...],
@@ -163,11 +163,10 @@ def main(
     seconds: float,
     files: int | None,
     tolerance: float,
-    output: Path | None,
+    json_path: Path | None,
 ) -> None:
     """Examine the timbre spaces of MODELS (folders, or names of those that ship; the default model without any)."""
-    known, test = ShardReader(data, known_split), ShardReader(data, split)
-    test.files = test.files[:files]
+    known, test = open_split(data, known_split, None), open_split(data, split, files)
     frames = int(seconds * test.config.mel.frame_rate)
     results: dict[str, dict[str, Any]] = {}
     for name in models or (None,):
@@ -175,8 +174,7 @@ def main(
         folder = find_model("mel2mel", name, wanted)
         results[str(name or folder.name)] = found = examine(load_mel2mel(folder)[0], known, test, frames, tolerance)
         show(str(name or folder.name), found, tolerance)
-    if output:
-        output.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(json_path, results)
 
 
 if __name__ == "__main__":

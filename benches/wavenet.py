@@ -15,51 +15,91 @@ middle of the first test files, which is what decides the default precision.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
+from shared import best, cpu_time_option, headline, json_option, write_json
+from wavenet_agreement import agreement, network
 
 from m2m.dataset.shards import ShardReader
 from m2m.vocoders.wavenet.cpu.engine import BITS, GROUP, CpuEngine, available, processors
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
+from m2m.vocoders.wavenet.network import WaveNet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 
-def network(model: str | None) -> WaveNet:
-    if model:
-        return load_wavenet(Path(model))[0]
-    torch.manual_seed(0)
-    network = WaveNet(WaveNetConfig())
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.normal_(0, (weight[0].numel() if weight.dim() > 1 else 100) ** -0.5)
-        network.end.weight *= 3  # neither flat nor certain
-    return network
+@dataclass
+class SpeedTable:
+    """Samples a second of engines of one network, printed as they are measured."""
+
+    net: WaveNet
+    cpu_time: bool
+    pytorch: dict[int, float] = field(default_factory=dict)  # streams -> samples a second
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = np.random.default_rng(0)
+        plain = TorchEngine(self.net, dtype=torch.float32)
+        self.pytorch = {n: self.rate(plain.generate, n, 1, 2, 2) for n in (1, GROUP)}
+        click.echo(headline(self.cpu_time))
+        click.echo(f"{'engine':24} {'cores':>5} {'streams':>7} {'samples/s':>10} {'x real time':>11} {'x PyTorch':>9}")
+        for n, rate in self.pytorch.items():
+            self.add("PyTorch fp32", 1, n, rate)
+
+    def rate(self, generate: Callable[..., Any], streams: int, threads: int, frames: int, times: int) -> float:
+        """Samples a second over all streams, the best of so many times."""
+        spec, shape = self.net.config.mel, (frames, self.net.n_features)
+        mels = [self.draw.uniform(spec.silence, 0, shape).astype(np.float32) for _ in range(streams)]
+        clock = time.process_time if self.cpu_time else time.perf_counter
+        least, _ = best(lambda: generate(mels, 0, threads=threads), times, clock)
+        return streams * frames * spec.hop_length / (least / threads if self.cpu_time else least)
+
+    def add(self, engine: str, threads: int, streams: int, rate: float) -> None:
+        """Print and keep a row."""
+        ratio = rate / self.pytorch[min(streams, GROUP)]
+        self.rows.append(
+            {"engine": engine, "cores": threads, "streams": streams, "samples/s": rate, "x PyTorch": ratio}
+        )
+        real = rate / self.net.config.mel.sample_rate
+        click.echo(f"{engine:24} {threads:5} {streams:7} {rate:10,.0f} {real:11.2f} {ratio:9.1f}")
 
 
-def agreement(model: WaveNet, mel: np.ndarray, samples: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    twin = WaveNet(model.config).double()
-    twin.load_state_dict(model.state_dict())
-    with torch.inference_mode():
-        given = torch.cat([twin.silence(2), torch.from_numpy(samples).long()])[None]
-        truth = twin(given, torch.from_numpy(mel).double()[None])[0]
-    p, q = truth.log_softmax(-1), torch.from_numpy(expected).double().log_softmax(-1)
-    at = torch.arange(len(samples)), torch.from_numpy(samples).long()
-    return {
-        "largest difference of logits": float((torch.from_numpy(expected) - truth).abs().max()),
-        "KL": float((p.exp() * (p - q)).sum(-1).mean()),
-        "loss of likelihood": float((p[at] - q[at]).mean()),
-    }
+def compare_speed(
+    net: WaveNet, seconds: float, repeats: int, instructions: tuple[str, ...], cpu_time: bool
+) -> list[dict[str, Any]]:
+    """A table of PyTorch and of the kernel in each instruction set and precision."""
+    table, cores = SpeedTable(net, cpu_time), processors()
+    frames = max(1, round(seconds * net.config.mel.frame_rate))
+    for name in instructions:
+        for precision in BITS:
+            engine = CpuEngine(net, precision, name)
+            for threads, streams in dict.fromkeys([(1, 1), (1, GROUP), (cores, cores * GROUP)]):
+                rate = table.rate(engine.generate, streams, threads, max(8, frames // streams), repeats)
+                table.add(f"{name} {precision}", threads, streams, rate)
+    return table.rows
 
 
-def windows(net: WaveNet, data: Path | None, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def compare_agreement(net: WaveNet, data: Path | None) -> list[dict[str, Any]]:
+    """A table of how near each precision comes to the network in float64."""
+    measured = list(excerpts(net, data, round(0.5 * net.config.mel.frame_rate)))
+    click.echo(f"\n{'agreement':24} {'logits':>9} {'KL':>9} {'likelihood':>10}")
+    rows: list[dict[str, Any]] = []
+    for precision in BITS:
+        engine = CpuEngine(net, precision)
+        found = [agreement(net, mel, samples, engine.expected(samples, mel)) for mel, samples in measured]
+        figures = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        figures["largest difference of logits"] = max(each["largest difference of logits"] for each in found)
+        rows.append({"precision": precision, **figures})
+        click.echo("{:24} {:9.1e} {:9.1e} {:10.5f}".format(precision, *figures.values()))
+    return rows
+
+
+def excerpts(net: WaveNet, data: Path | None, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Mels (frames, features) and samples to measure agreement on."""
     spec = net.config.mel
     if data is None:
@@ -71,7 +111,8 @@ def windows(net: WaveNet, data: Path | None, frames: int) -> Iterator[tuple[np.n
 
     task = WaveNetTask(WaveNetRun(model=net.config), data)
     task.validation = ShardReader(data, "test")
-    for number, name in enumerate(task.names):
+    for column, name in enumerate(task.names):
+        number = column % len(task.validation)
         middle = task.validation.frames(number, name) // 2
         samples, mel = task.segment(TrainingSegment(task.validation, number, name, middle, frames))
         margin = net.config.margin
@@ -86,8 +127,8 @@ def windows(net: WaveNet, data: Path | None, frames: int) -> Iterator[tuple[np.n
 @click.option(
     "--instructions", multiple=True, type=click.Choice(available()), help="the best if not given; may be repeated"
 )
-@click.option("--cpu-time", is_flag=True, help="count processor time instead of the clock's")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="write the figures there as well")
+@cpu_time_option
+@json_option
 def main(
     data: Path | None,
     model: str | None,
@@ -95,62 +136,14 @@ def main(
     repeats: int,
     instructions: tuple[str, ...],
     cpu_time: bool,
-    json_path: str | None,
+    json_path: Path | None,
 ) -> None:
-    """Compare the speed of WaveNet's CPU engines."""
+    """Compare the speed of WaveNet's CPU engines, and their agreement with the network in float64."""
     net = network(model)
-    spec, cores = net.config.mel, processors()
-    draw = np.random.default_rng(0)
-
-    def best(generate: Callable[..., Any], streams: int, threads: int, frames: int, times: int) -> float:
-        """Samples a second."""
-        mels = [draw.uniform(spec.silence, 0, (frames, net.n_features)).astype(np.float32) for _ in range(streams)]
-        clock = time.process_time if cpu_time else time.perf_counter
-        least = np.inf
-        for _ in range(times):
-            began = clock()
-            generate(mels, 0, threads=threads)
-            least = min(least, (clock() - began) / (threads if cpu_time else 1))
-        return streams * frames * spec.hop_length / least
-
-    plain = TorchEngine(net, dtype=torch.float32)
-    pytorch = {n: best(plain.generate, n, 1, 2, 2) for n in (1, GROUP)}
-    rows: list[dict[str, Any]] = []
-    click.echo(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {'processor time' if cpu_time else 'clock'}"
-    )
-    click.echo(f"{'engine':24} {'cores':>5} {'streams':>7} {'samples/s':>10} {'x real time':>11} {'x PyTorch':>9}")
-
-    def report(engine: str, threads: int, streams: int, rate: float) -> None:
-        ratio = rate / pytorch[min(streams, GROUP)]
-        rows.append({"engine": engine, "cores": threads, "streams": streams, "samples/s": rate, "x PyTorch": ratio})
-        real = rate / spec.sample_rate
-        click.echo(f"{engine:24} {threads:5} {streams:7} {rate:10,.0f} {real:11.2f} {ratio:9.1f}")
-
-    for n, rate in pytorch.items():
-        report("PyTorch fp32", 1, n, rate)
-    frames = max(1, round(seconds * spec.frame_rate))
-    for name in instructions or available()[:1]:
-        for precision in BITS:
-            engine = CpuEngine(net, precision, name)
-            for threads, streams in dict.fromkeys([(1, 1), (1, GROUP), (cores, cores * GROUP)]):
-                length = max(8, frames // streams)
-                report(
-                    f"{name} {precision}", threads, streams, best(engine.generate, streams, threads, length, repeats)
-                )
-
+    rows = compare_speed(net, seconds, repeats, instructions or tuple(available()[:1]), cpu_time)
     if net.config.output == "mulaw":
-        measured = list(windows(net, data, round(0.5 * spec.frame_rate)))
-        click.echo(f"\n{'agreement':24} {'logits':>9} {'KL':>9} {'likelihood':>10}")
-        for precision in BITS:
-            engine = CpuEngine(net, precision)
-            found = [agreement(net, mel, samples, engine.expected(samples, mel)) for mel, samples in measured]
-            figures = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
-            figures["largest difference of logits"] = max(each["largest difference of logits"] for each in found)
-            rows.append({"precision": precision, **figures})
-            click.echo("{:24} {:9.1e} {:9.1e} {:10.5f}".format(precision, *figures.values()))
-    if json_path:
-        Path(json_path).write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        rows += compare_agreement(net, data)
+    write_json(json_path, rows)
 
 
 if __name__ == "__main__":

@@ -13,56 +13,86 @@ Speed is samples a second, over all streams, by the clock: from mels in the comp
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy as np
-import torch
-from wavenet import network
+from shared import best, markdown, write_json
+from wavenet_agreement import agreement, network
 
 from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.cuda.device import CudaDevice, available
 from m2m.vocoders.wavenet.cuda.engine import FEW, CudaEngine
+from m2m.vocoders.wavenet.cuda.plan import Precision, Regime
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
-PRECISIONS = ("fp32", "fp16", "bf16")
-REGIMES = ("latency", "throughput")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+REGIMES: tuple[Regime, ...] = get_args(Regime)
 NV_MODES = {1: "single block", 2: "dual block", 3: "persistent", 4: "manyblock"}
+Row = dict[str, Any]
 
 
-def truth(model: WaveNet, mel: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """What the network expects in float64, teacher-forced: (samples, classes)."""
-    twin = WaveNet(model.config).double()
-    twin.load_state_dict(model.state_dict())
-    with torch.inference_mode():
-        given = torch.cat([twin.silence(2), torch.from_numpy(samples).long()])[None]
-        return twin(given, torch.from_numpy(mel).double()[None])[0].numpy()
+def measure(net: WaveNet, device: str, seconds: float, repeats: int) -> tuple[list[Row], list[Row]]:
+    """Agreement and speed of the engine in each precision and regime."""
+    draw, spec = np.random.default_rng(0), net.config.mel
 
+    def mels(count: int, frames: int) -> list[np.ndarray]:
+        return [draw.uniform(spec.silence, 0, (frames, net.n_features)).astype(np.float32) for _ in range(count)]
 
-def agreement(expected: np.ndarray, wanted: np.ndarray, samples: np.ndarray) -> dict[str, float]:
-    p, q = (torch.from_numpy(x).double().log_softmax(-1) for x in (wanted, expected))
-    at = torch.arange(len(samples)), torch.from_numpy(samples).long()
-    return {
-        "largest difference of logits": float(np.abs(expected - wanted).max()),
-        "KL": float((p.exp() * (p - q)).sum(-1).mean()),
-        "loss of likelihood": float((p[at] - q[at]).mean()),
-    }
+    (given,) = mels(1, 16)
+    samples = TorchEngine(net).generate([given], 0)[0]
+    agreements: list[Row] = []
+    speeds: list[Row] = []
+    for precision, regime in ((precision, regime) for precision in PRECISIONS for regime in REGIMES):
+        began = time.perf_counter()
+        try:
+            engine = CudaEngine(net, precision, regime, device)
+        except M2MError as error:
+            click.echo(str(error))
+            continue
+        ready = time.perf_counter() - began
+        if net.config.output == "mulaw":
+            figures = agreement(net, given, samples, engine.expected(samples, given))
+            same = float((engine.generate([given], 0)[0] == samples).mean())
+            row = {"precision": precision, "regime": regime, **figures, "samples drawn alike": same, "ready, s": ready}
+            agreements.append(row)
+        full = engine.side_by_side
+        for streams in dict.fromkeys((1, FEW, full) if regime == "latency" else (full, 4 * full)):
+            rate = samples_a_second(engine, mels(streams, round(seconds * spec.frame_rate)), repeats)
+            speeds.append(speed_row(net, "m2m", precision, regime, streams, rate))
+    return agreements, speeds
 
 
 def samples_a_second(engine: CudaEngine, mels: list[np.ndarray], repeats: int) -> float:
-    least = np.inf
-    for turn in range(repeats + 1):
-        began = time.perf_counter()
-        drawn = engine.generate(mels, 0)
-        took = time.perf_counter() - began
-        least = min(least, took) if turn else least
-    return sum(map(len, drawn)) / least
+    """Over all streams, after one run that is not counted."""
+    made = sum(map(len, engine.generate(mels, 0)))
+    return made / best(lambda: engine.generate(mels, 0), repeats)[0]
+
+
+def speed_row(net: WaveNet, engine: str, precision: str, regime: str, streams: int, rate: float) -> Row:
+    """A figure, printed and as it is kept."""
+    real = rate / net.config.mel.sample_rate
+    click.echo(f"{engine:12} {precision:6} {regime:14} {streams:6} {rate:14,.0f} {real:10.1f}")
+    return {
+        **{"engine": engine, "precision": precision, "regime": regime, "streams": streams},
+        **{"samples/s": rate, "x real time": real, "x real time a stream": real / streams},
+    }
+
+
+def measure_nv_wavenet(net: WaveNet, program: str, processors: int) -> list[Row]:
+    """Speed of nv-wavenet in each of its modes that runs."""
+    sizes = ((1, 1), (processors, 1), (4 * processors, 4), (16 * processors, 16))
+    rows = []
+    for mode, name in NV_MODES.items():
+        for streams, a_block in sizes:
+            if (rate := nv_wavenet(program, net.config, streams, a_block, mode)) is not None:
+                rows.append(speed_row(net, "nv-wavenet", "fp16", name, streams, rate))
+    return rows
 
 
 def nv_wavenet(program: str, c: WaveNetConfig, streams: int, a_block: int, mode: int) -> float | None:
@@ -93,84 +123,23 @@ def main(out: Path, model: str | None, device: str, seconds: float, repeats: int
     """Measure WaveNet's CUDA engine."""
     if reason := available():
         raise click.ClickException(f"no GPU to measure: {reason}")
-    net, draw = network(model), np.random.default_rng(0)
-    spec, config, gpu = net.config.mel, net.config, CudaDevice(int(device.partition(":")[2] or 0))
-
-    def mels(count: int, frames: int) -> list[np.ndarray]:
-        return [draw.uniform(spec.silence, 0, (frames, net.n_features)).astype(np.float32) for _ in range(count)]
-
-    def row(engine: str, precision: str, regime: str, streams: int, rate: float) -> dict[str, Any]:
-        real = rate / spec.sample_rate
-        click.echo(f"{engine:12} {precision:6} {regime:14} {streams:6} {rate:14,.0f} {real:10.1f}")
-        return {
-            **{"engine": engine, "precision": precision, "regime": regime, "streams": streams},
-            **{"samples/s": rate, "x real time": real, "x real time a stream": real / streams},
-        }
-
-    (given,) = mels(1, 16)
-    samples = TorchEngine(net).generate([given], 0)[0]
-    wanted = truth(net, given, samples) if config.output == "mulaw" else None
-    agreements, speeds = [], []
+    net, gpu = network(model), CudaDevice(int(device.partition(":")[2] or 0))
     click.echo(f"{gpu.name}: {gpu.limits}, {gpu.limits.processors} multiprocessors")
     click.echo(f"{'engine':12} {'prec.':6} {'regime':14} {'streams':>6} {'samples/s':>14} {'x real':>10}")
-    for precision in PRECISIONS:
-        for regime in REGIMES:
-            try:
-                began = time.perf_counter()
-                engine = CudaEngine(net, precision, regime, device)
-                ready = time.perf_counter() - began
-            except M2MError as error:
-                click.echo(str(error))
-                continue
-            if wanted is not None:
-                figures = agreement(engine.expected(samples, given), wanted, samples)
-                same = float((engine.generate([given], 0)[0] == samples).mean())
-                agreements.append(
-                    {
-                        "precision": precision,
-                        "regime": regime,
-                        **figures,
-                        "samples drawn alike": same,
-                        "ready, s": ready,
-                    }
-                )
-            full = engine.side_by_side
-            frames = round(seconds * spec.frame_rate)
-            for streams in dict.fromkeys((1, FEW, full) if regime == "latency" else (full, 4 * full)):
-                rate = samples_a_second(engine, mels(streams, frames), repeats)
-                speeds.append(row("m2m", precision, regime, streams, rate))
+    agreements, speeds = measure(net, device, seconds, repeats)
     if program:
-        for mode, name in NV_MODES.items():
-            for streams, a_block in (
-                (1, 1),
-                (gpu.limits.processors, 1),
-                (4 * gpu.limits.processors, 4),
-                (16 * gpu.limits.processors, 16),
-            ):
-                rate = nv_wavenet(program, config, streams, max(1, a_block), mode)
-                if rate is not None:
-                    speeds.append(row("nv-wavenet", "fp16", name, streams, rate))
-
+        speeds += measure_nv_wavenet(net, program, gpu.limits.processors)
     out.mkdir(parents=True, exist_ok=True)
-    found = {
-        "gpu": gpu.name,
-        "limits": str(gpu.limits),
-        "multiprocessors": gpu.limits.processors,
-        "agreement": agreements,
-        "speed": speeds,
-    }
-    (out / "wavenet_cuda.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    (out / "wavenet_cuda.md").write_text(f"{gpu.name}\n\n{table(agreements)}\n{table(speeds)}", encoding="utf-8")
+    about = {"gpu": gpu.name, "limits": str(gpu.limits), "multiprocessors": gpu.limits.processors}
+    write_json(out / "wavenet_cuda.json", about | {"agreement": agreements, "speed": speeds})
+    tables = "\n\n".join(table(rows) for rows in (agreements, speeds) if rows)
+    (out / "wavenet_cuda.md").write_text(f"{gpu.name}\n\n{tables}\n", encoding="utf-8")
     click.echo(f"{out / 'wavenet_cuda.md'}")
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[Row]) -> str:
     """Rows as Markdown."""
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0])]
-    lines += [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row.values()] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(list(rows[0]), [[f"{x:.4g}" if isinstance(x, float) else x for x in row.values()] for row in rows])
 
 
 if __name__ == "__main__":

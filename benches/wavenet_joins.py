@@ -10,17 +10,15 @@ has both as well, since music has onsets and beats. The last line is the same at
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from shared import json_option, markdown, open_split, true_mel, write_json
 
-from m2m.core.instruments import program_name
 from m2m.core.mel import Mel, log_mel
-from m2m.core.score import from_rows
-from m2m.dataset.shards import ShardReader
+from m2m.vocoders.wavenet.segments import cut
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
 
 FADE = 256  # samples
@@ -50,22 +48,17 @@ def dip(wave: np.ndarray, at: int) -> float:
 @click.option("--seconds", default=30.0, show_default=True)
 @click.option("--segment", default=2.0, show_default=True)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
 def main(
     data: Path, model: str | None, files: int, seconds: float, segment: float, plot: Path | None, json_path: Path | None
 ) -> None:
     """Measure the joins."""
-    test = ShardReader(data, "test")
+    test = open_split(data, "test", files)
     spec, draw = test.config.mel, np.random.default_rng(0)
-    names = [program_name(program) for program in test.config.programs]
     frames = round(seconds * spec.frame_rate)
-    mels = [
-        Mel(test.mel(file, name, 0, frames), spec, from_rows(test.notes(file, name)))
-        for file in range(min(files, len(test)))
-        for name in names
-    ]
+    mels = [true_mel(test, file, name, frames) for file in range(len(test)) for name in test.instruments]
     joined, whole = (WaveNetVocoder(WaveNetOptions(model=model, segment=s)) for s in (segment, 0.0))
-    cuts = [[s.first for s in joined._cut(mel) if s.first] for mel in mels]
+    cuts = [[s.first for s in cut(mel, segment, lead=0, tail=0) if s.first] for mel in mels]
     renderings = {"segments": joined.batch(mels), "one stream": whole.batch(mels)}
     rows: list[dict[str, Any]] = []
     for mode, waves in renderings.items():
@@ -87,11 +80,9 @@ def main(
                     "dip, 95th percentile": float(np.percentile(dips, 95)),
                 }
             )
-    click.echo("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        click.echo("| " + " | ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
-    if json_path:
-        json_path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    cells = [[f"{value:.3f}" if isinstance(value, float) else value for value in row.values()] for row in rows]
+    click.echo(markdown(list(rows[0]), cells))
+    write_json(json_path, rows)
     if plot:
         picture(plot, {mode: waves[0] for mode, waves in renderings.items()}, mels[0], cuts[0])
 
