@@ -60,7 +60,12 @@ def main(data: Path, output: Path, steps: int, batch: int, seconds: float, show:
         results[name] = {"weights": weights} | {key: float(np.nanmean(figures[key])) for key in FIGURES}
     heads = ["weights", "paper-tanh-log-abs (x 1000)", "log-mel MAE, nepers", "correlation"]
     rows = [
-        [name, f"{row['weights']:,}", f"{1000 * row['paper-tanh-log-abs']:.3f}", *(f"{row[key]:.3f}" for key in FIGURES[1:])]
+        [
+            name,
+            f"{row['weights']:,}",
+            f"{1000 * row['paper-tanh-log-abs']:.3f}",
+            *(f"{row[key]:.3f}" for key in FIGURES[1:]),
+        ]
         for name, row in results.items()
     ]
     click.echo(markdown([f"variant, {steps} steps", *heads], rows))

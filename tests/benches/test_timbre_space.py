@@ -1,23 +1,16 @@
 """benches/timbre_space.py, with features, mels and a model whose answers are known."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timbre_space as bench
 from click.testing import CliRunner
 
 from m2m.core.checkpoint import save_model
 from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
-
-BENCH = Path(__file__).parents[2] / "benches" / "timbre_space.py"
-found = importlib.util.spec_from_file_location("timbre_space", BENCH)
-assert found is not None
-assert found.loader is not None
-bench = importlib.util.module_from_spec(found)
-found.loader.exec_module(bench)
 
 
 def test_features_are_of_the_frames_that_sound() -> None:
