@@ -1,4 +1,7 @@
-// Ramps of colour: one of mel pictures, one of the map's shade, each for dark and for light.
+// @ts-check
+// Colour ramps: one of mel pictures, one of the map's shade, and the colours of notes; each for dark and for light.
+
+/** @typedef {"mel" | "map"} Ramp */
 
 const RAMPS = {
   dark: {
@@ -13,52 +16,78 @@ const RAMPS = {
   },
 };
 
-export const theme = () => document.documentElement.dataset.theme;
+export const theme = () => (document.documentElement.dataset.theme === "dark" ? "dark" : "light");
 export const notes = () => RAMPS[theme()].notes;
+
+/** @param {Ramp} name */
 export const stops = (name) => RAMPS[theme()][name];
 
-const variables = new Map(); // asked for in every frame
+/** Values of the style sheet's variables, which are asked for in every frame.
+ * @type {Map<string, string>} */
+const variables = new Map();
 
-// A colour of the style sheet.
+/** @param {string} name @returns {string} a colour of the style sheet */
 export function css(name) {
   const key = `${theme()} ${name}`;
-  if (!variables.has(key)) variables.set(key, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
-  return variables.get(key);
+  let value = variables.get(key);
+  if (value === undefined) {
+    value = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    variables.set(key, value);
+  }
+  return value;
 }
 
+/** @type {Map<string, Uint32Array>} */
 const tables = new Map();
 
-// 256 colours of a ramp, as 32-bit pixels.
-export function table(name) {
+/** @param {Ramp} name @returns {Uint32Array} 256 colours, as 32-bit pixels */
+function table(name) {
   const key = `${theme()} ${name}`;
-  if (!tables.has(key)) {
-    const parts = stops(name).map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-    const pixels = new Uint32Array(256);
-    for (let i = 0; i < 256; i++) {
-      const at = (i / 255) * (parts.length - 1);
-      const low = Math.min(Math.floor(at), parts.length - 2);
-      const [r, g, b] = parts[low].map((from, c) => Math.round(from + (parts[low + 1][c] - from) * (at - low)));
-      pixels[i] = (255 << 24) | (b << 16) | (g << 8) | r;
-    }
-    tables.set(key, pixels);
+  const known = tables.get(key);
+  if (known) return known;
+  const parts = stops(name).map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+  const pixels = new Uint32Array(256);
+  for (let i = 0; i < 256; i++) {
+    const at = (i / 255) * (parts.length - 1);
+    const low = Math.min(Math.floor(at), parts.length - 2);
+    const [r, g, b] = parts[low].map((from, c) => Math.round(from + (parts[low + 1][c] - from) * (at - low)));
+    pixels[i] = (255 << 24) | (b << 16) | (g << 8) | r;
   }
-  return tables.get(key);
+  tables.set(key, pixels);
+  return pixels;
 }
 
-// Numbers 0..1 as a picture of so many columns and rows, on a canvas of that size.
+/**
+ * Numbers as a picture, on a canvas of one pixel for each.
+ * @param {number} columns
+ * @param {number} rows
+ * @param {(column: number, row: number) => number} value 0 to 1
+ * @param {Ramp} name
+ */
 export function picture(columns, rows, value, name) {
   const canvas = new OffscreenCanvas(columns, rows);
-  const context = canvas.getContext("2d");
+  const context = contextOf(canvas);
   const image = context.createImageData(columns, rows);
   const pixels = new Uint32Array(image.data.buffer);
   const colours = table(name);
   for (let y = 0; y < rows; y++)
-    for (let x = 0; x < columns; x++) pixels[y * columns + x] = colours[Math.max(0, Math.min(255, Math.round(255 * value(x, y))))];
+    for (let x = 0; x < columns; x++)
+      pixels[y * columns + x] = colours[Math.max(0, Math.min(255, Math.round(255 * value(x, y))))];
   context.putImageData(image, 0, 0);
   return canvas;
 }
 
-// A canvas's context with CSS pixels for units, as sharp as the screen, and its size.
+/** @param {OffscreenCanvas} canvas */
+export function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("the browser gave no context to draw with");
+  return context;
+}
+
+/**
+ * Clear a canvas; gives its context, with CSS pixels for units and as sharp as the screen, and its size in them.
+ * @param {HTMLCanvasElement} canvas
+ */
 export function prepare(canvas) {
   const scale = window.devicePixelRatio || 1;
   const { clientWidth: width, clientHeight: height } = canvas;
@@ -67,6 +96,7 @@ export function prepare(canvas) {
     canvas.height = Math.round(height * scale);
   }
   const context = canvas.getContext("2d");
+  if (!context) throw new Error("the browser gave no context to draw with");
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.clearRect(0, 0, width, height);
   return { context, width, height };

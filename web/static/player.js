@@ -1,57 +1,89 @@
+// @ts-check
 // Plays a recording while it still arrives: its samples are scheduled in short slices on the audio clock, a little ahead.
 //
 // Peaks beyond full scale are brought down by as much as the loudest sample so far asks for; that is known before the sample
 // sounds, since it must have arrived. Once all is there, the gain is the one that the downloaded file has.
 
+import { Emitter } from "./emitter.js";
+
+/** @import { Take } from "./take.js" */
+/**
+ * A slice that sounds or will. at: second of the audio clock; from: second of the recording.
+ * @typedef {{ at: number, from: number, length: number }} Slice
+ */
+
 const SLICE = 0.2; // seconds
 const AHEAD = 1.2; // seconds; browsers let a page in the background look only once a second
+const LOOK = 100; // ms between two looks at what has arrived
+const RATE = 16000; // Hz, before the recording's own is known
 
-export class Player extends EventTarget {
+/** @extends {Emitter<{ change: null }>} */
+export class Player extends Emitter {
+  /** @type {Take | null} */
   take = null;
   loop = false;
   playing = false;
   #volume = 0.8;
+  #gain = 1; // that the last slice ended with
   #position = 0; // seconds, while nothing sounds
-  #slices = []; // { at, from, length } on the audio clock, those that sound and that will
+  /** @type {Slice[]} */
+  #slices = [];
+  /** Made by the first recording that plays, since a browser lets no page sound before a click.
+   * @type {{ context: AudioContext, meter: AnalyserNode, master: GainNode } | null} */
+  #audio = null;
+  /** Where the slices of what plays now go.
+   * @type {GainNode | null} */
   #bus = null;
 
-  get context() {
-    if (!this.audio) {
-      this.audio = new AudioContext({ sampleRate: this.take?.rate || 16000 });
-      this.meter = new AnalyserNode(this.audio, { fftSize: 1024 });
-      this.master = new GainNode(this.audio, { gain: this.#volume ** 2 });
-      this.master.connect(this.meter).connect(this.audio.destination);
-      setInterval(() => this.#schedule(), 100);
+  #start() {
+    if (!this.#audio) {
+      const context = new AudioContext({ sampleRate: this.take?.rate || RATE });
+      const meter = new AnalyserNode(context, { fftSize: 1024 });
+      const master = new GainNode(context, { gain: this.#volume ** 2 });
+      master.connect(meter).connect(context.destination);
+      this.#audio = { context, meter, master };
+      setInterval(() => this.#schedule(), LOOK);
     }
-    return this.audio;
+    return this.#audio;
   }
 
-  // The loudness of what sounds now, 0 to about 1.
+  get #now() {
+    return this.#audio?.context.currentTime ?? 0;
+  }
+
+  /** RMS value of what sounds now. */
   get level() {
-    if (!this.meter || !this.playing) return 0;
-    const wave = new Float32Array(this.meter.fftSize);
-    this.meter.getFloatTimeDomainData(wave);
+    if (!this.#audio || !this.playing) return 0;
+    const { meter } = this.#audio;
+    const wave = new Float32Array(meter.fftSize);
+    meter.getFloatTimeDomainData(wave);
     return Math.sqrt(wave.reduce((sum, x) => sum + x * x, 0) / wave.length);
   }
 
+  /** Second of the recording that sounds now, or from which it will play. */
   get position() {
     if (!this.playing || !this.#slices.length) return this.#position;
-    const now = this.audio.currentTime;
-    while (this.#slices.length > 1 && this.#slices[1].at <= now) this.#slices.shift();
+    while (this.#slices.length > 1 && this.#slices[1].at <= this.#now) this.#slices.shift();
     const { at, from, length } = this.#slices[0];
-    return from + Math.min(Math.max(now - at, 0), length);
+    return from + Math.min(Math.max(this.#now - at, 0), length);
   }
 
+  /** It plays, but the next samples have not arrived. */
   get waiting() {
-    return this.playing && (!this.#slices.length || this.#end <= this.audio.currentTime);
+    return this.playing && (!this.#slices.length || this.#end <= this.#now);
   }
 
+  /** @param {number} value 0 to 1 */
   set volume(value) {
     this.#volume = value;
-    this.master?.gain.setTargetAtTime(value ** 2, this.audio.currentTime, 0.02);
+    this.#audio?.master.gain.setTargetAtTime(value ** 2, this.#now, 0.02);
   }
 
-  // Play a recording, from where the last one was unless `from` says otherwise.
+  /**
+   * Play a recording, from where the last one was unless `from` says otherwise.
+   * @param {Take | null} [take]
+   * @param {number} [from] seconds
+   */
   play(take = this.take, from = this.position) {
     if (!take) return;
     this.#stop();
@@ -59,35 +91,39 @@ export class Player extends EventTarget {
     if (take.seconds && from >= take.seconds - 0.05) from = 0;
     this.#position = from;
     this.playing = true;
-    this.context.resume();
-    this.#bus = new GainNode(this.audio);
-    this.#bus.connect(this.master);
-    this.gain = take.gain;
+    const { context, master } = this.#start();
+    context.resume();
+    this.#bus = new GainNode(context);
+    this.#bus.connect(master);
+    this.#gain = take.gain;
     this.#schedule();
-    this.#tell();
+    this.emit("change", null);
   }
 
   pause() {
     this.#stop();
-    this.#tell();
+    this.emit("change", null);
   }
 
+  /** @param {number} to seconds */
   seek(to) {
-    const playing = this.playing;
+    const { playing } = this;
     this.#stop();
     this.#position = Math.max(0, to);
     if (playing) this.play(this.take, this.#position);
-    else this.#tell();
+    else this.emit("change", null);
   }
 
+  /** @param {Take} take that plays from now on, or with the next press of the button */
   select(take) {
     if (this.playing) this.play(take);
     else {
       this.take = take;
-      this.#tell();
+      this.emit("change", null);
     }
   }
 
+  /** When the last slice ends, by the audio clock. */
   get #end() {
     const last = this.#slices.at(-1);
     return last ? last.at + last.length : 0;
@@ -99,18 +135,18 @@ export class Player extends EventTarget {
     this.playing = false;
     this.#slices = [];
     const bus = this.#bus;
-    bus.gain.setTargetAtTime(0, this.audio.currentTime, 0.004); // no click
-    setTimeout(() => bus.disconnect(), 60);
+    bus?.gain.setTargetAtTime(0, this.#now, 0.004); // no click
+    setTimeout(() => bus?.disconnect(), 60);
   }
 
   #schedule() {
-    while (this.playing && this.#end < this.audio.currentTime + AHEAD) {
-      const { take } = this;
+    const { take } = this;
+    while (take && this.playing && this.#end < this.#now + AHEAD) {
       const last = this.#slices.at(-1);
       let from = last ? last.from + last.length : this.#position;
       if (take.complete && from >= take.seconds - 1e-6) {
         if (!this.loop) {
-          if (this.#end <= this.audio.currentTime) this.#finish();
+          if (this.#end <= this.#now) this.#finish();
           return;
         }
         from = 0;
@@ -121,27 +157,34 @@ export class Player extends EventTarget {
         if (take.state === "failed" && this.waiting) this.pause();
         return; // it has not arrived yet, or never will
       }
-      const samples = take.samples.slice(begin, end);
-      const step = (take.gain - this.gain) / samples.length;
-      for (let i = 0; i < samples.length; i++) samples[i] *= this.gain + step * (i + 1);
-      this.gain = take.gain;
-      const buffer = this.audio.createBuffer(1, samples.length, take.rate);
-      buffer.copyToChannel(samples, 0);
-      const source = new AudioBufferSourceNode(this.audio, { buffer });
-      source.connect(this.#bus);
-      const at = Math.max(this.#end, this.audio.currentTime + 0.03);
-      source.start(at);
-      this.#slices.push({ at, from: begin / take.rate, length: samples.length / take.rate });
+      this.#play(take, begin, end);
     }
+  }
+
+  /**
+   * Let samples sound after the last slice.
+   * @param {Take} take
+   * @param {number} begin
+   * @param {number} end
+   */
+  #play(take, begin, end) {
+    const { context } = this.#start();
+    const samples = take.samples.slice(begin, end);
+    const step = (take.gain - this.#gain) / samples.length;
+    for (let i = 0; i < samples.length; i++) samples[i] *= this.#gain + step * (i + 1);
+    this.#gain = take.gain;
+    const buffer = context.createBuffer(1, samples.length, take.rate);
+    buffer.copyToChannel(samples, 0);
+    const source = new AudioBufferSourceNode(context, { buffer });
+    if (this.#bus) source.connect(this.#bus);
+    const at = Math.max(this.#end, this.#now + 0.03);
+    source.start(at);
+    this.#slices.push({ at, from: begin / take.rate, length: samples.length / take.rate });
   }
 
   #finish() {
     this.#stop();
     this.#position = 0;
-    this.#tell();
-  }
-
-  #tell() {
-    this.dispatchEvent(new Event("change"));
+    this.emit("change", null);
   }
 }

@@ -1,0 +1,46 @@
+// @ts-check
+// What the page knows, in one object. An event tells the modules that show a part of it that it has changed.
+
+import { Emitter } from "./emitter.js";
+
+/** @import { Components, ScoreInfo, ServerLimits } from "../messages.js" */
+/** @import { MelJob } from "./mel.js" */
+/** @import { Take } from "./take.js" */
+
+/**
+ * score: another score is open, or none. takes: a recording was added, removed, or has changed.
+ * @typedef {{ score: null, takes: null }} StateEvents
+ */
+
+/** @extends {Emitter<StateEvents>} */
+class State extends Emitter {
+  connected = true; // the server answered the last request
+  /** @type {ServerLimits | null} */
+  limits = null;
+  /** @type {Components | null} */
+  components = null;
+  chosen = { model: "", vocoder: "" };
+  /** @type {ScoreInfo | null} */
+  score = null;
+  /** The uploaded file of the score, to send it again to a server that was restarted.
+   * @type {{ data: ArrayBuffer, name: string } | null} */
+  file = null;
+  /** @type {Take[]} */
+  takes = [];
+  /** The timbre under the pointer, whose mel is shown; null shows the mel of the selected recording.
+   * @type {{ timbre: string, label: string } | null} */
+  hovered = null;
+  /** The mel that is being fetched.
+   * @type {MelJob | null} */
+  melRunning = null;
+  /** The mel to fetch next; a later one replaces it.
+   * @type {MelJob | null} */
+  melWanted = null;
+
+  /** @param {string} model @returns {string} the name of the model's conditioner, else the name itself */
+  conditionerOf(model) {
+    return this.components?.models.find((other) => other.name === model)?.conditioner ?? model;
+  }
+}
+
+export const state = new State();

@@ -1,0 +1,110 @@
+// @ts-check
+// The section of the map: loads and shades it, and plays or shows what is picked there.
+
+import * as api from "./api.js";
+import { paint } from "./mel.js";
+import { veil } from "./notices.js";
+import { instrumentButtons, makeButton, page } from "./page.js";
+import { state } from "./state.js";
+import { record } from "./takes.js";
+import { map } from "./widgets.js";
+
+/** @import { Instrument } from "../messages.js" */
+/** @import { Place } from "./geometry.js" */
+
+/** @type {NodeListOf<HTMLInputElement>} */
+const shadings = document.querySelectorAll("[name=shade]");
+
+/** Load the chosen model's map. */
+export async function showMap() {
+  const { model } = state.chosen;
+  veil(page.mapVeil, { busy: true, text: "Loading the model…" });
+  try {
+    const drawn = await api.map(model);
+    if (model !== state.chosen.model) return;
+    map.show(drawn);
+    page.mapVeil.hidden = true;
+    showInstruments(drawn.instruments);
+    describe(map.point);
+    showShade();
+  } catch (error) {
+    const buttons = /** @type {[string, () => void][]} */ ([["Try again", showMap]]);
+    veil(page.mapVeil, { title: "No map", text: api.messageOf(error), bad: true, buttons });
+  }
+}
+
+async function showShade() {
+  const { model } = state.chosen;
+  const by = shadedBy();
+  page.low.textContent = "shading…";
+  page.high.textContent = "";
+  try {
+    const shade = await api.shade(model, by);
+    if (model !== state.chosen.model || by !== shadedBy()) return;
+    map.shade = shade;
+    const [low, high] = [Math.min(...shade.values), Math.max(...shade.values)].map(Math.round);
+    page.low.textContent = String(low);
+    page.high.textContent = `${high} ${shade.unit}`;
+    page.stage.dataset.shade = by;
+  } catch {
+    page.low.textContent = "no shade";
+  }
+  map.draw();
+}
+
+const shadedBy = () => [...shadings].find((radio) => radio.checked)?.value ?? "";
+
+/** @param {Instrument[]} instruments */
+function showInstruments(instruments) {
+  const written = makeButton("as written", () => record(null, "as written", []), "written");
+  written.title = "each track with the instrument nearest to its own program";
+  const buttons = instruments.map(({ name, x, y }) => {
+    const press = makeButton(name, () => record(name, name, [[x, y]]));
+    press.addEventListener("focus", () => {
+      if (!press.matches(":focus-visible")) return;
+      map.point = [x, y];
+      map.draw();
+      hover(map.point);
+    });
+    return press;
+  });
+  page.instruments.replaceChildren(written, ...buttons);
+  enableInstruments();
+}
+
+function enableInstruments() {
+  for (const press of instrumentButtons()) press.disabled = !state.score;
+}
+
+/** @param {Place} place */
+function describe(place) {
+  const value = map.value(place);
+  page.place.textContent = `${map.words(place)}${value ? ` · ${value}` : ""}`;
+}
+
+/** @param {Place | null} place under the pointer; null where it has left the map */
+function hover(place) {
+  if (place) describe(place);
+  state.hovered = place && { timbre: map.text(place), label: map.words(place) };
+  paint();
+}
+
+/** @param {Place[]} places a path, along which the piece morphs from its beginning to its end */
+function recordPath(places) {
+  const seconds = state.score?.seconds ?? 0;
+  const time = (/** @type {number} */ i) => +((i / (places.length - 1)) * seconds).toFixed(2);
+  const text = places.map((place, i) => `${time(i)}:${map.text(place)}`).join("; ");
+  const [from, to] = [places[0], places[places.length - 1]].map((place) => map.words(place).split(" / ")[0]);
+  record(text, from === to ? `around ${from}` : `${from} → ${to}`, places);
+}
+
+map.on("hover", hover);
+map.on("move", () => (page.said.textContent = page.place.textContent));
+map.on("node", (count) => (page.said.textContent = `Path of ${count} points`));
+map.on("pick", (place) => record(map.text(place), map.words(place), [place]));
+map.on("path", recordPath);
+state.on("score", () => {
+  enableInstruments();
+  if (state.score && map.map) hover(map.point);
+});
+for (const radio of shadings) radio.addEventListener("change", showShade);
