@@ -29,7 +29,7 @@ from m2m.core.rendering.pipeline import timbre_space
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench import figures
 from m2m.evaluation.bench.results import read_results, show
-from m2m.web.atlas import draw_map, shade
+from m2m.web.timbre_map import draw_map, shade
 
 TITLES = {"centroid": "spectral centroid", "energy": "mean energy"}
 MELS_FILE, MELS_FRAMES = 1, 1000  # a Beethoven sonata in the reference split; 8 s

@@ -36,7 +36,7 @@ from m2m.core.timbre import TimbreSpace
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.measures.waves import SOUNDING
 from m2m.training.mel2mel import predict
-from m2m.web.atlas import measure
+from m2m.web.timbre_map import measure
 
 SHRINKAGE = 0.1  # of a covariance towards a sphere; from 0.003 to 0.1 the true test mels do equally well
 

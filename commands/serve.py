@@ -41,7 +41,7 @@ def serve(
     from m2m.core.plugins.options import validate
 
     try:
-        from m2m.web.limits import Limits
+        from m2m.web.limits import ServerLimits
         from m2m.web.serve import serve as run
     except ImportError as error:
         if error.name not in ("fastapi", "uvicorn", "starlette"):
@@ -54,5 +54,5 @@ def serve(
         if open_page:
             click.launch(address)
 
-    checked = validate(Limits, limits, "--limit")
-    run(host, port, models=models, limits=checked, token=token, hosts=hosts, told=told)
+    checked = validate(ServerLimits, limits, "--limit")
+    run(host, port, models=models, limits=checked, token=token, hosts=hosts, announce=told)

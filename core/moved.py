@@ -63,6 +63,8 @@ MODULES: dict[str, str] = {
     "m2m.vocoders.wavenet.cuda_plan": "m2m.vocoders.wavenet.cuda.plan",
     "m2m.vocoders.wavenet.kernels": "m2m.vocoders.shared.cpu.libraries",
     "m2m.vocoders.wavenet.stack": "m2m.vocoders.shared.cpu.training_stack",
+    "m2m.web.atlas": "m2m.web.timbre_map",
+    "m2m.web.studio": "m2m.web.service",
 }
 
 # Old module -> {the module that has them now: names}; "old=new" where a name has changed as well. The old module is one of
@@ -144,6 +146,22 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.vocoders.wavenet.sampling": {
         "m2m.training.losses.nll": "LEVELS MAX_LOG_SCALE MIN_LOG_SCALE gaussian_nll logistics_nll nll",
         "m2m.vocoders.shared.philox": "HIGH KEY_STEPS LOW MULTIPLIERS ROUNDS logistic normal philox uniforms",
+    },
+    "m2m.web.app": {
+        "m2m.web.executor": "Desk=Executor",
+        "m2m.web.routes.dependencies": "CLIENT",
+    },
+    "m2m.web.jobs": {
+        "m2m.web.jobs": "Bell=Signal",
+    },
+    "m2m.web.limits": {
+        "m2m.web.limits": "Limits=ServerLimits",
+    },
+    "m2m.web.messages": {
+        "m2m.web.messages": "Map=MapInfo Model=ModelInfo Part=ComponentInfo Request=SoundRequest",
+    },
+    "m2m.web.studio": {
+        "m2m.web.service": "Studio=Service",
     },
 }
 

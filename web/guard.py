@@ -1,8 +1,9 @@
-"""What every request must pass before the application sees it: who asks, from which page, and how much is sent.
+"""What is checked of every request before the application sees it: its host, its origin, its token and its size.
 
-A page of another site can send requests to a server on this machine, and with a name of its own that it lets point here (DNS
-rebinding) it can read the answers too. So the Host must be an address, `localhost`, or a name that the owner has given; a
-request that another page caused is refused; and no answer allows another origin (CORS) to read it.
+A page of another site can send requests to a server on this machine. If it lets a domain name of its own resolve to this
+machine's address (DNS rebinding), it can read the answers too. So the Host must be an address, `localhost`, or a name that
+the owner has given; a request that a page of another origin caused is refused; and no answer allows another origin to read
+it (CORS).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from m2m.web.limits import RefusedError
 
 COOKIE = "m2m-token"
-UPLOAD_SECONDS = 30.0  # for the whole body of a request
+UPLOAD_SECONDS = 30.0  # in which the whole body of a request must arrive
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -35,7 +36,11 @@ LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="vie
 
 
 class Guard:
-    """ASGI middleware. hosts: names beside addresses and localhost; token: "" asks for none; body_bytes: the most a body has."""
+    """ASGI middleware.
+
+    hosts: names that are allowed besides addresses and localhost. token: that a request must have; "" asks for none.
+    body_bytes: the largest size of a body.
+    """
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), token: str = "", body_bytes: int) -> None:
         self.app, self.token, self.body_bytes = app, token, body_bytes
@@ -67,7 +72,7 @@ class Guard:
                 return
         except RefusedError as refusal:
             answer = problem(refusal)
-        except ClientDisconnect:  # it went away in the middle of its request: there is nobody to answer
+        except ClientDisconnect:  # in the middle of its request, so there is no client to answer
             return
         await answer(scope, receive, send_guarded)
 
@@ -109,7 +114,7 @@ class Guard:
         return secrets.compare_digest(given.encode(), self.token.encode())
 
     async def _body(self, request: Request) -> bytes:
-        """The body, read to its end before anybody works on it. Raises RefusedError where it is too large or too slow."""
+        """The whole body. Raises RefusedError where it is too large or arrives too slowly."""
         refusal = RefusedError(
             413, "too-large", f"more than {self.body_bytes >> 10:,} kB came; that is the most this server takes."
         )
@@ -129,7 +134,7 @@ class Guard:
 
 
 def problem(refusal: RefusedError) -> JSONResponse:
-    """A refusal as every client gets it."""
+    """The answer to a request that is refused."""
     headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -138,7 +143,7 @@ def problem(refusal: RefusedError) -> JSONResponse:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that hands out a body that was read already, then whatever comes (the client's going away)."""
+    """A `receive` that gives a body that was read already, then what follows it, such as a disconnect."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -1,8 +1,8 @@
-"""Renderings for clients: a bounded queue, worker threads, and an end for what nobody waits for.
+"""Renderings for clients: a bounded queue, worker threads, and the cancelling of abandoned jobs.
 
-A worker fills a job's audio block by block; coroutines that stream it to clients wait on the job's bell, which any thread may
-ring. A thread cannot be stopped from outside, so a job ends between two blocks: cancelled, out of time, or given up because
-for `patience` seconds no client was connected to it or asked for it.
+A worker computes a job's audio block by block. Coroutines that stream it to clients wait for the job's signal, which any
+thread may send. A thread cannot be stopped from outside, so a job ends between two blocks: cancelled by its client, out of
+time, or abandoned because for `patience` seconds no client was connected to it or asked for it.
 """
 
 from __future__ import annotations
@@ -18,63 +18,71 @@ from typing import Literal
 
 from m2m.core.errors import explain
 from m2m.core.rendering.performance import Performance
-from m2m.web.limits import Limits, RefusedError
+from m2m.web.limits import RefusedError, ServerLimits
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 ACTIVE = ("waiting", "running")
+REMEMBERED = 60.0  # seconds that a failed or cancelled job is kept, so that its client can learn why
+SWEEP = 0.5  # seconds between two sweeps
 
 
-class Bell:
+class Signal:
     """Wakes every coroutine that waits for it, from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._event = loop, asyncio.Event()
 
-    def ring(self) -> None:
+    def send(self) -> None:
         """Wake them."""
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to hear it
-            self._loop.call_soon_threadsafe(self._ring)
+        with contextlib.suppress(RuntimeError):  # the loop has closed, and nothing waits in it
+            self._loop.call_soon_threadsafe(self._send)
 
-    def _ring(self) -> None:
+    def _send(self) -> None:
         self._event.set()
         self._event = asyncio.Event()
 
     async def wait(self, seconds: float) -> None:
-        """Return when it rings, at the latest after `seconds`. Look at what it tells of before and without awaiting."""
+        """Return when it is sent, at the latest after `seconds`.
+
+        No await may stand between looking at what the signal is about and this call: a signal sent in between is missed.
+        """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), seconds)
 
 
 class Job:
-    """One rendering. begin: makes its Performance, in the worker. about: what its client is told besides its state.
+    """One rendering.
 
-    made: samples of `performance.mix` that are music; set after the music is there, so a reader needs no lock.
+    client: who asked for it. begin: makes its Performance, in the worker. about: the fields of its JobInfo that its request
+    has settled. signal: sent whenever its state changes or samples are added.
+
+    made: samples of `performance.mix` that are computed; raised after they are written, so a reader needs no lock.
     """
 
-    def __init__(self, client: str, begin: Callable[[], Performance], about: dict[str, object], bell: Bell) -> None:
-        self.id = secrets.token_urlsafe(12)  # who knows it may hear the job: it cannot be guessed
-        self.client, self.about, self.bell = client, about, bell
+    def __init__(self, client: str, begin: Callable[[], Performance], about: dict[str, object], signal: Signal) -> None:
+        self.id = secrets.token_urlsafe(12)  # cannot be guessed: whoever knows it may listen
+        self.client, self.about, self.signal = client, about, signal
         self.state: State = "waiting"
         self.message = ""
         self.performance: Performance | None = None
         self.made = 0
         self.watchers, self.seen, self.began = 0, time.monotonic(), 0.0
         self._begin = begin
-        self._turn = threading.Lock()  # of a change of state: the loop may cancel what a worker just takes up
+        self._state_lock = threading.Lock()  # the loop may cancel a job while a worker takes it up
 
     @property
     def active(self) -> bool:
-        """It waits or runs."""
+        """Whether it waits or runs."""
         return self.state in ACTIVE
 
     @property
     def samples(self) -> int:
-        """Its length; 0 before it runs."""
+        """Its length in samples; 0 before it runs."""
         return len(self.performance.mix) if self.performance else 0
 
     @contextlib.contextmanager
     def attended(self) -> Iterator[None]:
-        """While this block runs, a client is connected to the job."""
+        """A context in which a client is connected to the job."""
         self.watchers += 1
         try:
             yield
@@ -83,14 +91,14 @@ class Job:
             self.seen = time.monotonic()
 
     def end(self, state: State, message: str = "") -> None:
-        """Give an active job its last state."""
-        with self._turn:
+        """Give an active job its last state, and its client the reason."""
+        with self._state_lock:
             if not self.active:
                 return
             self.state, self.message = state, message
             if state != "done":
                 self.performance = None
-        self.bell.ring()
+        self.signal.send()
 
     def run(self) -> None:
         """Render, in a worker thread, unless the job was ended while it waited."""
@@ -98,20 +106,20 @@ class Job:
             return
         try:
             performance = self.performance = self._begin()
-            self.bell.ring()
+            self.signal.send()
             for block in performance:
                 if not self.active:
                     break
                 self.made += len(block)
-                self.bell.ring()
+                self.signal.send()
             self.end("done")
-            if self.state != "done":  # it was ended from outside, perhaps before there was a performance to drop
+            if self.state != "done":  # it was ended from outside, perhaps before it had a performance to drop
                 self.performance = None
         except Exception as error:
             self.end("failed", explain(error))
 
     def _take_up(self) -> bool:
-        with self._turn:
+        with self._state_lock:
             if self.state != "waiting":
                 return False
             self.state, self.began = "running", time.monotonic()
@@ -119,11 +127,11 @@ class Job:
 
 
 class Jobs:
-    """All jobs of a server. Its methods are called in the event loop; only `Job.run` is not."""
+    """All jobs of a server. Its methods are called in the event loop; the workers call `Job.run` alone."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self.limits = limits
-        self._all: dict[str, Job] = {}  # in order of their coming
+        self._all: dict[str, Job] = {}  # in the order in which they were submitted
         self._queue: deque[Job] = deque()
         self._ready = threading.Condition()
         self._closed = False
@@ -132,7 +140,7 @@ class Jobs:
             thread.start()
 
     def submit(self, client: str, begin: Callable[[], Performance], about: dict[str, object]) -> Job:
-        """Take a job. Raises RefusedError when there are too many, of this client or of all."""
+        """Put a job into the queue. Raises RefusedError where there are too many, of this client or of all."""
         active = [job for job in self._all.values() if job.active]
         if sum(job.client == client for job in active) >= self.limits.jobs_per_client:
             most = self.limits.jobs_per_client
@@ -141,7 +149,7 @@ class Jobs:
             )
         if len(active) >= self.limits.jobs:
             raise RefusedError(503, "queue-full", f"the queue is full: {len(active)} renderings wait or run.", 3)
-        job = Job(client, begin, about, Bell(asyncio.get_running_loop()))
+        job = Job(client, begin, about, Signal(asyncio.get_running_loop()))
         self._all[job.id] = job
         with self._ready:
             self._queue.append(job)
@@ -149,7 +157,7 @@ class Jobs:
         return job
 
     def find(self, job_id: str) -> Job:
-        """A job by its id. Raises RefusedError when there is none, or no longer."""
+        """A job by its id, which counts as asking for it. Raises RefusedError where there is none, or no longer."""
         job = self._all.get(job_id)
         if job is None:
             raise RefusedError(404, "no-job", "there is no such rendering (any more); render it again.")
@@ -157,7 +165,7 @@ class Jobs:
         return job
 
     def position(self, job: Job) -> int:
-        """How many jobs go before a waiting one."""
+        """How many jobs are before this one in the queue; 0 where it does not wait."""
         with self._ready:
             return self._queue.index(job) if job in self._queue else 0
 
@@ -167,19 +175,16 @@ class Jobs:
         self._all.pop(job.id, None)
 
     def sweep(self) -> None:
-        """End what nobody waits for or takes too long; forget the audio of old jobs. Called about twice a second."""
+        """End jobs that are abandoned or take too long; forget the oldest audio beyond the limit."""
         now, limits = time.monotonic(), self.limits
         for job in list(self._all.values()):
-            alone = not job.watchers and now - job.seen > limits.patience
-            if job.active and alone:
+            abandoned = not job.watchers and now - job.seen > limits.patience
+            if job.active and abandoned:
                 job.end("cancelled", "nobody listened any more.")
             elif job.state == "running" and now - job.began > limits.job_seconds:
-                job.end(
-                    "failed", f"it ran longer than {limits.job_seconds:g} s, the most this server gives a rendering."
-                )
-            elif (
-                not job.active and job.state != "done" and now - job.seen > 60
-            ):  # its client has had the time to learn why
+                most = f"{limits.job_seconds:g} s, the most this server gives a rendering."
+                job.end("failed", f"it ran longer than {most}")
+            elif not job.active and job.state != "done" and now - job.seen > REMEMBERED:
                 del self._all[job.id]
         done = [job for job in self._all.values() if job.state == "done" and not job.watchers]
         done.sort(key=lambda job: job.seen)
@@ -191,13 +196,13 @@ class Jobs:
             self._queue = deque(job for job in self._queue if job.active)
 
     async def keep_sweeping(self) -> None:
-        """Sweep for ever."""
+        """Sweep about twice a second, until this task is cancelled."""
         while True:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(SWEEP)
             self.sweep()
 
     def close(self) -> None:
-        """End all jobs, and wait for the workers a little: what a thread does in PyTorch cannot be torn off without a crash."""
+        """End all jobs, and give the workers five seconds: to end a process while a thread is in PyTorch can crash it."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()

@@ -1,4 +1,7 @@
-"""What the API takes and gives, as OpenAPI describes it. Times are in seconds, frequencies in Hz."""
+"""The messages of the API, as OpenAPI describes them. Times are in seconds, frequencies in Hz.
+
+`python -m m2m.web.typescript` writes messages.d.ts from them, against which the page's scripts are checked.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from m2m.core.choices import GAIN_DB, GAIN_RANGE_DB, MAX_SEED
 from m2m.web.jobs import State
-from m2m.web.limits import Limits
+from m2m.web.limits import ServerLimits
 
 Shading = Literal["centroid", "energy"]
 
 
 class Problem(BaseModel):
-    """Why a request was not carried out. retry_after: seconds, where trying again may help."""
+    """Why a request was not carried out. retry_after: seconds after which the same request may succeed."""
 
     kind: str
     message: str
@@ -25,11 +28,11 @@ class About(BaseModel):
     """The server."""
 
     m2m: str
-    limits: Limits
+    limits: ServerLimits
 
 
-class Part(BaseModel):
-    """A component or model that can be chosen, or why not."""
+class ComponentInfo(BaseModel):
+    """A component or a model, and whether it can be used."""
 
     name: str
     summary: str = ""
@@ -39,7 +42,7 @@ class Part(BaseModel):
     default: bool = False
 
 
-class Model(Part):
+class ModelInfo(ComponentInfo):
     """A trained acoustic model."""
 
     conditioner: str
@@ -50,14 +53,14 @@ class Model(Part):
 class Components(BaseModel):
     """All that is installed."""
 
-    models: list[Model]
-    vocoders: list[Part]
-    conditioners: list[Part]
-    encoders: list[Part]
+    models: list[ModelInfo]
+    vocoders: list[ComponentInfo]
+    conditioners: list[ComponentInfo]
+    encoders: list[ComponentInfo]
 
 
 class Instrument(BaseModel):
-    """A trained instrument on the map; `programs` are the General MIDI programs it speaks for."""
+    """A trained instrument on the map. programs: the General MIDI programs that sound with it."""
 
     name: str
     program: int
@@ -66,10 +69,10 @@ class Instrument(BaseModel):
     programs: list[int]
 
 
-class Map(BaseModel):
-    """The timbre space on a plane: its two strongest principal components, bent through all instruments.
+class MapInfo(BaseModel):
+    """The timbre space on a plane: its two strongest principal components, on a surface through all instruments.
 
-    explained: the share of the instruments' variance that lies in the plane.
+    x, y: the least and the largest coordinate. explained: the share of the instruments' variance that lies in the plane.
     """
 
     model: str
@@ -81,7 +84,7 @@ class Map(BaseModel):
 
 
 class Shade(BaseModel):
-    """One number for every place of a grid over the map, row by row from its top left corner."""
+    """One number for every point of a grid over the map, row by row from its top left corner."""
 
     by: Shading
     unit: str
@@ -91,7 +94,7 @@ class Shade(BaseModel):
 
 
 class TrackInfo(BaseModel):
-    """One instrument's part; the lists are as long as it has notes."""
+    """One track; the lists have an entry for each note. keys and velocities: of MIDI, 0 to 127."""
 
     name: str
     program: int
@@ -110,7 +113,7 @@ class ScoreInfo(BaseModel):
     seconds: float
     notes: int
     tracks: list[TrackInfo]
-    omissions: list[str] = Field(description="what of it will not sound as written")
+    omissions: list[str] = Field(description="what will not sound as it is written")
 
 
 class Example(BaseModel):
@@ -121,8 +124,8 @@ class Example(BaseModel):
     seconds: float
 
 
-class Request(BaseModel):
-    """What every request about sound names; None is the server's default."""
+class SoundRequest(BaseModel):
+    """What requests for sound have in common. A name that is left out is the server's default."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -132,20 +135,20 @@ class Request(BaseModel):
         None,
         max_length=4000,
         description="as the command line takes it: 'trumpet', 'trumpet:0.7,church-organ:0.3', 'map@0.2,-1.3', "
-        "'0:map@0,1; 8:trumpet'; none leaves each track its own program's",
+        "'0:map@0,1; 8:trumpet'; null gives each track the timbre of its own program",
         examples=["vibraphone"],
     )
 
 
-class MelRequest(Request):
-    """A picture of how a point sounds."""
+class MelRequest(SoundRequest):
+    """The mel of a stretch of a score, from `start` to `stop`."""
 
     start: float = Field(0.0, ge=0, le=14_400)
     stop: float = Field(10.0, gt=0, le=14_400)
 
 
 class MelPicture(BaseModel):
-    """A log-mel, natural logarithm of magnitude; `values` are frames of bands, from low to high."""
+    """A log-mel: natural logarithm of magnitude. values: for each frame its bands, from low to high."""
 
     start: float
     frame_rate: float
@@ -165,7 +168,7 @@ class ReadyRequest(BaseModel):
 
 
 class Ready(BaseModel):
-    """A pair that is loaded. notice: what to know before trusting the vocoder's sound, if anything."""
+    """A model and a vocoder that are loaded. notice: what the vocoder says of its quality, "" for nothing."""
 
     model: str
     vocoder: str
@@ -173,7 +176,7 @@ class Ready(BaseModel):
     notice: str = ""
 
 
-class JobRequest(Request):
+class JobRequest(SoundRequest):
     """A rendering to begin."""
 
     vocoder: str | None = Field(None, max_length=200, description="a vocoder's name")
@@ -182,7 +185,7 @@ class JobRequest(Request):
 
 
 class JobInfo(BaseModel):
-    """A rendering. made: seconds of audio that are there; ahead: jobs before it in the queue."""
+    """A rendering. made: seconds of audio so far, of `seconds` in all; ahead: jobs before it in the queue."""
 
     id: str
     state: State

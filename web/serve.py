@@ -1,4 +1,4 @@
-"""`m2m serve`: bind, say where, serve until Ctrl-C."""
+"""`m2m serve`: bind an address, announce it, serve until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import uvicorn
 from m2m.core.errors import M2MError
 from m2m.core.system import progress
 from m2m.web.app import build_app
-from m2m.web.limits import Limits
-from m2m.web.studio import Studio
+from m2m.web.limits import ServerLimits
+from m2m.web.service import Service
 
-CONNECTIONS = 128  # at a time; more are answered 503
+CONNECTIONS = 128  # at a time; further ones are answered with status 503
 
 
 def serve(
@@ -26,22 +26,25 @@ def serve(
     port: int,
     *,
     models: Sequence[str | Path] = (),
-    limits: Limits,
+    limits: ServerLimits,
     token: str = "",
     hosts: Sequence[str] = (),
-    told: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> None:
-    """Serve until a signal comes. `told` is called with the address, as soon as it can be opened.
+    """Serve until a signal comes.
 
-    token: wanted of every client; where the server can be reached from other machines and none is given, one is made up.
-    Raises M2MError where the address cannot be had or a model cannot be read.
+    models: folders of trained models, beside those that ship. token: that every client must send; "" makes one up where other
+    machines can reach the server. hosts: names that the server may be asked for by. announce: called with the address of the
+    page, as soon as it can be opened.
+
+    Raises M2MError where the server cannot listen at the address or a model cannot be read.
     """
     listening = listen(host, port)
     try:
         token = token or ("" if is_loopback(host) else secrets.token_urlsafe(16))
-        # Workers render beside one another; each with threads of its own for one operation would only be in the others' way.
+        # Workers render beside one another: together they have one thread of PyTorch for each processor.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.workers))
-        app = build_app(Studio(limits, models), token=token, hosts=[host, *hosts])
+        app = build_app(Service(limits, models), token=token, hosts=[host, *hosts])
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -54,7 +57,7 @@ def serve(
             timeout_graceful_shutdown=2,
         )
         shown = f"[{host}]" if ":" in host else host
-        told(f"http://{shown}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}")
+        announce(f"http://{shown}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}")
         progress.bars = False  # of several threads at once
         uvicorn.Server(config).run(sockets=[listening])
     finally:
@@ -62,7 +65,7 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises M2MError where the address cannot be had."""
+    """A listening socket; port 0 takes a free one. Raises M2MError where the server cannot listen there."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
@@ -72,7 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Whether only this machine can reach the address `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

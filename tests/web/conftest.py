@@ -20,9 +20,9 @@ import uvicorn  # noqa: E402
 from m2m.core.checkpoint import save_model  # noqa: E402
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig  # noqa: E402
 from m2m.web.app import build_app  # noqa: E402
-from m2m.web.limits import Limits  # noqa: E402
+from m2m.web.limits import ServerLimits  # noqa: E402
 from m2m.web.serve import listen  # noqa: E402
-from m2m.web.studio import Studio  # noqa: E402
+from m2m.web.service import Service  # noqa: E402
 
 Serve = Callable[..., Any]
 
@@ -126,7 +126,7 @@ def serve(tiny: Path) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
         def start(*, token: str = "", hosts: tuple[str, ...] = (), **limits: Any) -> httpx.Client:
-            app = build_app(Studio(Limits(**limits), [tiny]), token=token, hosts=hosts)
+            app = build_app(Service(ServerLimits(**limits), [tiny]), token=token, hosts=hosts)
             address = stack.enter_context(_serving(app))
             client = stack.enter_context(httpx.Client(base_url=address, timeout=30))
             client.jobs = app.state.jobs  # type: ignore[attr-defined]  # to look at without asking, which is interest
@@ -139,7 +139,7 @@ def serve(tiny: Path) -> Iterator[Serve]:
 def client(tiny: Path) -> Iterator[httpx.Client]:
     """A client of a server that many tests share."""
     with (
-        _serving(build_app(Studio(Limits(), [tiny]))) as address,
+        _serving(build_app(Service(ServerLimits(), [tiny]))) as address,
         httpx.Client(base_url=address, timeout=30) as shared,
     ):
         yield shared

@@ -16,7 +16,7 @@ import soundfile
 
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import parse_score
-from m2m.web.jobs import Bell, Job
+from m2m.web.jobs import Job, Signal
 
 Midi = Callable[..., bytes]
 Serve = Callable[..., httpx.Client]
@@ -326,7 +326,7 @@ def test_the_page_and_all_it_needs_come_from_here(client: httpx.Client) -> None:
 
 def test_a_job_that_is_cancelled_while_it_is_taken_up_stays_cancelled() -> None:
     async def one() -> Job:
-        job = Job("client", lambda: pytest.fail("it was begun"), {}, Bell(asyncio.get_running_loop()))
+        job = Job("client", lambda: pytest.fail("it was begun"), {}, Signal(asyncio.get_running_loop()))
         job.end("cancelled")  # after a worker has seen that it waits
         job.run()
         return job

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from m2m.web.app import build_app
-from m2m.web.limits import Limits
-from m2m.web.studio import Studio
+from m2m.web.limits import ServerLimits
+from m2m.web.service import Service
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
 
 Midi = Callable[..., bytes]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-LIMITS = Limits(upload_kb=64, score_seconds=60.0)
+LIMITS = ServerLimits(upload_kb=64, score_seconds=60.0)
 WAIT = 30_000  # ms: a busy machine is no failure
 expect.set_options(timeout=WAIT)
 
@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(serving: Any) -> Iterator[str]:
-    with serving(build_app(Studio(LIMITS))) as address:
+    with serving(build_app(Service(LIMITS))) as address:
         yield address
 
 
@@ -316,7 +316,7 @@ def test_what_cannot_be_used_says_why(visit: Any, midi: Midi, vocoders: None) ->
 
 
 def test_a_full_queue_is_waited_for(visit: Any, serving: Any, midi: Midi, vocoders: None, tiny: Path) -> None:
-    with serving(build_app(Studio(Limits(jobs=1, workers=1), [tiny]))) as address:
+    with serving(build_app(Service(ServerLimits(jobs=1, workers=1), [tiny]))) as address:
         page = visit(at=address)
         play_scale(page, midi, 4.0)
         page.select_option("#vocoder", "slow")
@@ -331,7 +331,7 @@ def test_a_full_queue_is_waited_for(visit: Any, serving: Any, midi: Midi, vocode
 
 
 def test_the_server_goes_and_comes_back(visit: Any, serving: Any, midi: Midi, tiny: Path) -> None:
-    with serving(build_app(Studio(LIMITS, [tiny]))) as address:
+    with serving(build_app(Service(LIMITS, [tiny]))) as address:
         page = visit(at=address)
         play_scale(page, midi, 1.0)
     page.mouse.click(*at(page, 0.5, 0.5))
@@ -339,7 +339,7 @@ def test_the_server_goes_and_comes_back(visit: Any, serving: Any, midi: Midi, ti
     expect(notice).to_contain_text("The server is gone.")
     expect(page.locator(".take.bad")).to_contain_text("does not answer")
     keep(page, "state-server-gone")
-    with serving(build_app(Studio(LIMITS, [tiny])), int(address.rsplit(":", 1)[1])):
+    with serving(build_app(Service(LIMITS, [tiny])), int(address.rsplit(":", 1)[1])):
         expect(notice).to_contain_text("The server is back.")
         page.click(".take [aria-label^=Render]")  # of a score that the new server has been sent again
         finished(page)

@@ -1,7 +1,7 @@
-"""What the server plays with: the models and vocoders by name, the pairs that are loaded, the scores that were sent.
+"""What the server can render: models and vocoders by name, the pipelines that are loaded, the scores that were uploaded.
 
-A client names what is here and never a path; what a vocoder's options are is the owner's matter (his plugins.toml), since an
-option may be one.
+A client gives names and never a path. An option of a vocoder may be a path, so options are set by the owner of the server, in
+plugins.toml, and not by its clients.
 """
 
 from __future__ import annotations
@@ -25,41 +25,48 @@ from m2m.core.rendering.performance import Performance
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import NoteArray, Score, merge, parse_score, read_score
 from m2m.core.timbre import Timbre
-from m2m.web.atlas import draw_map, shade
-from m2m.web.limits import Limits, RefusedError
-from m2m.web.messages import Components, Example, JobRequest, Map, MelRequest, Model, Part, ScoreInfo, Shade, TrackInfo
+from m2m.web.limits import RefusedError, ServerLimits
+from m2m.web.messages import (
+    ComponentInfo,
+    Components,
+    Example,
+    JobRequest,
+    MapInfo,
+    MelRequest,
+    ModelInfo,
+    ScoreInfo,
+    Shade,
+    TrackInfo,
+)
+from m2m.web.timbre_map import draw_map, shade
 
-PAIRS = 8  # of a model and a vocoder that stay loaded
+PIPELINES = 8  # pairs of a model and a vocoder that stay loaded
 
 
-class Studio:
+class Service:
     """Everything but the jobs. Its methods may take seconds and are called from any thread.
 
-    models: folders of the owner's own, beside those that ship; the first of them is the default.
+    limits: of the server. models: folders of the owner's models, besides those that ship; the first of them is the default.
+
+    Raises M2MError where a folder holds no model, or two have one name.
     """
 
-    def __init__(self, limits: Limits, models: Sequence[str | Path] = ()) -> None:
+    def __init__(self, limits: ServerLimits, models: Sequence[str | Path] = ()) -> None:
         self.limits = limits
-        self._reads = midi.Limits(  # what is beyond the server's own limits is refused below, in the server's words
-            notes=max(midi.Limits.notes, limits.score_notes), seconds=max(midi.Limits.seconds, limits.score_seconds)
+        self._reader_limits = (
+            midi.Limits(  # what is beyond the server's own limits is refused below, with its own message
+                notes=max(midi.Limits.notes, limits.score_notes), seconds=max(midi.Limits.seconds, limits.score_seconds)
+            )
         )
-        self._lock = threading.Lock()  # of the dictionaries, never held over work
-        self._loading = threading.Lock()  # one pair at a time
+        self._lock = threading.Lock()  # of the dictionaries; no work is done while it is held
+        self._loading = threading.Lock()  # one pipeline at a time
         self._shading = threading.Lock()
-        self._pairs: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()
-        self._failed: dict[tuple[str, str], str] = {}
+        self._pipelines: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()  # by model and vocoder
+        self._failed: dict[tuple[str, str], str] = {}  # likewise, with the reason; "" for any vocoder
         self._scores: OrderedDict[str, Score] = OrderedDict()
-        self._examples: dict[str, Score] = {}
-        self._shades: dict[str, dict[str, Shade]] = {}
-        self.folders: dict[str, Path] = {}
-        for own in models:
-            folder = find_model("mel2mel", own, {})
-            if folder.resolve().name in self.folders:
-                raise M2MError(
-                    f"two models are called {folder.resolve().name!r}; give their folders names of their own."
-                )
-            self.folders[folder.resolve().name] = folder
-        self.own = {name: Path(given) for name, given in zip(self.folders, models, strict=True)}
+        self._shades: dict[str, dict[str, Shade]] = {}  # by model and kind
+        self.own = _named(models)
+        self.folders = {name: find_model("mel2mel", own, {}) for name, own in self.own.items()}
         for config in sorted(shipped().glob(f"*/{CONFIG}")):
             self.folders.setdefault(config.parent.name, config.parent)
         read = ((name, _config(folder)) for name, folder in self.folders.items())
@@ -68,38 +75,39 @@ class Studio:
             next(iter(self.own), "")
             or find_model("mel2mel", None, {"conditioner": registry.default("conditioner")}).name
         )
-        for path in sorted(shipped().parent.joinpath("examples").glob("*.mid")):
-            score = read_score(path)
-            self._examples[score.sha256] = score
+        examples = (read_score(path) for path in sorted(shipped().parent.joinpath("examples").glob("*.mid")))
+        self._examples = {score.sha256: score for score in examples}
 
     def components(self) -> Components:
-        """What is installed, from metadata; what has failed to load says why."""
-        taken = {
+        """What is installed, from metadata; with the reason where something has failed to load."""
+        trained = {
             kind: {getattr(config, kind) for config in self.configs.values()} for kind in ("conditioner", "encoder")
         }
-        models = []
-        for name, config in self.configs.items():
-            note = self._failed.get((name, ""), "")
-            timbres = list(config.instruments)
-            models.append(
-                Model(
-                    name=name,
-                    conditioner=config.conditioner,
-                    encoder=config.encoder,
-                    timbres=timbres,
-                    usable=not note,
-                    note=note,
-                    default=name == self.default_model,
-                )
-            )
-        parts = {}
-        for kind in registry.KINDS:
-            parts[kind] = [self._part(component, taken.get(kind)) for component in registry.components(kind)]
+        infos = {
+            kind: [self._component_info(component, trained.get(kind)) for component in registry.components(kind)]
+            for kind in ("vocoder", "conditioner", "encoder")
+        }
         return Components(
-            models=models, vocoders=parts["vocoder"], conditioners=parts["conditioner"], encoders=parts["encoder"]
+            models=[self._model_info(name, config) for name, config in self.configs.items()],
+            vocoders=infos["vocoder"],
+            conditioners=infos["conditioner"],
+            encoders=infos["encoder"],
         )
 
-    def _part(self, component: Component, trained: set[str] | None) -> Part:
+    def _model_info(self, name: str, config: Mel2MelConfig) -> ModelInfo:
+        note = self._failed.get((name, ""), "")
+        return ModelInfo(
+            name=name,
+            conditioner=config.conditioner,
+            encoder=config.encoder,
+            timbres=list(config.instruments),
+            usable=not note,
+            note=note,
+            default=name == self.default_model,
+        )
+
+    def _component_info(self, component: Component, trained: set[str] | None) -> ComponentInfo:
+        """trained: the names of components of its kind that a model here has; None for a kind that models do not have."""
         note = component.note
         if component.kind == "vocoder" and not note:
             failures = [text for (_, vocoder), text in self._failed.items() if vocoder == component.name]
@@ -108,7 +116,7 @@ class Studio:
             note = f"no model here has it; train one: m2m train mel2mel --{component.kind} {component.name}"
         default = component.name == registry.default(component.kind)
         package = f"{component.distribution} {component.version}".strip()
-        return Part(
+        return ComponentInfo(
             name=component.name,
             summary=component.summary,
             package=package,
@@ -118,23 +126,27 @@ class Studio:
         )
 
     def pipeline(self, model: str | None, vocoder: str | None) -> Pipeline:
-        """A pair, loaded. Raises RefusedError for names that there are not, and for what cannot be loaded, with the reason."""
-        name, voice = model or self.default_model, vocoder or registry.default("vocoder")
+        """The pipeline of a model and a vocoder, loaded; None is the default.
+
+        Raises RefusedError for an unknown model, and for what cannot be loaded, with the reason.
+        """
+        pair = model or self.default_model, vocoder or registry.default("vocoder")
+        name, voice = pair
         self.folder(name)
         with self._loading:
-            if (name, voice) in self._pairs:
-                self._pairs.move_to_end((name, voice))
-                return self._pairs[name, voice]
+            if pair in self._pipelines:
+                self._pipelines.move_to_end(pair)
+                return self._pipelines[pair]
             try:
                 made = Pipeline(model=self.folders[name], vocoder=voice)
             except M2MError as error:
                 self._failed[name, "" if self._model_is_broken(name) else voice] = str(error)
                 raise RefusedError(409, "not-usable", str(error)) from error
-            for mended in ((name, voice), (name, "")):
-                self._failed.pop(mended, None)
-            self._pairs[name, voice] = made
-            while len(self._pairs) > PAIRS:
-                self._pairs.popitem(last=False)
+            for key in (pair, (name, "")):
+                self._failed.pop(key, None)
+            self._pipelines[pair] = made
+            while len(self._pipelines) > PIPELINES:
+                self._pipelines.popitem(last=False)
             return made
 
     def _model_is_broken(self, name: str) -> bool:
@@ -151,19 +163,19 @@ class Studio:
         return self.folders[model]
 
     def any_pipeline(self, model: str | None) -> Pipeline:
-        """A pair with that model, whatever the vocoder, for what needs none."""
+        """A pipeline with that model and any vocoder, for what needs no vocoder. Raises RefusedError as `pipeline` does."""
         name = model or self.default_model
         with self._lock:
-            loaded = [pair for (owner, _), pair in list(self._pairs.items()) if owner == name]
+            loaded = [pipeline for (other, _), pipeline in list(self._pipelines.items()) if other == name]
         return loaded[-1] if loaded else self.pipeline(name, None)
 
-    def map(self, model: str) -> Map:
-        """A model's map."""
+    def map(self, model: str) -> MapInfo:
+        """A model's map. Raises RefusedError as `pipeline` does."""
         self.folder(model)
         return draw_map(model, self.any_pipeline(model).timbres)
 
     def shade(self, model: str, by: str) -> Shade:
-        """The map's shade; computed for the first who asks, who may wait for some seconds, and kept."""
+        """The map's shade. The first request for it takes some seconds. Raises RefusedError as `pipeline` does."""
         drawn = self.map(model)
         with self._shading:
             if model not in self._shades:
@@ -176,22 +188,19 @@ class Studio:
         return [Example(id=key, name=s.name, seconds=s.duration) for key, s in self._examples.items()]
 
     def upload(self, data: bytes, name: str) -> ScoreInfo:
-        """Read a score and remember it. Raises RefusedError for what is no MIDI file, is too long, or has nothing to play."""
+        """Read a score and remember it.
+
+        data: a Standard MIDI File. name: of the file, as it is shown.
+        Raises RefusedError for what is not a MIDI file, is too long, or has nothing to play.
+        """
         name = "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip() or "score.mid"
         try:
-            score = parse_score(data, name, self._reads)
+            score = parse_score(data, name, self._reader_limits)
         except midi.BeyondLimitError as error:
             raise RefusedError(413, "too-long", str(error)) from error
         except M2MError as error:
             raise RefusedError(422, "not-midi", str(error)) from error
-        limits, notes = self.limits, sum(len(track.notes) for track in score.tracks)
-        if score.duration > limits.score_seconds:
-            most = f"{score.duration / 60:.1f} minutes, {limits.score_seconds / 60:g} are the most this server renders"
-            raise RefusedError(413, "too-long", f"{name} lasts {most}.")
-        if notes > limits.score_notes:
-            raise RefusedError(
-                413, "too-long", f"{name} has {notes:,} notes, {limits.score_notes:,} are the most here."
-            )
+        self._check_length(score)
         if not score.playable:
             left_out = "; ".join(omission.text for omission in score.omissions)
             raise RefusedError(
@@ -200,12 +209,21 @@ class Studio:
         with self._lock:
             self._scores[score.sha256] = score
             self._scores.move_to_end(score.sha256)
-            while len(self._scores) > limits.scores:
+            while len(self._scores) > self.limits.scores:
                 self._scores.popitem(last=False)
         return self.score_info(score.sha256)
 
+    def _check_length(self, score: Score) -> None:
+        limits, notes = self.limits, sum(len(track.notes) for track in score.tracks)
+        if score.duration > limits.score_seconds:
+            most = f"{score.duration / 60:.1f} minutes, {limits.score_seconds / 60:g} are the most this server renders"
+            raise RefusedError(413, "too-long", f"{score.name} lasts {most}.")
+        if notes > limits.score_notes:
+            most = f"{limits.score_notes:,} are the most here"
+            raise RefusedError(413, "too-long", f"{score.name} has {notes:,} notes, {most}.")
+
     def score(self, key: str) -> Score:
-        """A score by its id. Raises RefusedError when there is none, or no longer."""
+        """A score by its id. Raises RefusedError where there is none, or no longer."""
         with self._lock:
             found = self._scores.get(key) or self._examples.get(key)
         if found is None:
@@ -213,7 +231,7 @@ class Studio:
         return found
 
     def score_info(self, key: str) -> ScoreInfo:
-        """A score as clients see it."""
+        """A score as clients see it. Raises RefusedError as `score` does."""
         score = self.score(key)
         tracks = [
             TrackInfo(
@@ -237,8 +255,11 @@ class Studio:
             omissions=[omission.text for omission in score.omissions],
         )
 
-    def glance(self, request: MelRequest) -> Mel:
-        """The mel of a stretch of a score at a timbre; cut off at its end. Raises RefusedError for too long a stretch."""
+    def mel(self, request: MelRequest) -> Mel:
+        """The mel of a stretch of a score at a timbre, which ends where the score ends.
+
+        Raises RefusedError for an unknown score, model or timbre, and for a stretch that is too long or outside the score.
+        """
         score, pipeline = self.score(request.score), self.any_pipeline(request.model)
         stop = min(request.stop, pipeline.length(score) / pipeline.spec.sample_rate)
         if stop - request.start > self.limits.mel_seconds:
@@ -248,10 +269,10 @@ class Studio:
         timbre = self._checked(pipeline, request.timbre)
         if timbre is None:
             return pipeline.preview(((p.notes, p.timbre) for p in pipeline.parts(score, None, {})), request.start, stop)
-        return pipeline.preview([(_together(score), timbre)], request.start, stop)
+        return pipeline.preview([(_all_notes(score), timbre)], request.start, stop)
 
     def begin(self, request: JobRequest) -> Performance:
-        """Begin to play what a job asks for."""
+        """Begin the rendering that a job asks for. Raises M2MError where it cannot be begun."""
         try:
             pipeline = self.pipeline(request.model, request.vocoder)
             return pipeline.play(self.score(request.score), timbre=request.timbre, seed=request.seed, gain=request.gain)
@@ -259,7 +280,7 @@ class Studio:
             raise M2MError(refusal.message) from refusal
 
     def check(self, request: JobRequest) -> tuple[str, str]:
-        """The names of a request's model and vocoder. Raises RefusedError for what can be known to fail before it runs."""
+        """The names of a request's model and vocoder. Raises RefusedError for what is certain to fail."""
         self.score(request.score)
         self._checked(self.pipeline(request.model, request.vocoder), request.timbre)
         return request.model or self.default_model, request.vocoder or registry.default("vocoder")
@@ -271,7 +292,7 @@ class Studio:
             raise RefusedError(422, "timbre", str(error)) from error
 
     def command(self, request: JobRequest, model: str, vocoder: str) -> str:
-        """The command line that renders what a job renders."""
+        """The command line that renders what a job renders. Raises RefusedError for an unknown score."""
         name = self.score(request.score).name
         words = ["m2m", "render", f"./{name}" if name.startswith("-") else name]
         if model in self.own:
@@ -287,14 +308,25 @@ class Studio:
         return shlex.join(words)
 
 
+def _named(models: Sequence[str | Path]) -> dict[str, Path]:
+    """Folders of models as they were given, by the names of the folders. Raises M2MError where two have one name."""
+    named: dict[str, Path] = {}
+    for own in models:
+        name = find_model("mel2mel", own, {}).resolve().name
+        if name in named:
+            raise M2MError(f"two models are called {name!r}; give their folders names of their own.")
+        named[name] = Path(own)
+    return named
+
+
 @lru_cache(maxsize=8)
-def _together(score: Score) -> NoteArray:
-    """All notes of a score: with one timbre for all, one prediction does."""
+def _all_notes(score: Score) -> NoteArray:
+    """The notes of all tracks together: with one timbre for all, one prediction is enough."""
     return merge(track.notes for track in score.playable)
 
 
 def _config(folder: Path) -> Mel2MelConfig | None:
     try:
         return read_config(folder, "mel2mel", Mel2MelConfig)
-    except M2MError:  # a vocoder's folder lies beside
+    except M2MError:  # the folder of a vocoder's model
         return None
