@@ -139,7 +139,8 @@ def train_parallel_wavenet(
     teacher: str | None, noise: str | None, losses: str | None, start: str | None, mel_model: str | None, **given: Any
 ) -> None:
     """Train Parallel WaveNet, a student of a WaveNet that renders without a sample loop."""
-    from m2m.training.parallel_wavenet import StudentRun, only
+    from m2m.training.losses.student import only
+    from m2m.training.parallel_wavenet import StudentRun
     from m2m.training.parallel_wavenet import train as run_training
 
     chosen: dict[str, object] = {"teacher": teacher, "model.noise": noise, "start": start, "mel_model": mel_model}

@@ -116,11 +116,16 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "m2m.training.loop": {
         "m2m.training.loop": "Task=TrainingTask",
+        "m2m.training.state": "MOMENTS",
     },
     "m2m.training.losses": {
         "m2m.training.losses.mel": "LOSSES REFERENCE abs_mse log_abs_mse tanh_log_abs_mse",
     },
+    "m2m.training.parallel_wavenet": {
+        "m2m.training.losses.student": "only",
+    },
     "m2m.training.spectral": {
+        "m2m.training.losses.student": "DISTANCES",
         "m2m.training.losses.stft": (
             "stft_distance=multi_resolution_stft_loss frame_distance=frame_loss power_distance=power_loss"
         ),

@@ -26,22 +26,19 @@ from typing import Any, Literal
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from m2m.core.checkpoint import save_tensors
 from m2m.core.errors import M2MError
 from m2m.core.system import progress
 from m2m.core.system.files import atomic_path, make_folder
 from m2m.core.system.run_config import RUN
 from m2m.training import memory
+from m2m.training.curves import Curves
 from m2m.training.distributed import Group, join
 from m2m.training.ema import EMA
 from m2m.training.interruption import Interruption, waiting
-
-STATE = "training.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
+from m2m.training.state import STATE, restore_state, save_state
 
 
 class LoopConfig(BaseModel):
@@ -146,161 +143,126 @@ def fit(task: TrainingTask, config: LoopConfig, out: Path, about: dict[str, Any]
     about: the run's whole config as JSON data, saved as run.json. Raises M2MError if the folder already holds a run and
     `resume` is False, or holds none and it is True, or if the loss stops being a number.
     """
-    state_path = out / STATE
-    if state_path.exists() and not resume:
+    state = out / STATE
+    if state.exists() and not resume:
         raise M2MError(f"{out} already holds a run; continue it with --resume, or choose another folder.")
-    if resume and not state_path.exists():
+    if resume and not state.exists():
         raise M2MError(f"{out} holds no run to resume: there is no {STATE}; start one without --resume.")
     if config.device == "cpu":
         memory.keep()
     if config.threads:
         torch.set_num_threads(config.threads)
     with join(config.device, config.batch_size) as group:
-        return _fit(task, config, out, about, resume, group)
+        return _Run(task, config, out, about, resume, group).go_on()
 
 
-def _fit(
-    task: TrainingTask, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool, group: Group
-) -> dict[str, float]:
-    state_path = out / STATE
-    if group.leads:
-        make_folder(out)
-    else:
-        progress.quiet = True
-    try:
-        task.model.to(group.device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        reason = str(error).splitlines()[0]
-        raise M2MError(f"loop.device {config.device!r} cannot be used: {reason}; give 'cpu' or 'cuda'.") from error
-    optimiser = torch.optim.Adam(task.model.parameters(), lr=config.learning_rate)
-    ema = EMA(task.model, config.average)
-    first, best = _restore(state_path, task.model, optimiser, ema) if resume else (0, math.inf)
-    if first > config.steps:
-        raise M2MError(
-            f"the run in {out} is at step {first} already, beyond loop.steps {config.steps}; give more --steps."
+class _Run:
+    """A run in one process: what a step changes. first: steps that it has behind it when it goes on."""
+
+    def __init__(
+        self, task: TrainingTask, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool, group: Group
+    ) -> None:
+        self.task, self.config, self.out, self.group = task, config, out, group
+        if group.leads:
+            make_folder(out)
+        else:
+            progress.quiet = True
+        try:
+            task.model.to(group.device)
+        except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
+            reason = str(error).splitlines()[0]
+            raise M2MError(f"loop.device {config.device!r} cannot be used: {reason}; give 'cpu' or 'cuda'.") from error
+        self.optimiser = torch.optim.Adam(task.model.parameters(), lr=config.learning_rate)
+        self.ema = EMA(task.model, config.average)
+        self.first, self.best = 0, math.inf
+        if resume:
+            self.first, self.best = restore_state(out / STATE, task.model, self.optimiser, self.ema)
+        if self.first > config.steps:
+            raise M2MError(
+                f"the run in {out} is at step {self.first} already, beyond loop.steps {config.steps}; give more --steps."
+            )
+        if group.leads:
+            with atomic_path(out / RUN) as temporary:
+                temporary.write_text(json.dumps(about, indent=2) + "\n")
+        if config.compile:
+            task.model.compile()
+
+    def go_on(self) -> dict[str, float]:
+        """Train until `config.steps` and return the last validation's figures; only the process that leads has them."""
+        config, group, figures = self.config, self.group, dict[str, float]()
+        curves = Curves(self.out / "logs", self.first) if group.leads else None
+        batches, began = self._batches(), time.monotonic()
+        # The curves of a run that fails are wanted most. Of several processes, one that stopped would leave the others waiting.
+        with (
+            closing(curves) if curves else nullcontext(),
+            waiting() if group.count == 1 else nullcontext(Interruption()) as stop,
+        ):
+            for step in progress.track(range(self.first, config.steps), "training", total=config.steps - self.first):
+                logged, done = self._step(step, batches), step + 1
+                if curves and done % config.log_every == 0:
+                    curves.scalars(done, "train", {name: float(value) for name, value in logged.items()})
+                    curves.scalars(done, "train", self.task.details())
+                if curves and (done % config.validate_every == 0 or done in (1, config.steps)):
+                    figures = self._validate(done, curves)
+                    said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+                    pace = (time.monotonic() - began) / (done - self.first)
+                    progress.say(f"step {done}: {said} ({pace:.2f} s a step)")
+                if group.leads and (done % config.checkpoint_every == 0 or done == config.steps or stop.number):
+                    save_state(self.out / STATE, self.task.model, self.optimiser, self.ema, done, self.best)
+                if stop.number:
+                    progress.say(f"stopped after step {done}, which is saved; --resume continues.")
+                    break
+        if group.leads and not figures:  # a run that was resumed at its end
+            self.task.model.eval()
+            with self.ema:
+                figures = self.task.validate()
+        return figures
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
+        loader: DataLoader[tuple[Tensor, ...]] = DataLoader(
+            _Steps(self.task),
+            batch_size=None,
+            sampler=range(self.first, self.config.steps),
+            num_workers=self.config.workers,
         )
-    if group.leads:
-        with atomic_path(out / RUN) as temporary:
-            temporary.write_text(json.dumps(about, indent=2) + "\n")
-    if config.compile:
-        task.model.compile()
-    writer = _writer(out / "logs", first) if group.leads else None
-    batches = _batches(task, config, first)
-    figures: dict[str, float] = {}
-    began = time.monotonic()
-    # The curves of a run that fails are wanted most. Of several processes, one that stopped would leave the others waiting.
-    with (
-        closing(writer) if writer else nullcontext(),
-        waiting() if group.count == 1 else nullcontext(Interruption()) as stop,
-    ):
-        for step in progress.track(range(first, config.steps), "training", total=config.steps - first):
-            rate = learning_rate(step, config)
-            for parameters in optimiser.param_groups:
-                parameters["lr"] = rate
-            task.model.train()
-            torch.manual_seed((config.seed << 32) + step + (group.rank << 24))
-            batch = group.share(next(batches))
-            with torch.autocast(
-                torch.device(config.device).type, torch.bfloat16, enabled=config.precision == "bfloat16"
-            ):
-                loss = task.loss(batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            group.average(task.model.parameters())
-            norm = nn.utils.clip_grad_norm_(task.model.parameters(), config.clip)
-            if not torch.isfinite(norm):
-                again = f"resume {out}" if state_path.exists() else "start again"
-                raise M2MError(
-                    f"training diverged at step {step}: its gradient is not finite; {again} at a lower loop.learning_rate."
-                )
-            optimiser.step()
-            done = step + 1
-            ema.update(done)
-            if done % config.log_every == 0:
-                parts = {f"train/{name}": value for name, value in task.details().items()}
-                known = {"train/loss": loss.item(), "train/rate": rate, "train/gradient": norm.item()}
-                _log(writer, done, known | parts)
-            if group.leads and (done % config.validate_every == 0 or done in (1, config.steps)):
-                task.model.eval()
-                with ema:
-                    figures = task.validate()
-                    if writer:
-                        _show(writer, task, done, figures)
-                    if task.best is None or figures[task.best] < best:
-                        best = figures[task.best] if task.best else best
-                        task.export(out / "best", figures, done)
-                pace = (time.monotonic() - began) / (done - first)
-                said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-                progress.say(f"step {done}: {said} ({pace:.2f} s a step)")
-            if group.leads and (done % config.checkpoint_every == 0 or done == config.steps or stop.number):
-                _checkpoint(state_path, task.model, optimiser, ema, done, best)
-            if stop.number:
-                progress.say(f"stopped after step {done}, which is saved; --resume continues.")
-                break
-    if group.leads and not figures:  # a run that was resumed at its end
+        return iter(loader)
+
+    def _step(self, step: int, batches: Iterator[tuple[Tensor, ...]]) -> dict[str, Tensor | float]:
+        """One step of Adam, counted from 0. Returned are scalars for the curves. Raises M2MError if it diverges."""
+        task, config, group = self.task, self.config, self.group
+        rate = learning_rate(step, config)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = rate
+        task.model.train()
+        torch.manual_seed((config.seed << 32) + step + (group.rank << 24))
+        batch = group.share(next(batches))
+        device = torch.device(config.device).type
+        with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            loss = task.loss(batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        group.average(task.model.parameters())
+        norm = nn.utils.clip_grad_norm_(task.model.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            again = f"resume {self.out}" if (self.out / STATE).exists() else "start again"
+            raise M2MError(
+                f"training diverged at step {step}: its gradient is not finite; {again} at a lower loop.learning_rate."
+            )
+        self.optimiser.step()
+        self.ema.update(step + 1)
+        return {"loss": loss.detach(), "rate": rate, "gradient": norm}
+
+    def _validate(self, done: int, curves: Curves) -> dict[str, float]:
+        """The figures of the average after `done` steps, which is exported if it is the best; pictures and sounds of it."""
+        task = self.task
         task.model.eval()
-        with ema:
+        with self.ema:
             figures = task.validate()
-    return figures
-
-
-def _batches(task: TrainingTask, config: LoopConfig, first: int) -> Iterator[tuple[Tensor, ...]]:
-    loader: DataLoader[tuple[Tensor, ...]] = DataLoader(
-        _Steps(task), batch_size=None, sampler=range(first, config.steps), num_workers=config.workers
-    )
-    return iter(loader)
-
-
-def _checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA, step: int, best: float) -> None:
-    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in ema.tensors.items()}
-    for name, parameter in model.named_parameters():
-        moments = optimiser.state.get(parameter, {})  # a parameter that the loss does not reach has none
-        tensors |= {f"{key}/{name}": moments[key] for key in MOMENTS if key in moments}
-    save_tensors(path, tensors, {"step": str(step), "best": repr(best)})
-
-
-def _restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA) -> tuple[int, float]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        step, best = int(about["step"]), float(about["best"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise M2MError(
-            f"cannot resume from {path}: it is damaged ({error}); delete it to begin the run anew."
-        ) from error
-    try:
-        model.load_state_dict(
-            {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-        )
-    except RuntimeError as error:
-        raise M2MError(f"{path} is of another model than this run describes; resume with the same options.") from error
-    for name, parameter in model.named_parameters():
-        moments = {key: tensors[f"{key}/{name}"].to(parameter.device) for key in MOMENTS if f"{key}/{name}" in tensors}
-        if moments:
-            optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
-    ema.restore({name.removeprefix("average/"): t for name, t in tensors.items() if name.startswith("average/")})
-    return step, best
-
-
-def _writer(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        progress.say("no curves: TensorBoard is not installed (pip install 'm2m[train]').")
-        return None
-    return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
-
-
-def _show(writer: Any, task: TrainingTask, step: int, figures: dict[str, float]) -> None:
-    _log(writer, step, {f"validation/{name}": value for name, value in figures.items()})
-    for name, image in task.pictures().items():
-        writer.add_image(name, image, step, dataformats="HWC")
-    for name, (wave, rate) in task.sounds().items():
-        writer.add_audio(name, wave[None], step, rate)
-
-
-def _log(writer: Any, step: int, values: dict[str, float]) -> None:
-    for name, value in values.items() if writer else ():
-        writer.add_scalar(name, value, step)
+            if curves.shown:
+                curves.scalars(done, "validation", figures)
+                curves.pictures(done, task.pictures())
+                curves.sounds(done, task.sounds())
+            if task.best is None or figures[task.best] < self.best:
+                self.best = figures[task.best] if task.best else self.best
+                task.export(self.out / "best", figures, done)
+        return figures

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,7 +26,8 @@ from m2m.core.system import progress
 from m2m.training.loop import fit
 from m2m.training.losses.adversarial import GAN, WaveDiscriminator, active, adversarial_losses
 from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, scale_penalty
-from m2m.training.losses.stft import DISTANCES, multi_resolution_stft_loss
+from m2m.training.losses.stft import multi_resolution_stft_loss
+from m2m.training.losses.student import DISTANCES, Losses
 from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
 from m2m.training.warm_start import load_matching_weights, warm_start
 from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig, load_student
@@ -34,35 +35,6 @@ from m2m.vocoders.shared.conditioning import Conditioned
 from m2m.vocoders.wavenet.network import WaveNet, load_wavenet
 
 ALONE = 1.0  # weight of the adversary where there is no teacher and none is given
-
-
-class Losses(BaseModel):
-    """What is minimised: the weight of each loss, 0 for none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kl: float = Field(0.1, ge=0, description="divergence from the teacher, nats a sample")
-    stft: float = Field(1.0, ge=0, description="spectrograms at three resolutions: convergence and log magnitude")
-    frames: float = Field(1.0, ge=0, description="magnitudes frame by frame, ClariNet's")
-    power: float = Field(0.0, ge=0, description="power over the whole window, Parallel WaveNet's")
-    adversarial: float | None = Field(
-        None, ge=0, description="an adversary, Parallel WaveGAN's  [default: none with a teacher, 1 without]"
-    )
-
-
-def only(names: str) -> dict[str, object]:
-    """The config values that switch on the losses of a list "kl,stft" and all others off.
-
-    >>> only("stft,adversarial")
-    {'losses.kl': 0.0, 'losses.stft': 1.0, 'losses.frames': 0.0, 'losses.power': 0.0, 'losses.adversarial': 1.0}
-    """
-    wanted = [name.strip() for name in names.split(",")]
-    if unknown := sorted(set(wanted) - Losses.model_fields.keys()):
-        raise M2MError(f"there is no loss {unknown[0]!r}; there are {', '.join(Losses.model_fields)}.")
-    return {
-        f"losses.{name}": (field.default or 1.0) if name in wanted else 0.0
-        for name, field in Losses.model_fields.items()
-    }
 
 
 class StudentRun(SegmentRun):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from m2m.core.errors import M2MError
 from m2m.core.system.files import read_bytes
@@ -29,10 +30,10 @@ def load_run(
     base: fields that the file goes over.
     Raises M2MError that names the field at fault.
     """
-    tree = {**(base or {}), **(_read(path) if path else {})}
+    tree = _with_current_names(run_type, {**(base or {}), **(_read(path) if path else {})})
     tree.pop("kind", None)
     for name, value in values.items():
-        *parents, last = name.split(".")
+        *parents, last = _current_path(run_type, name)
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
@@ -47,7 +48,8 @@ def load_run(
         where = f"config: {where}" if where else "config"
         came = "" if isinstance(first["input"], dict) else f", {first['input']!r} came"
         known = _fields(run_type, [str(part) for part in first["loc"][:-1]])
-        hint = f"; there are {', '.join(known)}" if first["type"] == "extra_forbidden" and known else ""
+        unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+        hint = f"; there are {', '.join(known)}" if unknown and known else ""
         said = first["msg"].removeprefix("Value error, ")
         raise M2MError(f"{where}: {said[:1].lower()}{said[1:]}{came}{hint}.") from error
 
@@ -89,10 +91,39 @@ def _yaml(text: str, path: Path) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+def _with_current_names(model: object, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the names of today in the place of earlier ones, so that what goes over it finds them."""
+    found = {}
+    for name, value in tree.items():
+        current, inner = _current_name(model, name)
+        found[current] = _with_current_names(inner, value) if isinstance(value, dict) else value
+    return found
+
+
+def _current_path(model: object, name: str) -> list[str]:
+    """The parts of a dotted name, as they are called today."""
+    parts = []
+    for part in name.split("."):
+        current, model = _current_name(model, part)
+        parts.append(current)
+    return parts
+
+
+def _current_name(model: object, name: str) -> tuple[str, object]:
+    """What a field is called today, and its type; an earlier name is an alias of the field's."""
+    fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
+    for current, field in fields.items():
+        alias = field.validation_alias
+        if name == current or (isinstance(alias, AliasChoices) and name in alias.choices):
+            return current, field.annotation
+    return name, None
+
+
+def _fields(run_type: type[BaseModel], path: list[str]) -> list[str]:
+    """The names of the fields in a group of a config; empty where they are free."""
+    group: object = run_type
     for name in path:
-        annotation = model.model_fields[name].annotation if name in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+        _, group = _current_name(group, name)
+    if dataclasses.is_dataclass(group):
+        return [field.name for field in dataclasses.fields(group)]
+    return list(group.model_fields) if isinstance(group, type) and issubclass(group, BaseModel) else []

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from m2m.core.errors import M2MError
 from m2m.core.system.run_config import RUN
-from m2m.training import loop
+from m2m.training import curves
 from m2m.training.loop import STATE, LoopConfig, TrainingTask, fit, learning_rate
 
 Without = Callable[[str], None]
@@ -331,7 +331,7 @@ def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def close(self) -> None:
             closed.append(True)
 
-    monkeypatch.setattr(loop, "_writer", lambda folder, step: Writer())
+    monkeypatch.setattr(curves, "_writer", lambda folder, step: Writer())
     monkeypatch.setattr(Line, "pictures", lambda self: {"picture": None})
     with pytest.raises(Killed):
         run(tmp_path / "run", dies_at=4, log_every=2)

@@ -20,8 +20,9 @@ from m2m.training.distributed import Group
 from m2m.training.loop import STATE
 from m2m.training.losses.adversarial import WaveDiscriminator, adversarial_losses
 from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
-from m2m.training.losses.stft import DISTANCES, magnitude, multi_resolution_stft_loss
-from m2m.training.parallel_wavenet import StudentRun, StudentTask, only, train
+from m2m.training.losses.stft import magnitude, multi_resolution_stft_loss
+from m2m.training.losses.student import DISTANCES, only
+from m2m.training.parallel_wavenet import StudentRun, StudentTask, train
 from m2m.training.segments import TrainingSegment
 from m2m.vocoders.parallel_wavenet.network import load_student
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
