@@ -1,12 +1,12 @@
 // A matrix packed for reading once from front to back, and its product with several vectors at a time.
 //
-// A tile is as many rows as a vector has lanes; up to four tiles make a group. Memory holds group after group, in a group word
-// after word of the columns, in each word's place one vector a tile. The product keeps the sums of one group by up to COLUMNS
-// vectors in registers: a weight that was read serves all vectors, a broadcast activation serves four tiles, and there are enough
-// independent sums to hide the latency of the multiply-adds.
+// A tile is as many rows as a vector has lanes; up to four tiles make a group. Memory holds group after group; a group
+// holds the columns word after word; a word's place holds one vector for each tile. The product keeps the sums of one
+// group x up to COLUMNS vectors in registers. So a weight is read once for all vectors, an activation is broadcast once
+// for four tiles, and there are enough independent sums to hide the latency of the multiply-adds.
 //
-// Each sum is bias (+ what was there) + column 0 + column 1 + ..., in this order whatever the number of vectors: a stream's
-// numbers do not depend on its neighbours.
+// Each sum is bias (+ the old value) + column 0 + column 1 + ..., in this order for any number of vectors. So a
+// stream's numbers do not depend on the other streams.
 
 #pragma once
 
@@ -18,21 +18,22 @@
 
 #include "vector.h"
 
-#define INLINED __attribute__((always_inline))  // for lambdas, which `inline` cannot stand before
+#define INLINED __attribute__((always_inline))  // of lambdas, which take no `inline`
 
 namespace {
 
 constexpr int GROUP = 4;
-constexpr int MULTIPLE = 16;  // rows and columns are filled up with zeros to a multiple of this, the lanes of the widest vectors
+// Rows and columns are padded with zeros to a multiple of this, the lanes of the widest vectors.
+constexpr int MULTIPLE = 16;
 
 inline int padded(int n) { return (n + MULTIPLE - 1) / MULTIPLE * MULTIPLE; }
 
-// Zeroed memory on cache lines.
+// Zeroed memory, aligned to cache lines.
 template <class T> class Buffer {
    public:
     Buffer() = default;
     explicit Buffer(size_t size) {
-        size_t bytes = (size * sizeof(T) + 63) / 64 * 64 + 64;  // a line more: vectors may be stored over the end
+        size_t bytes = (size * sizeof(T) + 63) / 64 * 64 + 64;  // one line more: vectors may be stored past the end
         data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
         if (!data_) throw std::bad_alloc();
         std::memset(static_cast<void*>(data_.get()), 0, bytes);
@@ -53,7 +54,7 @@ template <class P> class Matrix {
    public:
     Matrix() = default;
 
-    // weight(row, column) and bias(row) are asked within rows x columns. positive: activations come packed with RELU.
+    // weight(row, column) and bias(row) are called within rows x columns. positive: activations are packed with RELU.
     template <class Weight, class Bias>
     Matrix(int rows, int columns, bool positive, Weight weight, Bias bias)
         : tiles_(padded(rows) / LANES), steps_(padded(columns) / P::PER_WORD) {
@@ -66,14 +67,16 @@ template <class P> class Matrix {
             for (int c = 0; c < columns; c++) scale_[r] = std::max(scale_[r], std::fabs(row[c]) / 127);
             int tile = r / LANES, first = tile / GROUP * GROUP, tiles = std::min(GROUP, tiles_ - first);
             Word* place = weights_ + (size_t(first) * steps_ + tile - first) * LANES + r % LANES;
-            for (int k = 0; k < steps_; k++) place[size_t(k) * tiles * LANES] = P::weights(row + k * P::PER_WORD, scale_[r]);
+            for (int k = 0; k < steps_; k++)
+                place[size_t(k) * tiles * LANES] = P::weights(row + k * P::PER_WORD, scale_[r]);
             if (!positive)
                 for (int c = 0; c < columns; c++) offset_[r] -= 128 * Int8::level(row[c], scale_[r]);
             bias_[r] = bias(r);
         }
     }
 
-    // out = bias + W x, or with ADD out += bias + W x, for `columns` vectors x that lie xs words apart, to out os floats apart.
+    // out = bias + W x, or with ADD out += bias + W x, for `columns` vectors. xs: words from one x to the next; os:
+    // floats from one out to the next.
     template <bool ADD> void times(const Word* x, ptrdiff_t xs, int columns, float* out, ptrdiff_t os) const {
         int first = 0;
         for (; first + GROUP <= tiles_; first += GROUP) group<GROUP, ADD>(first, x, xs, columns, out, os);
@@ -119,7 +122,7 @@ template <class P> class Matrix {
             repeat<T>([&](auto t) INLINED {
                 weights[t] = load<I>(w + t * LANES);
 #if defined(__AVX512F__)
-                // Held in a register: folded into the multiply-adds it would be read once for each vector.
+                // Kept in a register. As a memory operand of the multiply-adds it would be read once for each vector.
                 if constexpr (C > 1) asm("" : "+v"(weights[t]));
 #endif
             });
@@ -133,10 +136,12 @@ template <class P> class Matrix {
             if constexpr (INTEGER) std::memcpy(&of_vector, x + c * xs, 4);
             repeat<T>([&](auto t) INLINED {
                 F result;
-                if constexpr (INTEGER)
-                    result = base(c, t) + __builtin_convertvector(sum[c][t], F) * (load<F>(scale + t * LANES) * of_vector);
-                else
+                if constexpr (INTEGER) {
+                    F factor = load<F>(scale + t * LANES) * of_vector;
+                    result = base(c, t) + __builtin_convertvector(sum[c][t], F) * factor;
+                } else {
                     result = sum[c][t];
+                }
                 store(out + c * os + t * LANES, result);
             });
         });

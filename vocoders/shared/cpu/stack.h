@@ -1,20 +1,20 @@
-// WaveNet's layers as they are trained: all samples at once, forward and backward, in bfloat16 with sums in float32.
+// WaveNet's layers in training: all samples at once, forward and backward, in bfloat16 with sums in float32.
 //
-// stack.py says what is computed; network.py has the same in plain PyTorch. There every layer is ten operations over all samples,
-// each of which reads and writes memory, and memory is what takes the time. Here a sequence goes through the layers in chunks of
-// 512 samples, small enough for one core's caches, and in a chunk 32 samples at a time from products to gates to products.
+// training_stack.py says what is computed; layer_stack.py is the same in plain PyTorch. There a layer is ten operations
+// over all samples, and each reads and writes memory, which takes most of the time. Here a sequence passes the layers
+// in chunks of 512 samples, which fit one core's caches, and a chunk is computed 32 samples at a time.
 //
-//   forward    per chunk: all layers, then the sum of their skips as one product over all layers. Kept for the way back are what
-//              each layer heard (x) and its two gates.
-//   backward   the chunks from the last to the first, the layers from the top: a layer's past is where the gradient of its past
-//              goes, and comes from a later chunk that is done already. The weights' gradients are products over time, added up
-//              chunk by chunk.
+//   forward    For each chunk: all layers, then the sum of their skips as one product over all layers. Each layer's
+//              input (x) and its two gates are kept for the backward pass.
+//   backward   The chunks from the last to the first, the layers from the last to the first. The gradient of sample t
+//              has a part from sample t + dilation, which is in the same chunk or in one that is done. The weights'
+//              gradients are products over time, summed chunk by chunk.
 //
-// Rows: what layers hear of the past lies before a sequence as `pad` rows of zeros, as many as the furthest look back. So sample t
-// of sequence b is row b * (pad + samples) + pad + t, and a row's past is a row, whatever the dilation; after the last sequence
-// there are zeros as well, since gradients come from the future.
+// Rows: before each sequence there are `pad` rows of zeros, as many as the largest dilation. So sample t of sequence b
+// is row b * (pad + samples) + pad + t, and sample t - dilation is a row too. After the last sequence there are zeros
+// as well, which the backward pass reads.
 //
-// Products are made of tiles, 16 rows by 16 columns by 32 summands, which AMX multiplies by one instruction and AVX-512 by 256.
+// Products are made of tiles of 16 rows x 16 columns x 32 summands: one instruction of AMX, or 256 of AVX-512.
 
 #pragma once
 
@@ -37,31 +37,33 @@ using Half = uint16_t;  // a bfloat16
 
 constexpr int SIDE = 16, DEPTH = 32, ROWS = 2 * SIDE, TILE = SIDE * DEPTH;
 constexpr int CHUNK = 512;  // samples
-constexpr int NEAR = 64;    // samples that a tile of weights is used for before the next one: both stay in the first cache
+constexpr int NEAR = 64;    // samples computed with one tile of weights before the next: both stay in the L1 cache
 
-// As stack.py lays it out. Numbers of channels and of samples are multiples of 32.
+// As training_stack.py lays it out. Numbers of channels and of samples are multiples of 32.
 struct Stack {
     int32_t layers, cycle, residual, skip, width, sequences, samples;
-    // Weights, layer after layer: (layers, 2 residual, residual), .. residual), .. width), (layers, 2 residual);
-    // (layers - 1, residual, residual), (layers - 1, residual); (layers, skip, residual), (skip)
+    // Weights, layer after layer: prev and cur (layers, 2 residual, residual), cond (layers, 2 residual, width), bias
+    // (layers, 2 residual); res (layers - 1, residual, residual), res_bias (layers - 1, residual); out (layers, skip,
+    // residual), out_bias (skip).
     const float *prev, *cur, *cond, *bias, *res, *res_bias, *out, *out_bias;
-    // in and out of the forward pass
-    const float* first;  // (sequences * samples, residual): what layer 0 hears
+    // Inputs and outputs of the forward pass.
+    const float* first;  // (sequences * samples, residual): the input of layer 0
     const Half* u;       // (rows, width)
-    Half* x;             // (layers, rows, residual): what each layer heard
+    Half* x;             // (layers, rows, residual): the input of each layer
     Half* gates;         // (layers, sequences * samples, 2 residual): tanh a, sigmoid b
     Half* sum;           // (sequences * samples, skip)
-    // and of the backward pass
+    // Inputs and outputs of the backward pass.
     const Half* dsum;
-    Half* du;  // as u
+    Half* du;  // as u is
     float* dfirst;
-    // Gradients of weights, which are added; all null where none are wanted.
+    // Gradients of the weights, which are added to; all null where none are wanted.
     float *dprev, *dcur, *dcond, *dbias, *dres, *dres_bias, *dout, *dout_bias;
 
     int dilation(int layer) const { return 1 << layer % cycle; }
     int pad() const { return 1 << (std::min(layers, cycle) - 1); }
     int64_t dense() const { return int64_t(sequences) * samples; }
-    int ring() const { return (pad() + 2 * CHUNK - 1) / CHUNK * CHUNK; }  // chunks that hold one and what it looks back, or ahead
+    // Samples of the chunks that hold one chunk and the past, or the future, that it reads.
+    int ring() const { return (pad() + 2 * CHUNK - 1) / CHUNK * CHUNK; }
     int64_t rows() const { return int64_t(sequences) * (pad() + samples) + pad(); }
 };
 
@@ -70,7 +72,7 @@ inline F widened(const Half* from) {
 }
 inline void narrow(Half* to, F v) { store(to, _mm512_cvtneps_pbh((__m512)v)); }
 
-// 2^x for |x| < 126 within 1e-4, a small part of what a bfloat16 tells apart; 1 / x likewise.
+// 2^x for |x| < 126 within 1e-4, a small part of a bfloat16's rounding; 1 / x likewise.
 inline F nearly_exp2(F x) {
     F rounded = x + ROUND, f = x - (rounded - ROUND);
     F p = f * 0.05517166f + 0.24261112f;
@@ -80,7 +82,7 @@ inline F nearly_exp2(F x) {
 }
 inline F nearly_inverse(F x) { return (F)_mm512_rcp14_ps((__m512)x); }
 
-// --- products of tiles -----------------------------------------------------------------------------------------------------
+// --- products of tiles ----------------------------------------------------------------------------------------------
 
 // The right side of a product, laid out tile after tile: for 16 columns, all summands in pairs.
 class Right {
@@ -99,21 +101,21 @@ class Right {
     Buffer<Half> halves_;
 };
 
-// One summand of a block: two tiles of rows times two tiles of columns, and so many steps of 32 summands further on in both.
+// One term of a block: two tiles of rows times two tiles of columns, over `steps` x 32 summands.
 struct Term {
     const Half *upper, *lower;
     ptrdiff_t stride, advance;  // halves: from row to row, from step to step
     const Half *left, *right;
     int steps;
 
-    // 32 rows that lie in memory as they are.
+    // 32 rows in their place in memory.
     Term(const Half* rows, ptrdiff_t stride, const Right& b, int left, int right, int summands)
-        : upper(rows), lower(rows + SIDE * stride), stride(stride), advance(DEPTH), left(b.columns(left)), right(b.columns(right)),
-          steps(summands / DEPTH) {}
+        : upper(rows), lower(rows + SIDE * stride), stride(stride), advance(DEPTH), left(b.columns(left)),
+          right(b.columns(right)), steps(summands / DEPTH) {}
     // Two neighbouring tiles of each of two panels.
     Term(const Half* rows, const Half* columns, int steps)
-        : upper(rows), lower(rows + steps * TILE), stride(DEPTH), advance(TILE), left(columns), right(columns + steps * TILE),
-          steps(steps) {}
+        : upper(rows), lower(rows + steps * TILE), stride(DEPTH), advance(TILE), left(columns),
+          right(columns + steps * TILE), steps(steps) {}
 };
 
 struct Block {
@@ -123,7 +125,7 @@ struct Block {
 };
 
 #if defined(__AMX_BF16__)
-struct Tiles {  // a thread's registers, while it lives
+struct Tiles {  // a thread's tile registers, for its lifetime
     Tiles() {
         struct {
             uint8_t palette = 1, start = 0, reserved[14] = {};
@@ -137,8 +139,8 @@ struct Tiles {  // a thread's registers, while it lives
 };
 
 template <bool ADD> void multiply(const Term* terms, int count, Block& out) {
-    asm volatile("" ::: "memory");  // g++ 12 does not know that a tile's load reads memory, and would store too late
-    if (ADD) {                      // (the intrinsics are macros, some of them statements)
+    asm volatile("" ::: "memory");  // g++ 12 does not know that a tile's load reads memory, and may store too late
+    if (ADD) {                      // (the intrinsics are macros, and some are statements)
         _tile_loadd(0, out.sums[0][0], 64);
         _tile_loadd(1, out.sums[0][1], 64);
         _tile_loadd(2, out.sums[1][0], 64);
@@ -172,7 +174,7 @@ inline bool may_use_tiles() {
 }
 #else
 struct Tiles {
-    Tiles() {}  // not trivial, so that it may go unused as its counterpart does
+    Tiles() {}  // not trivial, so that an unused variable of it makes no warning
 };
 
 template <bool ADD> void multiply(const Term* terms, int count, Block& out) {
@@ -182,7 +184,8 @@ template <bool ADD> void multiply(const Term* terms, int count, Block& out) {
             repeat<SIDE>([&](auto i) INLINED { sum[i] = ADD ? load<F>(out.sums[half][column][i]) : F{}; });
             for (const Term* t = terms; t < terms + count; t++)
                 for (int k = 0; k < t->steps; k++) {
-                    const Half *a = (half ? t->lower : t->upper) + k * t->advance, *b = (column ? t->right : t->left) + k * TILE;
+                    const Half *a = (half ? t->lower : t->upper) + k * t->advance,
+                               *b = (column ? t->right : t->left) + k * TILE;
                     for (int pair = 0; pair < DEPTH; pair += 2) {
                         I weights = load<I>(b + pair * SIDE);
                         repeat<SIDE>([&](auto i) INLINED {
@@ -197,15 +200,17 @@ template <bool ADD> void multiply(const Term* terms, int count, Block& out) {
 inline bool may_use_tiles() { return true; }
 #endif
 
-// --- panels: rows of memory as sides of a product over time ----------------------------------------------------------------
+// --- panels: rows of memory as sides of a product over time ---------------------------------------------------------
 
-// Sixteen channels of two rows, pair by pair.
+// 16 channels of two rows, interleaved.
 inline __m512i pairs(const Half* row, ptrdiff_t stride) {
-    auto wide = [](const Half* at) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at))); };
+    auto wide = [](const Half* at) {
+        return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+    };
     return _mm512_or_si512(wide(row), _mm512_slli_epi32(wide(row + stride), 16));
 }
 
-// Transposes 16 x 16 words: in twos, in fours, then quarters of vectors, twice.
+// Transpose 16 x 16 words: in pairs, in fours, then quarters of vectors, twice.
 inline void transpose(__m512i r[SIDE]) {
     __m512i s[SIDE];
     for (int i = 0; i < SIDE; i += 2)
@@ -226,7 +231,8 @@ inline void transpose(__m512i r[SIDE]) {
     }
 }
 
-// (32 steps, channels) as a left side (channels down) or a right side (channels across), tile after tile of 16 channels.
+// (32 steps, channels) as a left side (channels are rows) or a right side (channels are columns), in tiles of 16
+// channels.
 template <bool LEFT> void fill(Half* panel, const Half* rows, ptrdiff_t stride, int channels, int steps) {
     for (int k = 0; k < steps; k++)
         for (int c = 0; c < channels; c += SIDE) {
@@ -239,12 +245,12 @@ template <bool LEFT> void fill(Half* panel, const Half* rows, ptrdiff_t stride, 
         }
 }
 
-// The gradient of a weight (rows, columns), as blocks that products over time are added to.
+// The gradient of a weight (rows, columns), as blocks to which products over time are added.
 class Gradient {
    public:
     Gradient(int rows, int columns) : rows_(rows / ROWS), columns_(columns / ROWS), blocks_(rows_ * columns_) {}
 
-    // += left right, panels of so many steps; the right one stands where column `first` begins.
+    // += left x right, panels of `steps` steps; the right one has columns first, first + 1, ..
     void add(const Half* left, const Half* right, int columns, int first, int steps) {
         for (int r = 0; r < rows_; r++)
             for (int c = 0; c < columns / ROWS; c++) {
@@ -252,7 +258,7 @@ class Gradient {
                 multiply<true>(&term, 1, blocks_[r * columns_ + first / ROWS + c]);
             }
     }
-    // Columns first.. of it, added to (rows, columns) float32.
+    // Add columns first, first + 1, .. of it to (rows, columns) float32.
     void give(float* to, int columns, int first) const {
         for (int r = 0; r < rows_ * ROWS; r++)
             for (int c = 0; c < columns; c++) {
@@ -267,9 +273,9 @@ class Gradient {
     Buffer<Block> blocks_;
 };
 
-// --- the layers ------------------------------------------------------------------------------------------------------------
+// --- the layers -----------------------------------------------------------------------------------------------------
 
-// A layer's weights as right sides, for both ways.
+// A layer's weights as right sides, for the forward and the backward pass.
 struct Layer {
     Right prev, cur, cond, res, out, back_prev, back_cur, back_cond, back_res, back_out;
 
@@ -277,9 +283,14 @@ struct Layer {
         const int R = s.residual, W = s.width, S = s.skip;
         const bool last = l + 1 == s.layers;
         auto of = [l](const float* w, int rows, int columns) { return w + size_t(l) * rows * columns; };
-        auto straight = [](const float* w, int columns) { return [=](int k, int n) { return w[size_t(n) * columns + k]; }; };
-        auto turned = [](const float* w, int columns) { return [=](int k, int n) { return w[size_t(k) * columns + n]; }; };
-        const float *p = of(s.prev, 2 * R, R), *c = of(s.cur, 2 * R, R), *u = of(s.cond, 2 * R, W), *o = of(s.out, S, R);
+        auto straight = [](const float* w, int columns) {
+            return [=](int k, int n) { return w[size_t(n) * columns + k]; };
+        };
+        auto turned = [](const float* w, int columns) {
+            return [=](int k, int n) { return w[size_t(k) * columns + n]; };
+        };
+        const float *p = of(s.prev, 2 * R, R), *c = of(s.cur, 2 * R, R), *u = of(s.cond, 2 * R, W),
+                    *o = of(s.out, S, R);
         const float* r = last ? nullptr : of(s.res, R, R);
         if (!s.dsum) {
             prev = Right(R, 2 * R, straight(p, R)), cur = Right(R, 2 * R, straight(c, R));
@@ -293,12 +304,12 @@ struct Layer {
     }
 };
 
-// What a thread has of its own: a chunk's sums, its panels, and its part of the gradients.
+// A thread's own memory: a chunk's sums, its panels, and its part of the gradients.
 struct Work {
     Buffer<float> x;
     Buffer<Half> z;       // forward (layers, CHUNK, residual), backward (CHUNK, residual)
-    Buffer<Half> dgates;  // (layers, ring and 32 more, 2 residual): sample t in place t % ring, the first 32 places once more behind
-    Buffer<Half> dx, left_gates, left_dx, left_sum, past, now, heard, right_z;
+    Buffer<Half> dgates;  // (layers, ring + 32, 2 residual): sample t in place t % ring; the last 32 repeat the first
+    Buffer<Half> dx, left_gates, left_dx, left_sum, past, now, right_u, right_z;
     std::vector<Gradient> gates, res, out;  // gates: of [prev, cur, cond]
     Buffer<float> bias, res_bias, out_bias;
 
@@ -308,9 +319,10 @@ struct Work {
         if (!s.dsum) return;
         dgates = Buffer<Half>(size_t(s.layers) * (s.ring() + ROWS) * 2 * R);
         dx = Buffer<Half>(CHUNK * R), left_gates = Buffer<Half>(CHUNK * 2 * R), left_dx = Buffer<Half>(CHUNK * R);
-        left_sum = Buffer<Half>(size_t(CHUNK) * s.skip), heard = Buffer<Half>(size_t(CHUNK) * s.width);
+        left_sum = Buffer<Half>(size_t(CHUNK) * s.skip), right_u = Buffer<Half>(size_t(CHUNK) * s.width);
         past = Buffer<Half>(CHUNK * R), now = Buffer<Half>(CHUNK * R), right_z = Buffer<Half>(CHUNK * R);
-        bias = Buffer<float>(s.layers * 2 * R), res_bias = Buffer<float>(s.layers * R), out_bias = Buffer<float>(s.skip);
+        bias = Buffer<float>(s.layers * 2 * R), res_bias = Buffer<float>(s.layers * R),
+        out_bias = Buffer<float>(s.skip);
         for (int l = 0; l < s.layers; l++) {
             gates.emplace_back(2 * s.residual, 2 * s.residual + s.width), out.emplace_back(s.skip, s.residual);
             if (l + 1 < s.layers) res.emplace_back(s.residual, s.residual);
@@ -327,7 +339,8 @@ struct Work {
             gates[l].give(s.dcond + l * 2 * R * W, W, 2 * R), out[l].give(s.dout + l * s.skip * R, R, 0);
             if (l + 1 < s.layers) res[l].give(s.dres + l * R * R, R, 0);
         }
-        add(s.dbias, bias, s.layers * 2 * R), add(s.dres_bias, res_bias, (s.layers - 1) * R), add(s.dout_bias, out_bias, s.skip);
+        add(s.dbias, bias, s.layers * 2 * R), add(s.dres_bias, res_bias, (s.layers - 1) * R);
+        add(s.dout_bias, out_bias, s.skip);
     }
 };
 
@@ -367,7 +380,7 @@ class Passes {
             const At at{int64_t(b) * T + begin, row_(b) + begin};
             std::memset(work.x + 0, 0, size_t(count) * R * 4);
             fill<true>(work.left_sum + 0, s_.dsum + at.dense * S, S, S, steps);
-            fill<false>(work.heard + 0, s_.u + at.row * W, W, W, steps);
+            fill<false>(work.right_u + 0, s_.u + at.row * W, W, W, steps);
             for (int c = 0; c < S; c += LANES) {
                 F sum = load<F>(work.out_bias + c);
                 for (int i = 0; i < count; i++) sum += widened(s_.dsum + (at.dense + i) * S + c);
@@ -375,8 +388,10 @@ class Passes {
             }
             for (int l = s_.layers; l-- > 0;) {
                 Half* dgates = dgates_(l, begin, work);
-                for (int t = 0; t < count; t += NEAR) through_gates_(l, at + t, t, std::min(NEAR, count - t), dgates, work);
-                if (begin % s_.ring() == 0) std::memcpy(dgates + s_.ring() * 2 * R, dgates, ROWS * 2 * R * sizeof(Half));
+                for (int t = 0; t < count; t += NEAR)
+                    through_gates_(l, at + t, t, std::min(NEAR, count - t), dgates, work);
+                if (begin % s_.ring() == 0)
+                    std::memcpy(dgates + s_.ring() * 2 * R, dgates, ROWS * 2 * R * sizeof(Half));
                 if (s_.dprev) to_weights_(l, at, steps, dgates, work);
                 for (int t = 0; t < count; t += NEAR) to_input_(l, begin + t, std::min(NEAR, count - t), t, work);
             }
@@ -386,7 +401,7 @@ class Passes {
     }
 
    private:
-    // A sample's place among the samples, and among the rows.
+    // A sample's index among the samples, and among the rows.
     struct At {
         int64_t dense, row;
         At operator+(int t) const { return {dense + t, row + t}; }
@@ -399,14 +414,14 @@ class Passes {
         return work.dgates + (ptrdiff_t(l) * (s_.ring() + ROWS) + t % s_.ring()) * 2 * R;
     }
 
-    // Zeros before a sequence, or after it.
+    // Write zeros before a sequence, or after it.
     void clear_before_(Half* rows, int b, int width) const { clear_(rows, row_(b) - s_.pad(), width); }
     void clear_after_(Half* rows, int b, int width) const { clear_(rows, row_(b) + T, width); }
     void clear_(Half* rows, int64_t from, int width) const {
         std::memset(rows + from * width, 0, size_t(s_.pad()) * width * sizeof(Half));
     }
 
-    // What follows is done for `count` samples, 32 at a time.
+    // The following functions take `count` samples, 32 at a time.
 
     void gates_(int l, At at, int count, Half* z) const {
         const Layer& w = layers_[l];
@@ -423,7 +438,7 @@ class Passes {
                 multiply<false>(terms, 3, block);
                 const F bias_a = load<F>(bias + j * SIDE), bias_b = load<F>(bias + R + j * SIDE);
                 for (int i = 0; i < ROWS; i++) {
-                    // In this order a NaN stays one.
+                    // In this order of arguments a NaN stays a NaN.
                     F a = minimum(all(9.5f), maximum(all(-9.5f), block.row(0, i) + bias_a));
                     F b = minimum(all(60.0f), maximum(all(-60.0f), block.row(1, i) + bias_b));
                     F p = nearly_exp2(a * (-2 * LOG2E)) + 1.0f, q = nearly_exp2(b * -LOG2E) + 1.0f;
@@ -438,7 +453,9 @@ class Passes {
         const float* bias = s_.res_bias + size_t(l) * R;
         product_(
             R, count,
-            [&](int j, ptrdiff_t t, std::vector<Term>& terms) { terms.emplace_back(z + t * R, R, layers_[l].res, j, j + 1, R); },
+            [&](int j, ptrdiff_t t, std::vector<Term>& terms) {
+                terms.emplace_back(z + t * R, R, layers_[l].res, j, j + 1, R);
+            },
             [&](ptrdiff_t t, int c, F sum) INLINED { add_(x + t * R + c, sum + load<F>(bias + c)); });
     }
 
@@ -449,13 +466,13 @@ class Passes {
                 for (int l = 0; l < s_.layers; l++)
                     terms.emplace_back(z + (ptrdiff_t(l) * CHUNK + t) * R, R, layers_[l].out, j, j + 1, R);
             },
-            [&](ptrdiff_t t, int c, F sum) INLINED {
-                narrow(s_.sum + (at.dense + t) * S + c, sum + load<F>(s_.out_bias + c));
-            });
+            [&](ptrdiff_t t, int c, F sum)
+                INLINED { narrow(s_.sum + (at.dense + t) * S + c, sum + load<F>(s_.out_bias + c)); });
     }
 
-    // What comes down to samples `first`.. of a chunk, through the gates: to dgates, the chunk's. Also what this layer gives on (z),
-    // and the gradient of that (dx), for the weights.
+    // The gradient at the output of a layer, for samples first, first + 1, .. of a chunk, through the gates to
+    // `dgates`. For the weights' gradients also z, the layer's gated output, and dx, the gradient of its residual
+    // output.
     void through_gates_(int l, At at, int first, int count, Half* dgates, Work& work) const {
         const bool last = l + 1 == s_.layers;
         const float* from = work.x + ptrdiff_t(first) * R;
@@ -487,7 +504,8 @@ class Passes {
                     for (int i = 0; i < ROWS; i++) {
                         const Half* gate = gates + (t + i) * 2 * R + place;
                         Half* to = dgates + (t + i) * 2 * R + place;
-                        F tanh = widened(gate), sigmoid = widened(gate + R), through = tanh * sigmoid, d = block.row(c, i);
+                        F tanh = widened(gate), sigmoid = widened(gate + R), through = tanh * sigmoid;
+                        F d = block.row(c, i);
                         F da = d * (sigmoid - tanh * through), db = d * (through - sigmoid * through);
                         sum_a += da, sum_b += db;
                         narrow(to, da), narrow(to + R, db), narrow(z + (t + i) * R + place, through);
@@ -504,14 +522,15 @@ class Passes {
         fill<false>(work.right_z + 0, work.z + 0, R, R, steps);
         work.gates[l].add(work.left_gates + 0, work.past + 0, R, 0, steps);
         work.gates[l].add(work.left_gates + 0, work.now + 0, R, R, steps);
-        work.gates[l].add(work.left_gates + 0, work.heard + 0, W, 2 * R, steps);
+        work.gates[l].add(work.left_gates + 0, work.right_u + 0, W, 2 * R, steps);
         work.out[l].add(work.left_sum + 0, work.right_z + 0, R, 0, steps);
         if (l + 1 == s_.layers) return;
         fill<true>(work.left_dx + 0, work.dx + 0, R, R, steps);
         work.res[l].add(work.left_dx + 0, work.right_z + 0, R, 0, steps);
     }
 
-    // From the gates to what the layer heard, at the same time and before: samples first.. of a sequence, in_chunk.. of a chunk.
+    // From the gates to the layer's input, at the same sample and a dilation before. first: of the sequence; in_chunk:
+    // the same sample's place in the chunk.
     void to_input_(int l, int first, int count, int in_chunk, Work& work) const {
         const Layer& w = layers_[l];
         float* dx = work.x + ptrdiff_t(in_chunk) * R;
@@ -525,7 +544,7 @@ class Passes {
             [&](ptrdiff_t t, int c, F sum) INLINED { add_(dx + t * R + c, sum); });
     }
 
-    // All layers' part in one sum.
+    // The gradient of the conditioning, summed over all layers.
     void to_conditioning_(At at, int first, int count, Work& work) const {
         product_(
             W, count,
@@ -536,8 +555,8 @@ class Passes {
             [&](ptrdiff_t t, int c, F sum) INLINED { narrow(s_.du + (at.row + t) * W + c, sum); });
     }
 
-    // A product of `count` rows with so many columns: terms(j, t, ..) lists what tiles j and j + 1 of columns sum up in rows t.., and
-    // each(row, column, sum) takes 16 columns of a row.
+    // A product of `count` rows x `columns` columns: terms(j, t, ..) lists the terms of the tiles of columns j and j +
+    // 1 in the 32 rows from t on, and each(row, column, sum) takes 16 columns of a row.
     template <class Terms, class Each> static void product_(int columns, int count, Terms terms, Each each) {
         std::vector<Term> listed;
         Block block;
@@ -557,8 +576,8 @@ class Passes {
     std::vector<Layer> layers_;
 };
 
-// The sequences, dealt out among threads: each the same ones every time, so that sums come out the same to the bit. All threads are
-// new ones, for the registers of tiles are a thread's state, and those of the caller's are somebody else's.
+// Share the sequences among threads. A thread takes the same ones every time, so that sums are the same to the bit. All
+// threads are new: tile registers are a thread's state, and the caller's thread may use its own.
 inline bool run(const Stack& stack, int threads) {
     const Passes passes(stack);
     threads = std::max(1, std::min(threads, int(stack.sequences)));
@@ -590,7 +609,7 @@ inline bool run(const Stack& stack, int threads) {
 
 #define PUBLIC extern "C" __attribute__((visibility("default")))
 
-// The forward pass, or with `dsum` the backward pass; 0 where memory or threads are lacking.
+// The forward pass, or with `dsum` the backward pass. Returns 0 where memory or threads cannot be had.
 PUBLIC int stack_run(const Stack* stack, int threads) {
     try {
         return run(*stack, threads);
@@ -599,5 +618,5 @@ PUBLIC int stack_run(const Stack* stack, int threads) {
     }
 }
 
-// Whether this processor has the instructions; a macro of the file that includes this one says which.
+// Whether this processor has the instructions. SUPPORTED is defined by the file that includes this one.
 PUBLIC int stack_supported() { return SUPPORTED && may_use_tiles(); }

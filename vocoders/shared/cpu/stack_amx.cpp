@@ -1,5 +1,5 @@
 // -mavx512f -mavx512bw -mavx512vl -mfma -mavx512bf16 -mamx-tile -mamx-bf16: a tile's product is one instruction.
-// The compiler's own question after AMX is younger than the compilers that know its instructions, so the processor is asked.
+// Compilers knew AMX's instructions before __builtin_cpu_supports knew AMX, so the processor is asked directly.
 #include <cpuid.h>
 static bool has_amx() {
     unsigned a, b, c, d = 0;

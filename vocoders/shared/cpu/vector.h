@@ -1,11 +1,11 @@
-// What the kernel needs of the processor: one vector type, exp2, and the product of packed numbers in three precisions.
+// Vectors of the processor, exp2, and the product of packed numbers in three precisions.
 //
-// Vectors are GNU vector extensions as wide as the instruction set that this file is compiled for, so that the kernel is written
-// once, in plain operators, and runs wherever g++ or clang does. Only two instructions that no operator names are spelled out:
-// the dot products of bfloat16 and of bytes.
+// Vectors are GNU vector extensions as wide as the instruction set that this file is compiled for. So the kernel is
+// written once, in plain operators, and runs wherever g++ or clang does. Intrinsics are used where no operator exists
+// (the dot products of bfloat16 and of bytes) and where the compiler's code is slower.
 //
-// Everything here is in an unnamed namespace: the header is compiled once for each instruction set, and no linker may take one
-// build's function for another's.
+// The header is compiled once for each instruction set. All of it is in an unnamed namespace, so that the linker never
+// merges functions of different builds.
 
 #pragma once
 
@@ -29,10 +29,10 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16;
-constexpr int COLUMNS = 4;  // of a product at a time: 4 tiles by 4 columns of sums fill half of 32 registers
+constexpr int COLUMNS = 4;  // of a product at a time: 4 tiles x 4 columns of sums fill half of 32 registers
 #elif defined(__AVX2__)
 constexpr int LANES = 8;
-constexpr int COLUMNS = 2;  // 4 tiles by 2 columns of 16 registers
+constexpr int COLUMNS = 2;  // 4 tiles x 2 columns fill half of 16 registers
 #else
 constexpr int LANES = 4;
 constexpr int COLUMNS = 2;
@@ -53,12 +53,14 @@ template <class V> inline V load(const void* from) {
     return v;
 }
 template <class V> inline void store(void* to, V v) { std::memcpy(to, &v, sizeof v); }
-// body(0), body(1), .. body(n - 1), spelled out by the compiler, each with its number as a constant: arrays of vectors that are
-// indexed so live in registers. (Left to unroll a loop, g++ keeps them in memory.)
+// body(0), body(1), .. body(n - 1), unrolled, each with its number as a constant. Arrays of vectors with such indices
+// live in registers. (In a loop that g++ unrolls, they stay in memory.)
 template <class Body, int... i> ALWAYS_INLINE void repeat(Body body, std::integer_sequence<int, i...>) {
     (body(std::integral_constant<int, i>{}), ...);
 }
-template <int n, class Body> ALWAYS_INLINE void repeat(Body body) { repeat(body, std::make_integer_sequence<int, n>{}); }
+template <int n, class Body> ALWAYS_INLINE void repeat(Body body) {
+    repeat(body, std::make_integer_sequence<int, n>{});
+}
 
 inline F all(float x) { return x - F{}; }  // x - 0 is x, -0 included: no addition is left of it
 inline I all(int32_t x) { return x - I{}; }
@@ -79,13 +81,15 @@ inline F maximum(F a, F b) {
 }
 
 // The greatest of a vector's numbers, in every lane.
-template <int... i> inline F rotated(F v, int by, std::integer_sequence<int, i...>) { return F{v[(i + by) % LANES]...}; }
+template <int... i> inline F rotated(F v, int by, std::integer_sequence<int, i...>) {
+    return F{v[(i + by) % LANES]...};
+}
 inline F greatest(F v) {
     for (int by = LANES / 2; by; by /= 2) v = maximum(v, rotated(v, by, std::make_integer_sequence<int, LANES>{}));
     return v;
 }
 
-// The low bytes, or the low halves, of a vector's words, to LANES bytes or halves of memory.
+// Store the low bytes, or the low halves, of a vector's words as LANES bytes or halves.
 inline void store_bytes(void* to, U words) {
 #if defined(__AVX512F__)
     store(to, _mm512_cvtepi32_epi8((__m512i)words));
@@ -108,10 +112,10 @@ inline void store_halves(void* to, U words) {
 #endif
 }
 
-// 2^23 * 1.5: added to a float below 2^22 it leaves the nearest integer in the low bits.
+// 2^23 * 1.5: added to a float below 2^22, it puts the nearest integer into the low bits.
 constexpr float ROUND = 12582912.0f;
 
-// 2^x for |x| < 126, within 1e-7: 2 to the nearest integer is put into the exponent, 2 to the rest is a polynomial (minimax).
+// 2^x for |x| < 126, within 1e-7: the nearest integer goes into the exponent, 2 to the rest is a minimax polynomial.
 inline F exp2(F x) {
     F rounded = x + ROUND, f = x - (rounded - ROUND);
     F p = f * 1.326472731307149e-3f + 9.671512991189957e-3f;
@@ -124,8 +128,8 @@ inline F exp2(F x) {
 
 constexpr float LOG2E = 1.4426950408889634f;
 
-// tanh(a) * sigmoid(b) with one division: (1 - p) / ((1 + p) (1 + q)), p = e^-2a, q = e^-b. Beyond the bounds float32 has
-// nothing to add.
+// tanh(a) * sigmoid(b) with one division: (1 - p) / ((1 + p) (1 + q)), p = e^-2a, q = e^-b. Beyond the bounds the
+// result does not change in float32.
 inline F gate(F a, F b) {
     a = minimum(maximum(a, all(-9.5f)), all(9.5f));
     b = minimum(maximum(b, all(-60.0f)), all(60.0f));
@@ -133,9 +137,10 @@ inline F gate(F a, F b) {
     return (1.0f - p) / ((1.0f + p) * (1.0f + q));
 }
 
-// --- three precisions --------------------------------------------------------------------------------------------------
-// Each says how many numbers a word holds, how a vector of activations becomes words (`pack`; RELU cuts it off at zero first),
-// how weights do (`weights`), and what one step of a product is: each lane's word of weights times one word of activations.
+// --- three precisions -----------------------------------------------------------------------------------------------
+// Each defines how many numbers a word holds; how a vector of activations is packed into words (`pack`, with RELU after
+// a relu); how weights are (`weights`); and one step of a product (`dot`): each lane's word of weights times one word
+// of activations.
 
 struct Fp32 {
     using Sum = F;
@@ -185,8 +190,9 @@ struct Bf16 {
     }
 };
 
-// Bytes: weights -127..127 times a scale of their row; activations 0..255 times a scale of their vector, which stands in the word
-// after them. Signed activations are put 128 too high, and the row's `offset` takes that out again. Sums are exact integers.
+// Bytes: weights are -127..127 times a scale of their row, activations 0..255 times a scale of their vector. That scale
+// is stored in the word after them. Signed activations are stored with 128 added, which the row's `offset` subtracts
+// again. Sums are exact integers.
 struct Int8 {
     using Sum = I;
     static constexpr int PER_WORD = 4, EXTRA = 1;
@@ -198,7 +204,7 @@ struct Int8 {
     }
     static int level(float w, float scale) { return scale > 0 ? int(w / scale + 128.5f) - 128 : 0; }
     template <bool RELU> static void pack(const float* x, int n, Word* out) {
-        F top = all(1e-30f);  // of silence, which must not be divided by zero
+        F top = all(1e-30f);  // not 0: a silent vector is divided by it too
         for (int i = 0; i < n; i += LANES) {
             F v = load<F>(x + i);
             top = maximum(top, RELU ? v : maximum(v, -v));

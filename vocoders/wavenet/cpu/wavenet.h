@@ -1,20 +1,21 @@
-// WaveNet, sample by sample, on one processor core per group of streams. The network is network.py's; this file is compiled once
-// for each instruction set (generic.cpp, avx2.cpp, ...) and speaks to Python through the C functions at its end.
+// WaveNet, sample by sample, on one processor core per group of streams. The network is network.py's. This file is
+// compiled once for each instruction set (generic.cpp, avx2.cpp, ...); Python calls the C functions at its end.
 //
-// One sample costs 0.9 million multiply-adds, each with a weight of its own: what is to be saved is the reading of weights, and
-// the waiting of each layer for the one before. So
+// One sample costs 0.9 million multiply-adds, each with another weight. The time goes into reading weights, and into
+// the latency of layers that depend on one another. Therefore
 //
 //   - streams run in groups of up to eight, which read each weight together (matrix.h);
-//   - bfloat16 and bytes halve and quarter both the reading and the number of instructions (vector.h);
-//   - what a layer takes from sample t - d and from the mel is known d samples early, so it is computed for a block of samples at
-//     once, ahead of time; a layer of dilation 1, 2, .. does so every 1, 2, .. samples. Left for the chain from sample to sample
-//     are, in each layer, W_cur x, the gate, and [W_skip; W_res] z as one product; and the output's two layers;
-//   - a layer's past is a ring of exactly d inputs, packed for the product: a block reads x[t - d ..] just before x[t ..]
-//     replaces it.
+//   - bfloat16 and bytes halve and quarter both the memory traffic and the number of instructions (vector.h);
+//   - a layer's products with sample t - d and with the conditioning are known d samples early. They are computed
+//     ahead, for a block of samples at once; a layer of dilation 1, 2, .. does so every 1, 2, .. samples. Sample by
+//     sample remain, in each layer, W_cur x, the gate, and [W_skip; W_res] z as one product; and the two output layers;
+//   - a layer's past is a ring of exactly d inputs, packed for the product. A block reads x[t - d ..] just before
+//     x[t ..] replaces it.
 //
-// The mel is brought to the rate of samples a frame at a time, so memory does not grow with length. The transposed convolutions
-// are products too: output i hears the window of inputs that ends at (i + crop) / stride, through weights of its phase
-// (i + crop) % stride, so outputs one stride apart are columns of one product, and their inputs overlapping windows of memory.
+// The mel is brought to the rate of samples a frame at a time, so memory does not grow with length. The transposed
+// convolutions are products too: output i reads the window of inputs that ends at (i + crop) / stride, through the
+// weights of its phase (i + crop) % stride. So outputs one stride apart are columns of one product, and their inputs
+// are overlapping windows of memory.
 //
 // Random numbers, and how a sample is drawn with them, are those of sampling.py.
 
@@ -32,7 +33,7 @@ namespace {
 
 enum Output { MULAW, GAUSSIAN, MOL };
 
-// As cpu_engine.py lays it out.
+// As engine.py lays it out.
 struct Shape {
     int32_t layers, cycle, residual, skip, classes, outputs, output, features, bands, stages;
     int32_t window[8], stride[8];
@@ -48,7 +49,7 @@ struct Shape {
 
 constexpr int BLOCK = 16;  // samples times streams that are computed ahead together
 
-// Philox4x32-10 (Salmon et al., SC 2011): the first two of four words, as numbers in (0, 1].
+// Philox4x32-10 (Salmon et al., SC 2011): the first two of four words, as numbers in (0, 1]. As philox.py has it.
 struct Uniforms {
     float first, second;
 
@@ -65,25 +66,25 @@ struct Uniforms {
     }
 };
 
-// --- the weights -----------------------------------------------------------------------------------------------------------
+// --- the weights ----------------------------------------------------------------------------------------------------
 
 template <class P> struct Weights {
-    // Bytes are too coarse for the mel's way to the samples, of which there is little.
+    // Bytes are too coarse for the upsampling of the mel, which costs little in bfloat16.
     using Up = std::conditional_t<std::is_same_v<P, Fp32>, Fp32, Bf16>;
 
     struct Stage {
-        int stride, crop, taps, inputs;  // taps: inputs that an output hears
+        int stride, crop, taps, inputs;  // taps: inputs that an output reads
         std::vector<Matrix<Up>> phases;
     };
 
     Shape shape;
-    Buffer<float> embed_prev, embed_cur, embed_bias;  // by class, (classes, residual), or (1, residual) to be multiplied
+    Buffer<float> embed_prev, embed_cur;  // (classes, residual) by class, or (1, residual) times the sample
+    Buffer<float> embed_bias;             // (residual,)
     std::vector<Stage> stages;
     std::vector<Matrix<P>> cond, prev, cur, post;  // post: [skip; res], the last layer's skip alone
     Matrix<P> out, end;
-    Buffer<float> start;  // what [skip; x] starts from: zero
 
-    // from: every weight in float32, in the order of WaveNet's state_dict with each layer's res after its skip.
+    // from: all weights in float32, in the order of WaveNet's state_dict with each layer's res after its skip.
     Weights(const Shape& s, const float* from) : shape(s) {
         auto take = [&](size_t n) { return from += n, from - n; };
         const int R = s.residual, bands = s.bands;
@@ -104,7 +105,7 @@ template <class P> struct Weights {
             for (int phase = 0; phase < stride; phase++)
                 stage.phases.emplace_back(
                     bands, stage.taps * wide, false,
-                    [&](int row, int column) {  // the window's inputs run forward in time, the kernel's taps backward
+                    [&](int row, int column) {  // the window's inputs run forward in time, the taps backward
                         int input = column % wide, k = phase + (stage.taps - 1 - column / wide) * stride;
                         return input < inputs && k < window ? w[(size_t(input) * bands + row) * window + k] : 0.0f;
                     },
@@ -112,10 +113,13 @@ template <class P> struct Weights {
             stages.push_back(std::move(stage));
         }
 
-        auto dense = [](const float* w, int columns) { return [=](int r, int c) { return w[size_t(r) * columns + c]; }; };
+        auto dense = [](const float* w, int columns) {
+            return [=](int r, int c) { return w[size_t(r) * columns + c]; };
+        };
         auto vector = [](const float* b) { return [=](int r) { return b[r]; }; };
         for (int l = 0; l < s.layers; l++) {
-            const float *w_prev = take(2 * R * R), *w_cur = take(2 * R * R), *bias = take(2 * R), *w_cond = take(2 * R * bands);
+            const float *w_prev = take(2 * R * R), *w_cur = take(2 * R * R);
+            const float *bias = take(2 * R), *w_cond = take(2 * R * bands);
             const float *w_skip = take(size_t(s.skip) * R), *b_skip = take(s.skip);
             bool last = l + 1 == s.layers;
             const float *w_res = last ? nullptr : take(R * R), *b_res = last ? nullptr : take(R);
@@ -134,7 +138,7 @@ template <class P> struct Weights {
     }
 };
 
-// --- a group of streams ----------------------------------------------------------------------------------------------------
+// --- a group of streams ---------------------------------------------------------------------------------------------
 
 struct Stream {
     const float* mel;  // (frames, features)
@@ -161,8 +165,8 @@ template <class P> class Group {
         plan_upsampling_();
     }
 
-    // The next `frames` frames. Stream i's samples go to samples[i], as long as its mel lasts; with `outputs` the samples are
-    // given there, and what the network expects of each goes to outputs[i], (samples, outputs).
+    // The next `frames` frames. Stream i's samples go to samples[i], as far as its mel reaches. With `outputs` the
+    // samples are read there instead (teacher forcing), and the network's outputs go to outputs[i], (samples, outputs).
     void step(int64_t frames, float* const* samples, float* const* outputs) {
         for (int64_t f = 0; f < frames; f++, frame_++) {
             for (int n = 0; n < N; n++) upsample_(n);
@@ -201,19 +205,19 @@ template <class P> class Group {
 
     // --- mel -> u
 
-    struct Level {  // inputs of a stage, from `first` on relative to the frame's own first
+    struct Level {  // a stage's inputs for one frame; `first` is relative to the frame's first input
         int first, count, rate;
         Buffer<Word> packed;
     };
 
-    // From the samples of a frame back to what they hear of each stage's input.
+    // From the samples of a frame back to the inputs of each stage that they depend on.
     void plan_upsampling_() {
         int first = 0, end = hop_, rate = hop_;
         levels_.resize(weights_.stages.size());
         for (int i = int(levels_.size()) - 1; i >= 0; i--) {
             const auto& stage = weights_.stages[i];
-            auto heard = [&](int output) { return int(std::floor(double(output + stage.crop) / stage.stride)); };
-            first = heard(first) - (stage.taps - 1), end = heard(end - 1) + 1, rate /= stage.stride;
+            auto last_input = [&](int output) { return int(std::floor(double(output + stage.crop) / stage.stride)); };
+            first = last_input(first) - (stage.taps - 1), end = last_input(end - 1) + 1, rate /= stage.stride;
             levels_[i] = {first, end - first, rate, Buffer<Word>(size_t(end - first) * words<Up>(stage.inputs))};
         }
         int widest = std::max(padded(weights_.shape.features), padded(weights_.shape.bands));
@@ -243,7 +247,8 @@ template <class P> class Group {
                 int from = first + k + stage.crop, phase = (from % stage.stride + stage.stride) % stage.stride;
                 int window = (from - phase) / stage.stride - (stage.taps - 1) - levels_[i].first;
                 int columns = (count - k + stage.stride - 1) / stage.stride;
-                stage.phases[phase].template times<false>(levels_[i].packed + window * in, in, columns, wide_ + 0, bands);
+                const Word* inputs = levels_[i].packed + window * in;
+                stage.phases[phase].template times<false>(inputs, in, columns, wide_ + 0, bands);
                 for (int c = 0; c < columns; c++) {
                     int place = k + c * stage.stride;
                     float* column = wide_ + c * bands;
@@ -256,11 +261,11 @@ template <class P> class Group {
         }
     }
 
-    // --- u, x -> what is expected
+    // --- u, x -> outputs of the network
 
     float* ahead_of_(int layer, int j) const { return ahead_ + (size_t(layer) * block_ + j) * N * 2 * R; }
 
-    // What every layer takes from the mel, for the block of samples that begins i samples into the frame.
+    // Every layer's product with the conditioning, for the block of samples that begins i samples into the frame.
     void condition_(int i) {
         const Word* u = u_ + ptrdiff_t(i) * N * u_words_();
         for (int l = 0; l < weights_.shape.layers; l++)
@@ -304,7 +309,7 @@ template <class P> class Group {
         for (int i = 0; i < R; i++) state[s.skip + i] = p * previous[i] + q * now[i] + weights_.embed_bias[i];
     }
 
-    // --- what is expected -> a sample
+    // --- outputs of the network -> a sample
 
     float draw_(const float* expected, uint32_t stream) {
         const Shape& s = weights_.shape;
@@ -335,7 +340,7 @@ template <class P> class Group {
         for (int i = 0; i < full; i += LANES)
             store(sums_ + i, exp2(maximum((load<F>(sums_ + i) - top) / divisor * LOG2E, all(-125.0f))));
         for (int i = 1; i < classes; i++) sums_[i] += sums_[i - 1];
-        // u may be 1, the nearest float to the largest: then the last class that adds to the sum.
+        // u may be 1, to which the largest rounds: then the last class that adds to the sum is drawn.
         const float *begin = sums_ + 0, *end = begin + classes, *found = std::upper_bound(begin, end, u * end[-1]);
         return int((found < end ? found : std::lower_bound(begin, end, end[-1])) - begin);
     }
@@ -356,7 +361,7 @@ template <class P> class Group {
     Buffer<Word> packed_;
 };
 
-// --- what Python sees ------------------------------------------------------------------------------------------------------
+// --- Python's interface ---------------------------------------------------------------------------------------------
 
 struct Session {
     virtual ~Session() = default;
@@ -383,7 +388,7 @@ template <class P> class Groups : public Session {
         try {
             for (int i = 1; i < std::min(threads, int(groups_.size())); i++) others.emplace_back(work);
         } catch (const std::exception&) {
-        }  // where no more threads are to be had, those there are do the work of all
+        }  // where no more threads can be started, those that run do all the work
         work();
         for (auto& other : others) other.join();
     }
@@ -406,7 +411,7 @@ template <class P> struct EngineOf : Engine {
     Weights<P> weights;
 };
 
-// No exception crosses into C: a failure, which can only be a lack of memory, is a null or a zero.
+// No exception may leave a C function. A failure, which can only be a lack of memory, returns null or zero.
 template <class Work> auto guarded(Work work) -> decltype(work()) {
     try {
         return work();
@@ -429,8 +434,8 @@ PUBLIC void* wavenet_engine(const Shape* shape, const float* weights, int precis
     });
 }
 
-// Streams in groups of `size`, each with its mel (frames, features), which must outlive the session, and the number of its random
-// numbers.
+// Streams in groups of `size`. mels: (frames, features) each, which must outlive the session. numbers: the streams'
+// numbers in the random generator.
 PUBLIC void* wavenet_session(const void* engine, int streams, const float* const* mels, const int64_t* frames,
                              const uint32_t* numbers, int size, uint64_t seed, float temperature, float silence) {
     return guarded([&] {
@@ -447,5 +452,5 @@ PUBLIC int wavenet_step(void* session, int64_t frames, float* const* samples, fl
 PUBLIC void wavenet_end_session(void* session) { delete static_cast<Session*>(session); }
 PUBLIC void wavenet_end_engine(void* engine) { delete static_cast<Engine*>(engine); }
 
-// Whether this processor has the instructions; a macro of the file that includes this one says which.
+// Whether this processor has the instructions. SUPPORTED is defined by the file that includes this one.
 PUBLIC int wavenet_supported() { return SUPPORTED; }

@@ -1,7 +1,8 @@
-// What the kernel needs of a GPU, so that it names no hardware itself: who a thread is, barriers, a neighbour's shared memory,
-// shuffles, numbers of 16 bits, tensor cores. The tests have a second file of these names, which does it all on the CPU.
+// What the kernel needs of a GPU: thread numbers, barriers, other blocks' shared memory, shuffles, 16-bit numbers,
+// tensor cores. The kernel itself names no hardware. The tests have a second file of these names, emulator.h, for the
+// CPU.
 //
-// It includes nothing: NVRTC by itself has no header to include, and what it lacks is one PTX instruction each.
+// It includes nothing, since NVRTC comes without headers. What NVRTC lacks is one PTX instruction each.
 
 #pragma once
 
@@ -31,13 +32,13 @@ DEVICE char* shared_memory() {
     return memory;
 }
 
-// --- barriers -----------------------------------------------------------------------------------------------------------
+// --- barriers -------------------------------------------------------------------------------------------------------
 
 DEVICE void sync() { __syncthreads(); }  // of the block
 
 #if BLOCKS > 1
-// The cluster's barrier in two halves: what was written before `arrive`, in the neighbours' shared memory too, is seen by all
-// that are past `wait`; between the two a thread may do what nobody waits for.
+// The cluster's barrier in two halves. What was written before `arrive`, also to other blocks' shared memory, is
+// visible to all threads after `wait`. Between the two a thread may do work that does not depend on it.
 DEVICE void arrive() { asm volatile("barrier.cluster.arrive.release;" ::: "memory"); }
 DEVICE void wait() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
 
@@ -53,7 +54,7 @@ DEVICE void wait() { __syncthreads(); }
 template <class T> DEVICE T* peer(T* mine, int) { return mine; }
 #endif
 
-// --- shuffles: among `width` neighbouring threads of a warp, a power of two ---------------------------------------------
+// --- shuffles: among `width` neighbouring threads of a warp, a power of two -----------------------------------------
 
 template <int width> DEVICE unsigned group() {
     return width == 32 ? 0xffffffffu : ((1u << (width % 32)) - 1) << (threadIdx.x % 32 / width * width);
@@ -61,11 +62,12 @@ template <int width> DEVICE unsigned group() {
 template <int width, class T> DEVICE T shuffle(T value, int from) {
     return __shfl_sync(group<width>(), value, from, width);
 }
-template <int width, class T> DEVICE T exchange(T value, int distance) {  // with the thread whose number differs in that bit
+// With the thread whose number differs in the bit `distance`.
+template <int width, class T> DEVICE T exchange(T value, int distance) {
     return __shfl_xor_sync(group<width>(), value, distance, width);
 }
 
-// --- numbers ------------------------------------------------------------------------------------------------------------
+// --- numbers --------------------------------------------------------------------------------------------------------
 
 DEVICE float divide(float a, float b) { return __fdividef(a, b); }
 DEVICE float exp2_(float x) { return exp2f(x); }
@@ -98,7 +100,7 @@ DEVICE float value(Number x) {
 DEVICE void unpack(unsigned word, float* to) { to[0] = value(word & 0xffff), to[1] = value(word >> 16); }
 #endif
 
-// --- tensor cores: 16 rows of weights times 16 vectors, 16 numbers of each ----------------------------------------------
+// --- tensor cores: 16 rows of weights times 16 vectors, 16 numbers of each ------------------------------------------
 
 #if TENSOR
 #if BFLOAT
@@ -112,12 +114,12 @@ constexpr int WORDS = 4;
 #define KIND "f16"
 #define PRODUCT "wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32"
 #define REGISTERS "{%0, %1, %2, %3, %4, %5, %6, %7}"
-#define OUTPUTS_OF(r) \
-    "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]), "=r"(r[4]), "=r"(r[5]), "=r"(r[6]), "=r"(r[7])
+#define OUTPUTS_OF(r) "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]), "=r"(r[4]), "=r"(r[5]), "=r"(r[6]), "=r"(r[7])
 #define AFTER(first, second) second
 constexpr int WORDS = 8;
 #endif
 
+// clang-format off: the operands of PTX, with one line for each group of registers
 struct WeightTile {
     unsigned r[WORDS];
     DEVICE void load(const Number* from) {  // 16 rows of 16, one after the other
@@ -130,7 +132,8 @@ struct WeightTile {
 struct VectorTile {
     unsigned r[WORDS];
     DEVICE void load(const Number* from, int pitch) {  // 16 vectors, `pitch` numbers apart
-        asm volatile("wmma.load.b.sync.aligned.col.m16n16k16." KIND " " REGISTERS ", [" AFTER("%4", "%8") "], " AFTER("%5", "%9") ";"
+        asm volatile("wmma.load.b.sync.aligned.col.m16n16k16." KIND " " REGISTERS
+                     ", [" AFTER("%4", "%8") "], " AFTER("%5", "%9") ";"
                      : OUTPUTS_OF(r)
                      : "l"(from), "r"(pitch));
     }
@@ -169,6 +172,7 @@ struct SumTile {
                      : "memory");
     }
 };
+// clang-format on
 #endif  // TENSOR
 
 }  // namespace

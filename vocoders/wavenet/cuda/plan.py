@@ -118,7 +118,7 @@ class Plan:
         tallest = self.rows(max(3 * units, *(x // self.blocks for x in (skip, hidden, ends))))
         past = c.layers * n * (residual * size + gap) + n * (bands * size + gap)
         bytes_of = {
-            "heard": 3 * n * (2 * residual * size + gap),
+            "xz": 3 * n * (2 * residual * size + gap),
             "ahead": 3 * 2 * units * n * 4,
             "kept": 2 * units * n * 4,
             "skip": max(skip // self.blocks, ends) * n * 4,

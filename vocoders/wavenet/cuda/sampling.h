@@ -1,4 +1,5 @@
-// What is expected of a sample -> the sample, drawn as sampling.py draws it, by the 32 threads of a warp together.
+// The network's outputs for a sample -> the sample, drawn as sampling.py draws it, by the 32 threads of a warp
+// together.
 
 #pragma once
 
@@ -6,7 +7,7 @@ namespace {
 
 enum { MULAW, GAUSSIAN, MOL };
 
-// Philox4x32-10 (Salmon et al., SC 2011): the first two of four words, as numbers in (0, 1]. As sampling.py has it.
+// Philox4x32-10 (Salmon et al., SC 2011): the first two of four words, as numbers in (0, 1]. As philox.py has it.
 struct Uniforms {
     float first, second;
 
@@ -23,8 +24,8 @@ struct Uniforms {
     }
 };
 
-// The first class up to which the probabilities sum to more than u. The sums are integers, so their order does not matter
-// and lanes may share the work.
+// The first class up to which the probabilities sum to more than u. The sums are integers, so they do not depend on
+// their order, and lanes may share the work.
 DEVICE int draw_class(const float* expected, int classes, float u, float temperature) {
     const int lane = thread_number() % 32, part = (classes + 31) / 32, first = lane * part;
     const int end = first + part < classes ? first + part : classes;
@@ -39,7 +40,7 @@ DEVICE int draw_class(const float* expected, int classes, float u, float tempera
         if (other > top || (other == top && place < loudest)) top = other, loudest = place;
     }
     if (temperature == 0) return loudest;
-    auto probability = [&](int i) {  // in units of 2 ** -40 of the likeliest one's
+    auto probability = [&](int i) {  // in units of 2 ** -40 of the likeliest class's
         return (unsigned long long)(expf((expected[i] - top) / temperature) * 1099511627776.0f);
     };
     unsigned long long own = 0;
@@ -58,11 +59,12 @@ DEVICE int draw_class(const float* expected, int classes, float u, float tempera
     }
     for (int distance = 1; distance < 32; distance *= 2)
         chosen += exchange<32>(chosen, distance), possible += exchange<32>(possible, distance);
-    return chosen < possible ? chosen : possible;  // u may be 1: the last class that adds to the sum
+    return chosen < possible ? chosen : possible;  // u may be 1: then the last class that adds to the sum
 }
 
 // outputs of the network -> a µ-law code, or audio in -1..1
-DEVICE float draw(const float* expected, unsigned long long seed, unsigned stream, unsigned long long t, float temperature) {
+DEVICE float draw(const float* expected, unsigned long long seed, unsigned stream, unsigned long long t,
+                  float temperature) {
     Uniforms u(seed, stream, t);
     if (OUTPUT == MULAW) return float(draw_class(expected, OUTPUTS, u.first, temperature));
     float mean, scale, noise;

@@ -1,34 +1,37 @@
-// WaveNet on a GPU: one launch draws thousands of samples of many streams, all that a sample needs staying on the chip.
+// WaveNet on a GPU: one launch draws thousands of samples of many streams, with all state of a sample on the chip.
 //
-// The network is network.py's; sizes, precision and the shape of a launch are constants that cuda_plan.py passes to the compiler:
+// The network is network.py's. Sizes, precision and the shape of a launch are constants that plan.py passes to the
+// compiler:
 //
-//   LAYERS CYCLE                          layer l looks back 2 ** (l % CYCLE) samples
-//   RESIDUAL SKIP HIDDEN ENDS BANDS       channels, filled up with zeros to multiples of 16
-//   OUTPUT OUTPUTS CLASSES                which distribution, numbers that describe it, rows of the embeddings (1: no codes)
-//   BITS BFLOAT TENSOR                    of a weight and an activation; whether tensor cores multiply them
-//   BLOCKS STREAMS THREADS LANES          blocks that share the work on STREAMS streams; threads of one; threads to a dot product
-//   RESIDENT FETCH                        weights of a block in shared memory, the rest is read through L2; see `fetch`
-//   AT_...                                where things lie in shared memory, in bytes
+//   LAYERS CYCLE                      layer l looks back 2 ** (l % CYCLE) samples
+//   RESIDUAL SKIP HIDDEN ENDS BANDS   channels, padded with zeros to multiples of 16
+//   OUTPUT OUTPUTS CLASSES            the distribution, its parameters a sample, rows of the embeddings (1: no codes)
+//   BITS BFLOAT TENSOR                of a weight and an activation; whether tensor cores multiply them
+//   BLOCKS STREAMS THREADS LANES      blocks that share STREAMS streams; threads of a block; threads for a dot product
+//   RESIDENT FETCH                    weights of a block in shared memory, the rest is read through L2; see `fetch`
+//   AT_...                            places in shared memory, in bytes
 //
-// Samples come one after the other and layers one after the other, so what counts is the way through one layer. Written plainly it
-// has two products in a row, W_cur x for the gate and W_res z for the next x. Here it has one, from what the layer before sent:
+// Samples depend on one another, and so do layers. So the latency of one layer decides the speed. As the network is
+// written, a layer has two products in sequence, W_cur x for the gate and W_res z for the next x. Here it has one:
 //
-//     [a b]  =  ahead  +  W_cur x' + (W_cur W_res') z'          x', z': of the layer before; W_cur W_res' multiplied out beforehand
+//     [a b]  =  ahead  +  W_cur x' + (W_cur W_res') z'      x', z': of the layer before; W_cur W_res' is precomputed
 //     x      =  x' + W_res' z'
 //     z      =  tanh(a) sigmoid(b)
 //
-// A cluster of BLOCKS thread blocks (Hopper) shares the rows of every matrix: each block holds its rows in its own shared memory,
-// computes its channels, and writes x and z of them into the shared memory of all. That is one stage; one barrier of the cluster
-// ends it. The barrier has two halves, `arrive` and `wait`, and what nobody waits for is done between them: the skip sum, what the
-// layer after next takes from the past and from the mel (`ahead` = W_prev x[t - d] + W_cond u[t] + bias), the past itself. One block
-// alone is the same with a barrier of its own, and reads what does not fit its shared memory through L2: so older GPUs draw, and
-// so many blocks with many streams each draw most in total.
+// A cluster of BLOCKS thread blocks (Hopper) shares the rows of every matrix. Each block holds its rows in its own
+// shared memory, computes its channels, and writes their x and z into the shared memory of all. That is one stage,
+// which ends with a barrier of the cluster. The barrier has two halves, `arrive` and `wait`. Between them the block
+// does what the next stage does not need: the skip sum, the layer's past, and the products of the layer after next with
+// its past and with the conditioning (`ahead` = W_prev x[t - d] + W_cond u[t] + bias).
 //
-// A stage sees in `ahead`, `heard` and `kept` what was written two stages ago and may overwrite what was read two stages ago, since a
-// thread that is past a `wait` knows only that all others have arrived there, not that they are done with what follows. Hence
-// three slots. A block keeps its own copy of the past, which only its own barrier then guards.
+// A single block does the same with its own barrier, and reads the weights that do not fit its shared memory through
+// L2. Older GPUs run this way, and so does a launch for throughput: many blocks with many streams each.
 //
-// Each sum has one order whatever the other streams do.
+// In `ahead`, `xz` and `kept` a stage reads what was written two stages ago, and may overwrite what was read two stages
+// ago: a thread past `wait` knows that all threads have arrived, but not that they have finished the stage after. Hence
+// three slots. Each block keeps its own copy of the past, which its own barrier guards.
+//
+// The order of each sum does not depend on the other streams.
 
 #if defined(__CUDACC__)
 #include "device.h"
@@ -45,8 +48,8 @@ constexpr int CHUNK = 16 / sizeof(Number);  // numbers that are read at once
 constexpr int UNITS = RESIDUAL / BLOCKS;    // channels of x and z that are a block's own
 constexpr int NO_SPLIT = 1 << 30;
 
-// Vectors of activations lie a chunk further apart than they are long, so that they begin in different banks.
-constexpr int HEARD = 2 * RESIDUAL + CHUNK, PAST = RESIDUAL + CHUNK, MEL = BANDS + CHUNK;
+// Vectors of activations have a pitch of their length and one chunk more, so that they begin in different banks.
+constexpr int XZ = 2 * RESIDUAL + CHUNK, PAST = RESIDUAL + CHUNK, MEL = BANDS + CHUNK;
 constexpr int SKIPPED = SKIP + CHUNK, BETWEEN = HIDDEN + CHUNK;
 
 // A block's weights, in this order: for each layer [gates, ahead, skip], then out, end, and the embeddings of the
@@ -58,24 +61,25 @@ constexpr int OUT = LAYERS * LAYER, END = OUT + rows(HIDDEN / BLOCKS) * SKIP;
 constexpr int TABLES = END + rows(ENDS / BLOCKS) * HIDDEN, TABLE = CLASSES * RESIDUAL;
 constexpr int TOTAL = TABLES + 2 * TABLE;
 
-// Biases, of all blocks: of the gates (layer, channel, a or b), of the residual, of the skip sum, and so on.
+// Biases of all blocks, in this order: the gates (layer, channel, a or b), the residual, the skip sum, out, end,
+// embedding.
 constexpr int RES_BIAS = 2 * LAYERS * RESIDUAL, SKIP_BIAS = RES_BIAS + LAYERS * RESIDUAL, OUT_BIAS = SKIP_BIAS + SKIP;
 constexpr int END_BIAS = OUT_BIAS + HIDDEN, EMBED_BIAS = END_BIAS + ENDS;
 
 DEVICE constexpr int dilation(int layer) { return 1 << layer % CYCLE; }
-// Samples that the layers below look back on: each layer's past is a ring of exactly as many inputs as it looks back.
+// The sum of the dilations of the layers below. A layer's past is a ring of as many inputs as its dilation.
 DEVICE constexpr int rings_below(int layer) { return layer / CYCLE * ((1 << CYCLE) - 1) + (1 << layer % CYCLE) - 1; }
 constexpr int RING = rings_below(LAYERS) * STREAMS * RESIDUAL;
 
-// tanh(a) * sigmoid(b) with one division: (1 - p) / ((1 + p) (1 + q)), p = e^-2a, q = e^-b. Beyond the bounds float32 has
-// nothing to add.
+// tanh(a) * sigmoid(b) with one division: (1 - p) / ((1 + p) (1 + q)), p = e^-2a, q = e^-b. Beyond the bounds the
+// result does not change in float32.
 DEVICE float gate(float a, float b) {
     constexpr float LOG2E = 1.4426950408889634f;
     float p = exp2_(fminf(fmaxf(a, -9.5f), 9.5f) * (-2 * LOG2E)), q = exp2_(fminf(fmaxf(b, -60.0f), 60.0f) * -LOG2E);
     return divide(1 - p, (1 + p) * (1 + q));
 }
 
-// One vector a stream; of each, numbers from `split` on lie elsewhere.
+// One vector for each stream. Its numbers from `split` on are stored at `second`.
 struct Vectors {
     const Number* first;
     int pitch;
@@ -90,7 +94,7 @@ struct Vectors {
 #endif
 };
 
-// Who of those that know a result hands it on to which blocks: thread `first` to blocks first, first + step, ..
+// The blocks to which a thread sends a result: first, first + step, ..
 struct Share {
     int first, step;
 };
@@ -99,14 +103,14 @@ struct Block {
     const int thread = thread_number(), rank = block_number() % BLOCKS, cluster = block_number() / BLOCKS;
     char* const memory = shared_memory();
     Number* const resident = at<Number>(AT_RESIDENT);  // the first RESIDENT weights
-    Number* const heard = at<Number>(AT_HEARD);        // (3, STREAMS, [x, z]): what the blocks send each other, by layer % 3
-    float* const ahead = at<float>(AT_AHEAD);          // (3, UNITS, 2, STREAMS), by layer % 3
-    float* const kept = at<float>(AT_KEPT);            // (2, UNITS, STREAMS): x of this block's channels, in full precision
+    Number* const xz = at<Number>(AT_XZ);              // (3, STREAMS, [x, z]) by layer % 3, of all blocks
+    float* const ahead = at<float>(AT_AHEAD);          // (3, UNITS, 2, STREAMS) by layer % 3
+    float* const kept = at<float>(AT_KEPT);            // (2, UNITS, STREAMS): x of this block's channels in float32
     float* const skip = at<float>(AT_SKIP);            // (SKIP / BLOCKS, STREAMS); later the logits (STREAMS, ENDS)
     float* const logits = skip;
     Number* const skipped = at<Number>(AT_SKIPPED);  // (STREAMS, SKIP), past the relu
     Number* const between = at<Number>(AT_BETWEEN);  // (STREAMS, HIDDEN)
-    Number* const past = at<Number>(AT_PAST);        // (LAYERS, STREAMS, RESIDUAL), and the mel's (STREAMS, BANDS), if FETCH
+    Number* const past = at<Number>(AT_PAST);        // (LAYERS, STREAMS, RESIDUAL), then (STREAMS, BANDS), if FETCH
     Number* const mel = past + LAYERS * STREAMS * PAST;
     float* const scratch = at<float>(AT_SCRATCH);  // (rows, STREAMS), if TENSOR
     float* const last = at<float>(AT_LAST);        // (2, STREAMS): samples t - 2 and t - 1
@@ -127,11 +131,11 @@ struct Block {
         return offset + count <= RESIDENT ? resident + offset : weights + offset;
     }
 
-    // --- products --------------------------------------------------------------------------------------------------------
+    // --- products ---------------------------------------------------------------------------------------------------
 
-    // sums[j] = weights of row (unit, j) times the stream's vector of K numbers, given to done(unit, stream, sums, share) for each
-    // of COUNT units of BUNDLE rows and each stream. `turn` threads are passed over, so that what is nobody's hurry is not done by
-    // the threads that everybody waits for.
+    // sums[j] = weights of row (unit, j) times the stream's vector of K numbers, passed to done(unit, stream, sums,
+    // share) for each of COUNT units of BUNDLE rows and each stream. The work is shifted by `turn` threads, so that
+    // products which can wait are not computed by the threads of those which cannot.
     template <int BUNDLE, int COUNT, int K, class Done>
     DEVICE void product(int offset, const Vectors& in, int turn, Done done) {
         const Number* w = RESIDENT >= TABLES ? resident + offset : weights_at(offset, rows(BUNDLE * COUNT) * K);
@@ -214,55 +218,59 @@ struct Block {
         for (int r = share.first; r < BLOCKS; r += share.step) *peer(to, r) = what;
     }
 
-    // --- a sample's stages ---------------------------------------------------------------------------------------------------
+    // --- a sample's stages -----------------------------------------------------------------------------------------
 
-    DEVICE Number* heard_of(int layer) { return heard + (layer + 3) % 3 * STREAMS * HEARD; }
+    DEVICE Number* xz_of(int layer) { return xz + (layer + 3) % 3 * STREAMS * XZ; }
 
-    // x and z of a layer, to all.
+    // x and z of a layer, to all blocks.
     DEVICE void gates(int layer) {
         const float* known = ahead + layer % 3 * UNITS * 2 * STREAMS;
-        const float *bias = biases + RES_BIAS + layer * RESIDUAL + rank * UNITS, *before = kept + (layer + 1) % 2 * UNITS * STREAMS;
+        const float* bias = biases + RES_BIAS + layer * RESIDUAL + rank * UNITS;
+        const float* before = kept + (layer + 1) % 2 * UNITS * STREAMS;
         float* now = kept + layer % 2 * UNITS * STREAMS;
-        Number* to = heard_of(layer) + rank * UNITS;
-        product<3, UNITS, 2 * RESIDUAL>(layer * LAYER, {heard_of(layer - 1), HEARD}, 0, [&](int unit, int n, const float* sums, Share share) {
+        Number* to = xz_of(layer) + rank * UNITS;
+        auto done = [&](int unit, int n, const float* sums, Share share) {
             const float* of = known + unit * 2 * STREAMS + n;
-            float x = before[unit * STREAMS + n] + sums[2] + bias[unit], z = gate(of[0] + sums[0], of[STREAMS] + sums[1]);
+            float x = before[unit * STREAMS + n] + sums[2] + bias[unit];
+            float z = gate(of[0] + sums[0], of[STREAMS] + sums[1]);
             if (share.first == 0) now[unit * STREAMS + n] = x;
-            send(to + n * HEARD + unit, number(x), share);
-            send(to + n * HEARD + RESIDUAL + unit, number(z), share);
-        });
+            send(to + n * XZ + unit, number(x), share);
+            send(to + n * XZ + RESIDUAL + unit, number(z), share);
+        };
+        product<3, UNITS, 2 * RESIDUAL>(layer * LAYER, {xz_of(layer - 1), XZ}, 0, done);
     }
 
-    // What a layer takes from sample t - d and from the mel, for sample t, the i-th of this launch.
+    // A layer's products with sample t - d and with the conditioning, for sample t, the i-th of this launch.
     DEVICE void look_ahead(int layer, int i, long long t) {
         if (layer >= LAYERS) return;
         float* to = ahead + layer % 3 * UNITS * 2 * STREAMS;
         const float* bias = biases + 2 * (layer * RESIDUAL + rank * UNITS);
         Vectors in = FETCH ? Vectors{past + layer * STREAMS * PAST, PAST, mel, MEL, RESIDUAL}
                            : Vectors{ring(layer, t), RESIDUAL, u + i * u_pitch, BANDS, RESIDUAL};
-        product<2, UNITS, RESIDUAL + BANDS>(layer * LAYER + GATES, in, THREADS / 2, [&](int unit, int n, const float* sums, Share share) {
+        auto done = [&](int unit, int n, const float* sums, Share share) {
             if (share.first) return;
             to[unit * 2 * STREAMS + n] = sums[0] + bias[2 * unit];
             to[(unit * 2 + 1) * STREAMS + n] = sums[1] + bias[2 * unit + 1];
-        });
+        };
+        product<2, UNITS, RESIDUAL + BANDS>(layer * LAYER + GATES, in, THREADS / 2, done);
     }
 
-    // The skip sum's part of a layer. The last one hands it on.
+    // Add a layer's part to the skip sum. The last layer sends the sum, past the relu, to all blocks.
     DEVICE void add_skip(int layer) {
         constexpr int COUNT = SKIP / BLOCKS;
         const bool first = layer == 0, last_one = layer == LAYERS - 1;
         Number* to = skipped + rank * COUNT;
-        product<1, COUNT, RESIDUAL>(layer * LAYER + GATES + AHEAD, {heard_of(layer) + RESIDUAL, HEARD}, THREADS / 2,
-                                    [&](int unit, int n, const float* sums, Share share) {
-                                        float* sum = skip + unit * STREAMS + n;
-                                        float now = first ? sums[0] : *sum + sums[0];
-                                        if (last_one) {
-                                            float bias = biases[SKIP_BIAS + rank * COUNT + unit];
-                                            send(to + n * SKIPPED + unit, number(fmaxf(now + bias, 0)), share);
-                                        } else if (share.first == 0) {
-                                            *sum = now;
-                                        }
-                                    });
+        auto done = [&](int unit, int n, const float* sums, Share share) {
+            float* sum = skip + unit * STREAMS + n;
+            float now = first ? sums[0] : *sum + sums[0];
+            if (last_one) {
+                float bias = biases[SKIP_BIAS + rank * COUNT + unit];
+                send(to + n * SKIPPED + unit, number(fmaxf(now + bias, 0)), share);
+            } else if (share.first == 0) {
+                *sum = now;
+            }
+        };
+        product<1, COUNT, RESIDUAL>(layer * LAYER + GATES + AHEAD, {xz_of(layer) + RESIDUAL, XZ}, THREADS / 2, done);
     }
 
     DEVICE void hidden_layer() {
@@ -282,7 +290,7 @@ struct Block {
         });
     }
 
-    // --- the past --------------------------------------------------------------------------------------------------------
+    // --- the past ---------------------------------------------------------------------------------------------------
 
     DEVICE Number* ring(int layer, long long t) {
         return rings + (rings_below(layer) + int(t & (dilation(layer) - 1))) * STREAMS * RESIDUAL;
@@ -292,17 +300,17 @@ struct Block {
         *reinterpret_cast<Words*>(to) = *reinterpret_cast<const Words*>(from);
     }
 
-    // x of a layer replaces the one from a dilation ago, which nobody needs any more.
+    // x of a layer replaces the one of a dilation ago, which has been read.
     DEVICE void remember(int layer, long long t) {
-        Number *from = heard_of(layer), *to = ring(layer, t);
+        Number *from = xz_of(layer), *to = ring(layer, t);
         each(STREAMS * RESIDUAL / CHUNK, [&](int i) {
             int n = i * CHUNK / RESIDUAL, k = i * CHUNK % RESIDUAL;
-            copy(from + n * HEARD + k, to + n * RESIDUAL + k);
+            copy(from + n * XZ + k, to + n * RESIDUAL + k);
         });
     }
 
-    // All that sample t needs of the past and of the mel, to shared memory: one wait for L2 a sample instead of one a layer. With many
-    // streams there is no room for it, and enough else to do meanwhile.
+    // Copy all that sample t needs of the past and of the conditioning to shared memory: one latency of L2 a sample
+    // instead of one a layer. With many streams there is no room for it, and their work hides the latency.
     DEVICE void fetch(int i, long long t) {
         if (!FETCH) return;
         each(LAYERS * STREAMS * RESIDUAL / CHUNK, [&](int j) {
@@ -315,16 +323,16 @@ struct Block {
         });
     }
 
-    // The last two samples as layer 0 hears them, in every block.
+    // The last two samples as the input of layer 0, in every block.
     DEVICE void embed() {
         const Number *current = weights_at(TABLES, TABLE), *previous = weights_at(TABLES + TABLE, TABLE);
-        Number* to = heard_of(-1);
+        Number* to = xz_of(-1);
         each(STREAMS * RESIDUAL, [&](int i) {
             int n = i / RESIDUAL, k = i % RESIDUAL;
             float p = last[n], c = last[STREAMS + n];
             float x = OUTPUT == MULAW ? value(previous[int(p) * RESIDUAL + k]) + value(current[int(c) * RESIDUAL + k])
                                       : p * value(previous[k]) + c * value(current[k]) + biases[EMBED_BIAS + k];
-            to[n * HEARD + k] = number(x), to[n * HEARD + RESIDUAL + k] = number(0);
+            to[n * XZ + k] = number(x), to[n * XZ + RESIDUAL + k] = number(0);
             if (k / UNITS == rank) kept[(UNITS + k % UNITS) * STREAMS + n] = x;
         });
     }
@@ -333,25 +341,30 @@ struct Block {
 }  // namespace
 
 // `count` samples from sample t0 on.
-//   weights (BLOCKS, TOTAL), biases; rings (clusters, BLOCKS, RING) and last (streams, 2) go from launch to launch
-//   u (count, streams, BANDS); numbers (streams,) of their random numbers
-//   samples (streams, count) are written; or read, where expected (streams, count, OUTPUTS) is there to be written
-KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const Number* u, const unsigned* numbers, float* last,
-               float* samples, float* expected, long long t0, int count, int streams, unsigned long long seed, float temperature) {
+//   weights   (BLOCKS, TOTAL)
+//   rings     (clusters, BLOCKS, RING), and last (streams, 2): the state, kept from launch to launch
+//   u         (count, streams, BANDS): the conditioning
+//   numbers   (streams,): the streams' numbers in the random generator
+//   samples   (streams, count): written; or read, where `expected` is not null (teacher forcing)
+//   expected  (streams, count, OUTPUTS) or null: the network's outputs, written
+KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const Number* u, const unsigned* numbers,
+               float* last, float* samples, float* expected, long long t0, int count, int streams,
+               unsigned long long seed, float temperature) {
     Block b;
     const int thread = b.thread, first = b.cluster * STREAMS;
-    b.weights = weights + (long long)(b.rank) * TOTAL, b.biases = biases;
+    b.weights = weights + (long long)b.rank * TOTAL, b.biases = biases;
     b.rings = rings + (long long)(b.cluster * BLOCKS + b.rank) * RING;
-    b.u = u + (long long)(first) * BANDS, b.u_pitch = (long long)(streams) * BANDS;
+    b.u = u + (long long)first * BANDS, b.u_pitch = (long long)streams * BANDS;
 
-    b.each((RESIDENT < TOTAL ? RESIDENT : TOTAL) / CHUNK, [&](int i) { Block::copy(b.weights + i * CHUNK, b.resident + i * CHUNK); });
+    constexpr int COPIED = RESIDENT < TOTAL ? RESIDENT : TOTAL;
+    b.each(COPIED / CHUNK, [&](int i) { Block::copy(b.weights + i * CHUNK, b.resident + i * CHUNK); });
     b.each(2 * STREAMS, [&](int i) { b.last[i] = last[(first + i % STREAMS) * 2 + i / STREAMS]; });
     b.fetch(0, t0);
     sync();
     b.look_ahead(0, 0, t0);
     b.look_ahead(1, 0, t0);
     b.embed();
-    arrive(), wait();  // before this a neighbour may not have begun
+    arrive(), wait();  // until all blocks of the cluster have begun
 
     for (int i = 0; i < count; i++) {
         const long long t = t0 + i;
@@ -363,7 +376,7 @@ KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const 
             b.look_ahead(layer + 2, i, t);
             wait();
         }
-        sync();  // the skip sum is whole
+        sync();  // the skip sum is complete
         b.remember(LAYERS - 1, t);
         b.add_skip(LAYERS - 1);
         arrive(), wait();
@@ -374,7 +387,7 @@ KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const 
         b.end_layer();
         arrive();
         if (more) {
-            sync();  // what was fetched is there
+            sync();  // the fetched values are in shared memory
             b.look_ahead(0, i + 1, t + 1);
             b.look_ahead(1, i + 1, t + 1);
         }

@@ -1,10 +1,10 @@
 // device.h's names on the CPU, so that the kernel itself, not a copy, is tested without a GPU.
 //
-// Each thread of a cluster is a fiber that runs until it must wait for others, or has arrived where others wait for it; then the next
-// one goes on. Whoever runs first runs as far ahead as barriers let it, so a barrier that is missing gives wrong numbers every
-// time, in one of three orders: forward, backward, shuffled. Shared memory begins as NaN. If all wait, that is a deadlock, and
-// told. Tensor cores are one lane's loop. (What this cannot see: threads that exchange numbers within a warp wait for each other
-// here, which on a GPU orders no memory.)
+// Each thread of a cluster is a fiber. It runs until it waits at a barrier, or has arrived at one; then the next fiber
+// runs. The first fiber runs as far ahead as the barriers allow, so a missing barrier gives wrong numbers every time,
+// in one of three orders: forward, backward, shuffled. Shared memory begins as NaN. If all fibers wait, that is a
+// deadlock, and `launch` returns false. Tensor cores are a loop of one lane. One fault cannot be seen here: a shuffle
+// makes the threads of a warp wait for each other, but on a GPU it orders no memory.
 
 #pragma once
 
@@ -40,7 +40,7 @@ struct Barrier {
     int count = 0;
     long generation = 0;
 
-    long arrive(int wanted) {  // the generation that this one waits for
+    long arrive(int wanted) {  // returns the generation to wait for
         long mine = generation + 1;
         if (++count == wanted) count = 0, generation++;
         return mine;
@@ -52,8 +52,8 @@ struct BlockState {
     char* shared;
     int number, threads;
     Barrier all;
-    std::vector<Barrier> groups[6];      // by the logarithm of their width
-    std::vector<uint64_t> slots[6][2];   // what shuffles hand over, in turns
+    std::vector<Barrier> groups[6];     // by the logarithm of their width
+    std::vector<uint64_t> slots[6][2];  // values in a shuffle, in two alternating sets
 };
 
 struct Fiber {
@@ -88,7 +88,7 @@ inline void begin() {
     swapcontext(&current->context, &scheduler);
 }
 
-// One cluster from beginning to end. Whether it came to an end.
+// Run one cluster. Returns whether it ended, without a deadlock or a misused barrier.
 inline bool run(int first_block, int count, int threads, int shared, int order) {
     constexpr int STACK = 96 << 10;
     blocks = std::vector<BlockState>(count), fibers = std::vector<Fiber>(size_t(count) * threads);
@@ -135,7 +135,8 @@ template <class... A, size_t... i> void call(void (*kernel)(A...), void** argume
 
 // As cuLaunchKernel: a pointer to each argument. grid: clusters.
 template <class... A>
-bool launch(void (*kernel)(A...), int grid, int blocks_of_cluster, int threads, int shared, int order, void** arguments) {
+bool launch(void (*kernel)(A...), int grid, int blocks_of_cluster, int threads, int shared, int order,
+            void** arguments) {
     struct Call {
         void (*kernel)(A...);
         void** arguments;
@@ -146,7 +147,8 @@ bool launch(void (*kernel)(A...), int grid, int blocks_of_cluster, int threads, 
     };
     body_arguments = &what;
     bool ended = true;
-    for (int i = 0; ended && i < grid; i++) ended = run(i * blocks_of_cluster, blocks_of_cluster, threads, shared, order);
+    for (int i = 0; ended && i < grid; i++)
+        ended = run(i * blocks_of_cluster, blocks_of_cluster, threads, shared, order);
     body_arguments = nullptr;
     return ended;
 }

@@ -64,7 +64,17 @@ class Emulated:
 
     def compile(self, plan):
         constants = plan.constants | {"THREADS": self.threads, "LANES": self.lanes}
-        flags = ["-std=c++17", "-O1", "-fPIC", "-shared", f"-I{HERE}", f"-I{self.sources}"]
+        flags = [
+            "-std=c++17",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-fPIC",
+            "-shared",
+            f"-I{HERE}",
+            f"-I{self.sources}",
+        ]
         flags += [f"-D{name}={value}" for name, value in constants.items()]
         target = self.libraries / f"{abs(hash((*flags, self.sources)))}.so"
         if not target.exists():
@@ -200,7 +210,7 @@ def test_nothing_comes_of_nothing(emulated):
 @pytest.mark.parametrize(
     ("text", "instead"),
     [
-        ("sync();  // what was fetched is there", ""),
+        ("sync();  // the fetched values are in shared memory", ""),
         ("sync();\n        b.embed();", "b.embed();"),
         ("arrive(), wait();\n        b.hidden_layer();", "b.hidden_layer();"),
     ],
