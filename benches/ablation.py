@@ -19,8 +19,8 @@ from shared import json_option, markdown, write_json
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.system.run_config import load_run
 from m2m.dataset.shards import ShardReader
-from m2m.training.loop import STATE
 from m2m.training.mel2mel import Mel2MelRun, measure, train
+from m2m.training.state import STATE
 
 VARIANTS: dict[str, dict[str, object]] = {
     "FiLM at both places (the paper's)": {},

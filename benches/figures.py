@@ -82,7 +82,7 @@ def losses(bench: Path) -> None:
     """What models trained with each loss reach, as a Markdown table."""
     results = read_results(bench)
     names = ("constant_q", "log_mel", "tanh_log", "mel_correlation")
-    heads = ["constant-Q, paper", "constant-Q", "log-mel MAE, nepers", "tanh-log-abs (x 1000)", "mel correlation"]
+    heads = ["constant-Q, paper", "constant-Q", "log-mel MAE, nepers", "paper-tanh-log-abs (x 1000)", "mel correlation"]
     rows = []
     for loss, (_, paper, _) in list(figures.PAPER.items())[2:]:
         systems = [s for s in results["systems"] if s["loss"] == loss]

@@ -14,9 +14,9 @@ processor time (`--cpu-time`; then of one thread, and what two cores would do is
     constant-Q   the paper's measure: Pearson's correlation over time, mean of 84 semitones (the paper's WaveNet: 0.854)
     mel          mean absolute error of the log-mel, nepers
     floor        dB of full scale, the median RMS of 8 ms frames that are silent in the original (below -72 dB) within a quarter
-                 of a second of music: where µ-law is heard as a hiss that comes and goes
-    NLL, KL      of --teacher: nats a sample of the true audio (with a comb: of what the comb lacks, docs/wavenet.md); and of each
-                 student from it, the distillation's divergence
+                 of a second of music, where the noise of µ-law comes and goes
+    NLL, KL      of --teacher: nats a sample of the true audio (with a harmonic excitation: of its difference from the audio,
+                 docs/wavenet.md); and of each student from it, the distillation's divergence
 """
 
 from __future__ import annotations
@@ -179,16 +179,17 @@ def mean(values: list[float]) -> float:
 
 def floor(true: np.ndarray, wave: np.ndarray, hop: int) -> float:
     """Median level of frames that are silent in the original and near music, dB; NaN where there are none."""
-    level, heard = (np.sqrt(np.square(x[: len(x) // hop * hop].reshape(-1, hop)).mean(1)) for x in (true, wave))
+    level, made = (np.sqrt(np.square(x[: len(x) // hop * hop].reshape(-1, hop)).mean(1)) for x in (true, wave))
     music = np.convolve(level > 10 * SILENT, np.ones(2 * NEAR + 1))[NEAR:][: len(level)] > 0
-    chosen = heard[(level < SILENT) & music]
+    chosen = made[(level < SILENT) & music]
     return float(20 * np.log10(np.median(chosen) + 1e-9)) if len(chosen) else np.nan
 
 
 @torch.inference_mode()
 def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, students: list[Path]) -> dict[str, float]:
     """The teacher's NLL of two seconds from the middle of each file, and each student's divergence from it."""
-    from m2m.training.parallel_wavenet import Losses, StudentRun, StudentTask
+    from m2m.training.losses.student import Losses
+    from m2m.training.parallel_wavenet import StudentRun, StudentTask
     from m2m.training.segments import TrainingSegment
     from m2m.training.wavenet import WaveNetRun, WaveNetTask
 
@@ -206,8 +207,8 @@ def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, st
     teaching.model = network
     for index, name in ((index, name) for index in range(len(test)) for name in names):
         at = TrainingSegment(test, index, name, max(0, (test.frames(index, name) - frames) // 2), frames)
-        true, heard = (torch.from_numpy(part)[None] for part in teaching.segment(at))
-        each = nll(network(true, heard), true[:, 2:], network.config.output)[:, lead:]
+        true, conditioning = (torch.from_numpy(part)[None] for part in teaching.segment(at))
+        each = nll(network(true, conditioning), true[:, 2:], network.config.output)[:, lead:]
         found.setdefault("teacher, NLL", []).append(each.mean().item())
         for figure, (student, task) in tasks.items():
             _, features, teachers = (torch.from_numpy(x)[None] for x in task.segment(at))

@@ -30,9 +30,9 @@ from m2m.core.mel import MelSpec, linear_mel
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
 from m2m.core.model_folders import find_model
 from m2m.core.plugins import registry
+from m2m.core.rendering.pipeline import timbre_space
 from m2m.core.score import from_rows
 from m2m.core.system.progress import track
-from m2m.core.timbre import TimbreSpace
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.measures.waves import SOUNDING
 from m2m.training.mel2mel import predict
@@ -44,8 +44,8 @@ SHRINKAGE = 0.1  # of a covariance towards a sphere; from 0.003 to 0.1 the true 
 def features(mel: np.ndarray, spec: MelSpec) -> np.ndarray:
     """Each band's mean and standard deviation over the frames that sound, over all if none does: (2 n_mels,) of a log-mel."""
     sounds = linear_mel(mel, spec).max(axis=1) ** (1 / spec.power) > SOUNDING
-    heard = mel[sounds] if sounds.any() else mel
-    return np.concatenate([heard.mean(axis=0), heard.std(axis=0)])
+    counted = mel[sounds] if sounds.any() else mel
+    return np.concatenate([counted.mean(axis=0), counted.std(axis=0)])
 
 
 def own_spread(known: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def examine(model: Mel2Mel, known: ShardReader, test: ShardReader, frames: int, 
     spec, names = model.config.mel, list(model.config.instruments)
     for shards in (known, test):
         shards.require(spec, model.config.instruments)
-    space = TimbreSpace(model.config.instruments, model.timbre.weight.detach().numpy())
+    space = timbre_space(model)
     references = np.array(
         [
             [features(known.mel(index, name, 0, frames), spec) for name in names]
