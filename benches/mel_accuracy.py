@@ -22,7 +22,7 @@ import numpy as np
 from shared import json_option, markdown, open_split, write_json
 
 from m2m.core.mel2mel import load_mel2mel
-from m2m.core.mel_measures import log_mel_error, pearson, tanh_log_error, variance_ratio
+from m2m.core.mel_measures import log_mel_error, paper_tanh_log_abs, pearson, variance_ratio
 from m2m.dataset.shards import ShardReader
 from m2m.training.mel2mel import BEST, FIGURES, measure
 
@@ -36,7 +36,7 @@ def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> di
         for row in range(len(test)):
             true = test.mel(row, name, 0, frames)
             constant = np.broadcast_to(mean, true.shape)
-            figures[BEST][row, column] = tanh_log_error(constant, true)
+            figures[BEST][row, column] = paper_tanh_log_abs(constant, true)
             figures["mae"][row, column] = log_mel_error(constant, true)
             figures["correlation"][row, column] = np.nanmean(pearson(true, constant))
             figures["variance"][row, column] = np.nanmean(variance_ratio(constant, true))

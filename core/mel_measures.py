@@ -13,8 +13,12 @@ def log_mel_error(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> 
     return float(np.abs(predicted - true).mean())
 
 
-def tanh_log_error(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> float:
-    """The paper's tanh-log-abs MSE (arXiv 1811.00223, section 3.2) of two log-mels (frames, n_mels); no unit."""
+def paper_tanh_log_abs(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> float:
+    """The paper's tanh-log-abs MSE as it is printed (arXiv 1811.00223, section 3.2): 0 dB is a full-scale sine.
+
+    predicted, true: (frames, n_mels) float32, natural-log magnitudes. Returned is the mean squared error of tanh(mel / 4), no
+    unit, 0..4. The loss `tanh-log-abs` that m2m trains with takes -20 dB of full scale as 0 dB (training/losses/mel.py).
+    """
     return float(np.square(np.tanh(predicted / 4) - np.tanh(true / 4)).mean())
 
 

@@ -101,7 +101,8 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.evaluation.measures.table": "MEASURES Measure Reference SET_MEASURES measure_audio measure_mel",
     },
     "m2m.evaluation.metrics": {
-        "m2m.core.mel_measures": "STILL log_mel_error pearson tanh_log_error variance_ratio",
+        "m2m.core.mel_measures": "STILL log_mel_error pearson tanh_log_error=paper_tanh_log_abs variance_ratio",
+        "m2m.evaluation.measures.waves": "stft_distance=multi_resolution_stft_error",
     },
     "m2m.training.average": {
         "m2m.training.ema": "Average=EMA",

@@ -21,7 +21,7 @@ from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
-from m2m.core.mel_measures import log_mel_error, pearson, tanh_log_error, variance_ratio
+from m2m.core.mel_measures import log_mel_error, paper_tanh_log_abs, pearson, variance_ratio
 from m2m.core.model_folders import model_folder
 from m2m.core.score import NoteArray, from_rows
 from m2m.core.system.run_config import RUN, load_run
@@ -196,7 +196,7 @@ def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, ND
     figures = {name: np.empty((len(shards), len(names))) for name in FIGURES}
     for cell in np.ndindex(len(shards), len(names)):
         true, predicted = predict(model, shards, cell[0], names[cell[1]], frames)
-        figures[BEST][cell] = tanh_log_error(predicted, true)
+        figures[BEST][cell] = paper_tanh_log_abs(predicted, true)
         figures["mae"][cell] = log_mel_error(predicted, true)
         figures["correlation"][cell] = _mean(pearson(true, predicted))
         figures["variance"][cell] = _mean(variance_ratio(predicted, true))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.mel import MelSpec, log_mel
-from m2m.core.mel_measures import log_mel_error, pearson, tanh_log_error
+from m2m.core.mel_measures import log_mel_error, paper_tanh_log_abs, pearson
 from m2m.core.score import NoteArray
 from m2m.evaluation.measures import against_score, waves
 from m2m.evaluation.measures.waves import Wave
@@ -106,7 +106,7 @@ def measure_mel(reference: Reference, mel: NDArray[np.float32]) -> dict[str, flo
     """A predicted log-mel against the true one."""
     return _named(
         log_mel=log_mel_error(mel, reference.mel),
-        tanh_log=1000 * tanh_log_error(mel, reference.mel),
+        tanh_log=1000 * paper_tanh_log_abs(mel, reference.mel),
         mel_correlation=_mean(pearson(reference.mel, mel)),
     )
 
@@ -121,7 +121,7 @@ def measure_audio(
     """
     original, rate = reference.wave, reference.rate
     aligned = waves.align(original, wave, rate)
-    convergence, logarithm = waves.stft_distance(original, aligned.wave)
+    convergence, logarithm = waves.multi_resolution_stft_error(original, aligned.wave)
     magnitudes = waves.constant_q(aligned.wave, rate)
     semitones = pearson(reference.constant_q, magnitudes)
     mel = log_mel(aligned.wave, reference.spec)

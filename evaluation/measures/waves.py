@@ -130,7 +130,7 @@ def _correlate(a: NDArray[np.floating], b: NDArray[np.floating], most: int) -> N
     return np.concatenate([score[-most:], score[: most + 1]])
 
 
-def stft_distance(original: Wave, other: Wave) -> tuple[float, float]:
+def multi_resolution_stft_error(original: Wave, other: Wave) -> tuple[float, float]:
     """The multi-resolution STFT distance (Yamamoto et al., arXiv 1910.11480): spectral convergence, log-magnitude error.
 
     Spectral convergence is |X - Y| / |X| (Frobenius), no unit; the other is the mean of |ln X - ln Y|, nepers. Both are means
