@@ -40,39 +40,19 @@ from m2m.dataset.shards import (
 from m2m.dataset.soundfont import Renderer
 
 SUFFIXES = (".mid", ".midi", ".kar")
+SPLIT_HINT = "it must be JSON with lists 'train', 'validation' and 'test'."
 
 
 def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
-    """MIDI files by split, as paths relative to `midi_dir`.
+    """The MIDI files of each split, as paths relative to `midi_dir`.
 
     split: a JSON file {"train": [...], "validation": [...], "test": [...]}; without one, a hash of each name sends about 5 %
     of the files to validation and 5 % to test, the same ones on every machine.
+    Raises M2MError if there are no files, if the split cannot be read, or if two files would become one shard.
     """
     if not midi_dir.is_dir():
         raise M2MError(f"{midi_dir} is not a directory; give the directory that holds the MIDI files.")
-    if split is not None:
-        try:
-            named = json.loads(read_bytes(split, MAX_JSON_BYTES, "a split"))
-            chosen = {name: [str(file) for file in named.get(name, [])] for name in SPLITS}
-            if not all(isinstance(named.get(name, []), list) for name in SPLITS):
-                raise ValueError("a split is not a list")
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise M2MError(
-                f"cannot read the split {split}: {error}; it must be JSON with lists 'train', 'validation' and 'test'."
-            ) from error
-        missing = [file for files in chosen.values() for file in files if not (midi_dir / file).is_file()]
-        if missing:
-            raise M2MError(f"{split} names {len(missing)} files that are not in {midi_dir}, the first is {missing[0]}.")
-        if not any(chosen.values()):
-            raise M2MError(f"{split} names no files; it must be JSON with lists 'train', 'validation' and 'test'.")
-    else:
-        chosen = {name: [] for name in SPLITS}
-        for path in sorted(p for p in midi_dir.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
-            name = path.relative_to(midi_dir).as_posix()
-            draw = hashlib.sha256(name.encode()).digest()[0]
-            chosen["validation" if draw < 13 else "test" if draw < 26 else "train"].append(name)
-        if not any(chosen.values()):
-            raise M2MError(f"{midi_dir} holds no MIDI files ({', '.join(SUFFIXES)}).")
+    chosen = _split_by_hash(midi_dir) if split is None else _read_split(split, midi_dir)
     shards: dict[str, str] = {}
     for name in (name for names in chosen.values() for name in names):
         shard = shard_path(Path(), "", name).name
@@ -82,8 +62,40 @@ def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
     return chosen
 
 
+def _read_split(split: Path, midi_dir: Path) -> dict[str, list[str]]:
+    try:
+        named = json.loads(read_bytes(split, MAX_JSON_BYTES, "a split"))
+        chosen = {name: [str(file) for file in named.get(name, [])] for name in SPLITS}
+        if not all(isinstance(named.get(name, []), list) for name in SPLITS):
+            raise ValueError("a split is not a list")
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise M2MError(f"cannot read the split {split}: {error}; {SPLIT_HINT}") from error
+    missing = [file for files in chosen.values() for file in files if not (midi_dir / file).is_file()]
+    if missing:
+        raise M2MError(f"{split} names {len(missing)} files that are not in {midi_dir}, the first is {missing[0]}.")
+    if not any(chosen.values()):
+        raise M2MError(f"{split} names no files; {SPLIT_HINT}")
+    return chosen
+
+
+def _split_by_hash(midi_dir: Path) -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {name: [] for name in SPLITS}
+    for path in sorted(p for p in midi_dir.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+        name = path.relative_to(midi_dir).as_posix()
+        byte = hashlib.sha256(name.encode()).digest()[0]  # 0..255, of which 13 are 5 %
+        chosen["validation" if byte < 13 else "test" if byte < 26 else "train"].append(name)
+    if not any(chosen.values()):
+        raise M2MError(f"{midi_dir} holds no MIDI files ({', '.join(SUFFIXES)}).")
+    return chosen
+
+
 def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path, config: DatasetConfig) -> float:
-    """Render one MIDI file on every instrument into a shard, unless it is there already. Returns seconds of audio."""
+    """Render one MIDI file on every instrument into a shard, unless it is there already.
+
+    source: the file. name: its path relative to the folder of MIDI files, by which the shard is called.
+    Returned: seconds of audio that were rendered. Raises M2MError if the file has nothing to play, if the shard is there but of
+    another data set, or if it cannot be written.
+    """
     target = shard_path(out, split, name)
     about = {"source": name, "split": split, "soundfont": soundfont.name, "config": config.model_dump_json()}
     if target.is_file():
@@ -117,7 +129,10 @@ def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path,
 
 
 def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str, list[str]]) -> None:
-    """Write DATA/dataset.json, or check that an earlier build, to be continued here, was of the same kind."""
+    """Write the description of a data set, or check that the one that is there is the same, so that its build may be continued.
+
+    files: the MIDI files of each split. Raises M2MError if the data set in `out` was made otherwise.
+    """
     about = {
         "config": config.model_dump(mode="json"),
         "soundfont": {"name": soundfont.name, "sha256": hashlib.sha256(soundfont.read_bytes()).hexdigest()},
@@ -126,10 +141,8 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
     }
     target = out / DESCRIPTION
     if target.is_file():
-        now, earlier = json.loads(json.dumps(about)), read_description(out).as_written
-        now, earlier = (
-            {**tree["config"], "soundfont": tree["soundfont"], "files": tree["files"]} for tree in (now, earlier)
-        )
+        trees = json.loads(json.dumps(about)), read_description(out).as_written
+        now, earlier = ({**tree["config"], "soundfont": tree["soundfont"], "files": tree["files"]} for tree in trees)
         changed = [key for key in now if key not in earlier or earlier[key] != now[key]]
         if changed:
             raise M2MError(
@@ -144,7 +157,11 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
 def build(
     midi_dir: Path, soundfont: Path, out: Path, config: DatasetConfig, split: Path | None, jobs: int
 ) -> Sequence[str]:
-    """Build a data set, or the missing part of one. Returns the files that could not be read, with the reason."""
+    """Build a data set, or the missing part of one.
+
+    split: see `split_files`. jobs: processes that render. Returned: a message for each file that gave no shard.
+    Raises M2MError if FluidSynth, the SoundFont or the files are missing, or if `out` holds another data set.
+    """
     Renderer(soundfont, config.mel.sample_rate, config.gain).require(config.programs)  # before anything is written
     files = split_files(midi_dir, split)
     describe(out, soundfont, config, files)

@@ -110,7 +110,7 @@ def read_description(data: Path) -> Description:
 
 
 def open_shard(path: Path) -> Any:
-    """A shard, opened but not read. Raises M2MError where it cannot be."""
+    """A shard, opened but not read: a `safetensors.safe_open`. Raises M2MError if it cannot be opened."""
     try:
         require_file(path, MAX_SHARD_BYTES, "a shard")
         return safe_open(path, framework="numpy")
@@ -121,7 +121,10 @@ def open_shard(path: Path) -> Any:
 
 
 class ShardReader:
-    """The shards of a data set's split, read without loading them: every access touches only the bytes it needs."""
+    """The shards of a data set's split. Every access reads just the bytes that it needs.
+
+    Raises M2MError if `data` is not a data set, or no shard of the split is there; and so do its methods if a shard is damaged.
+    """
 
     def __init__(self, data: Path, split: str) -> None:
         description = read_description(data)
@@ -145,19 +148,19 @@ class ShardReader:
             raise M2MError(f"the data set has no {_listed(missing)}; it has {_listed(self.instruments)}.")
 
     def notes(self, index: int, instrument: str) -> NDArray[np.float64]:
-        """The notes that an instrument plays in file `index`, as rows of start, end, pitch, velocity."""
+        """The notes that an instrument plays in file `index`: (notes, 4) float64, start and end in s, pitch, velocity."""
         return np.asarray(self._slice(index, f"{instrument}/notes")[:])
 
     def frames(self, index: int, instrument: str) -> int:
-        """Length in frames."""
+        """Length of an instrument's mel in file `index`, frames."""
         return int(self._slice(index, f"{instrument}/mel").get_shape()[0])
 
     def mel(self, index: int, instrument: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Log-mel of frames start..stop: (frames, n_mels)."""
+        """Log-mel of frames start..stop: (frames, n_mels) float32."""
         return self._part(index, f"{instrument}/mel", start, stop).astype(np.float32)
 
     def audio(self, index: int, instrument: str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Samples start..stop, in -1..1."""
+        """Samples start..stop: (samples,) float32, -1..1."""
         return self._part(index, f"{instrument}/audio", start, stop).astype(np.float32) / 32767.0
 
     def _part(self, index: int, key: str, start: int, stop: int | None) -> NDArray[Any]:

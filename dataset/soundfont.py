@@ -1,6 +1,7 @@
 """FluidSynth, which plays notes from a SoundFont.
 
-It reads its samples without an anti-aliasing filter; it therefore plays at twice the sample rate and soxr halves it.
+It resamples a SoundFont's recordings without an anti-aliasing filter. It therefore plays at twice the sample rate, which soxr
+halves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ OVERSAMPLING = 2
 
 
 class Renderer:
-    """FluidSynth, playing notes from a SoundFont."""
+    """FluidSynth, playing notes from a SoundFont.
+
+    sample_rate: of what it renders, Hz. gain: FluidSynth's, linear.
+    Raises M2MError if FluidSynth is not installed or the file is no SoundFont.
+    """
 
     def __init__(self, soundfont: Path, sample_rate: int, gain: float) -> None:
         try:
@@ -56,18 +61,20 @@ class Renderer:
             raise M2MError(f"{self.soundfont} has no program {', '.join(missing)} in bank 0; choose others.")
 
     def render(self, notes: NoteArray, program: int, samples: int) -> NDArray[np.float32]:
-        """Play notes on one program: (samples,) float32 mono, the mean of FluidSynth's two channels."""
+        """Play notes on one program.
+
+        notes: (notes,), times in seconds from the first sample. program: General MIDI's, 0..127.
+        Returned: (samples,) float32 mono, the mean of FluidSynth's two channels, full scale is 1.
+        Raises M2MError if the SoundFont lacks the program or is damaged.
+        """
         synth, font = self._open()
         if synth.sfpreset_name(font, 0, program) is None or synth.program_select(0, font, 0, program) < 0:
             raise M2MError(f"{self.soundfont} has no program {program} ({program_name(program)}) in bank 0.")
-        on = zip(
-            notes["start"].tolist(), [1] * len(notes), notes["pitch"].tolist(), notes["velocity"].tolist(), strict=True
-        )
-        off = zip(
-            notes["end"].tolist(), [0] * len(notes), notes["pitch"].tolist(), notes["velocity"].tolist(), strict=True
-        )
+        rows = notes.tolist()
+        on = [(start, 1, key, velocity) for start, _, key, velocity in rows]
+        off = [(end, 0, key, velocity) for _, end, key, velocity in rows]
         blocks, position, total = [], 0, samples * OVERSAMPLING
-        for second, strike, key, velocity in sorted([*on, *off]):  # at one instant a release comes before a strike
+        for second, strike, key, velocity in sorted(on + off):  # at one instant a release comes before a strike
             gap = min(int(second * self.rate), total) - position
             if gap > 0:
                 blocks.append(synth.get_samples(gap))
@@ -82,10 +89,10 @@ class Renderer:
         return np.asarray(self._resample(stereo.mean(axis=1), self.rate, self.sample_rate), np.float32)[:samples]
 
     def _open(self) -> tuple[Any, int]:
-        """A new FluidSynth and the number of the SoundFont in it.
+        """A new FluidSynth and the number of the SoundFont in it. Raises M2MError if the SoundFont is damaged.
 
-        New for every part: its dither and its voices remember what they played, and a shard must not depend on what was
-        rendered before it. That is cheap when the samples of the chosen program alone are loaded.
+        It is new for every part: dither and voices have a state, and a shard must not depend on what was rendered before it.
+        That is cheap, since the samples of the chosen program alone are loaded.
         """
         settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.dynamic-sample-loading": 1}
         synth = self._synth(gain=self.gain, samplerate=float(self.rate), channels=16, **settings)
