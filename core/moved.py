@@ -122,6 +122,9 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.training.losses": {
         "m2m.training.losses.mel": "LOSSES REFERENCE abs_mse log_abs_mse tanh_log_abs_mse",
     },
+    "m2m.training.mel2mel": {
+        "m2m.training.mel2mel": "heard=discriminator_input",
+    },
     "m2m.training.parallel_wavenet": {
         "m2m.training.losses.student": "only",
     },

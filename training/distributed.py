@@ -1,9 +1,8 @@
 """One run on several processes: `torchrun --nproc-per-node 4 -m m2m train wavenet DATA --device cuda`.
 
-Each process computes its share of every batch, and all take the mean of their gradients, so a run is the same, up to the order
-of sums, on however many; but for what a model itself draws on the way (WaveNet's `noise`, a divergence by Monte Carlo): each
-process draws that for its own rows, the same in distribution, not in numbers. Without torchrun there is one process, and nothing
-here does anything.
+Each process computes its share of every batch, and all take the mean of their gradients. So a run does not depend on the number of
+processes, up to the order of sums. The exception is what a model itself draws (WaveNet's `noise`, a divergence by Monte Carlo):
+each process draws for its own rows, the same in distribution, not in numbers. Without torchrun there is one process.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from m2m.core.errors import M2MError
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a run, as one of them sees it. device: this one's."""
+    """The processes of a run, from one of them: its rank among `count`, and its device."""
 
     rank: int = 0
     count: int = 1
@@ -29,15 +28,15 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this one validates, speaks and writes for all."""
+        """Whether this is the process that validates, reports and writes."""
         return self.rank == 0
 
     def share(self, batch: Iterable[Tensor]) -> tuple[Tensor, ...]:
-        """The process's rows of a batch, on its device."""
+        """The process's rows of a batch, every `count`-th of each tensor's first dimension, on its device."""
         return tuple(tensor[self.rank :: self.count].to(self.device, non_blocking=True) for tensor in batch)
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give all processes the mean of their gradients, in one exchange."""
+        """Replace the gradients by their mean over all processes, in one exchange."""
         if self.count == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]

@@ -12,16 +12,16 @@ from m2m.core.system import progress
 
 
 class Interruption:
-    """number: the signal that came, 0 if none has."""
+    """number: of the signal that came, 0 if none has."""
 
     number = 0
 
 
 @contextmanager
 def waiting() -> Iterator[Interruption]:
-    """Within, the first signal is only noted; the block must look for it, and at its end the signal takes effect.
+    """A block in which the first signal is only noted: the block looks for it and ends, and then the signal takes effect.
 
-    A second one takes effect at once. Signals that the process ignores stay ignored, and a thread gets none.
+    A second one takes effect at once. Signals that the process ignores stay ignored. In a thread nothing is noted.
     """
     came = Interruption()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -18,7 +18,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -78,8 +78,8 @@ class LoopConfig(BaseModel):
 class TrainingTask(ABC):
     """What a model brings to the loop.
 
-    `best` names the validation figure that decides which model is exported; smaller is better. None: the newest is the best,
-    where what is learned is not what a figure says.
+    `best` names the validation figure that decides which model is exported; smaller is better. None: the newest is exported,
+    where no figure measures what is learned.
     """
 
     model: nn.Module
@@ -98,7 +98,7 @@ class TrainingTask(ABC):
         """Figures on the validation split."""
 
     def details(self) -> dict[str, float]:
-        """What the last loss was the sum of, for the curves."""
+        """The terms of the last loss, for the curves."""
         return {}
 
     def pictures(self) -> dict[str, NDArray[Any]]:
@@ -112,6 +112,12 @@ class TrainingTask(ABC):
     @abstractmethod
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
         """Save the model as its users load it."""
+
+
+def model_card(title: str, figures: Mapping[str, float], *remarks: str, measured: str = "Validation:") -> str:
+    """The README.md of a model that a run exports: a title, remarks, and the figures of a validation."""
+    parts = [f"# {title}", *remarks, measured, "\n".join(f"- {name}: {value:.4g}" for name, value in figures.items())]
+    return "\n\n".join(parts) + "\n"
 
 
 class _Steps(Dataset[tuple[Tensor, ...]]):
@@ -140,8 +146,9 @@ def learning_rate(step: int, config: LoopConfig) -> float:
 def fit(task: TrainingTask, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool) -> dict[str, float]:
     """Train until `config.steps` and return the last validation's figures.
 
-    about: the run's whole config as JSON data, saved as run.json. Raises M2MError if the folder already holds a run and
-    `resume` is False, or holds none and it is True, or if the loss stops being a number.
+    about: the run's whole config as JSON data, saved as run.json.
+    Raises M2MError if the folder holds a run already and `resume` is False, if it holds none and `resume` is True, if its state
+    is damaged or of another model, if the device cannot be used, or if training diverges.
     """
     state = out / STATE
     if state.exists() and not resume:

@@ -1,8 +1,8 @@
-"""Train Mel2Mel: which windows it sees, what it minimises, how it is validated.
+"""Train Mel2Mel: which training segments it is given, what it minimises, how it is validated.
 
-An error between mels is least at the mean of what the score leaves open, which sounds blurred: partials that should beat against
-each other stand still. An adversary (losses/adversarial.py) learns what mels look like, and tells a blurred one. It costs
-some of the error that it stands beside, so with one the newest model is exported, not the one with the least error.
+An error between mels is least at the mean of all that the score leaves open, and the mean is blurred: partials that should beat
+against each other stand still. An adversary (losses/adversarial.py) learns to tell predicted mels from true ones, blurred ones
+among them. It raises the error beside it, so with an adversary the newest model is exported, not the one with the least error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from m2m.core.model_folders import model_folder
 from m2m.core.score import NoteArray, from_rows
 from m2m.core.system.run_config import RUN, load_run
 from m2m.dataset.shards import ShardReader, read_padded
-from m2m.training.loop import LoopConfig, TrainingTask, fit
+from m2m.training.loop import LoopConfig, TrainingTask, fit, model_card
 from m2m.training.losses.adversarial import GAN, MelDiscriminator, active, adversarial_losses
 from m2m.training.losses.mel import LOSSES
 from m2m.training.warm_start import refuse_another
@@ -56,19 +56,19 @@ class Mel2MelRun(BaseModel):
     adversarial: float = Field(0.0, ge=0, description="weight of an adversary beside the loss; 0: none")
     adversary_layers: int = Field(3, ge=1, le=8, description="each halves the mel; three judge patches of 0.3 s")
     adversary_channels: int = Field(32, ge=1, description="of the first layer; each further one has twice as many")
-    adversary_after: int = Field(0, ge=0, description="steps before the adversary joins in")
-    sequence: int = Field(512, ge=1, description="frames of a training window: 4.1 s")
+    adversary_after: int = Field(0, ge=0, description="steps before the adversary is active")
+    sequence: int = Field(512, ge=1, description="frames of a training segment: 4.1 s")
     silence: float = Field(
         0.1,
         ge=0,
         le=1,
-        description="of the windows: they begin in the silence before a piece, which else no window has",
+        description="of the segments: they begin in the silence before a piece, which no other segment has",
     )
     validation_seconds: float = Field(10.0, gt=0, description="of each validation file and instrument")
 
 
 class Mel2MelTask(TrainingTask):
-    """Random windows of random instruments, the same for every run of one seed."""
+    """Random segments of random instruments, the same for every run of one seed."""
 
     model: nn.Module
     discriminator: MelDiscriminator | None
@@ -95,7 +95,7 @@ class Mel2MelTask(TrainingTask):
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """(roll (batch, frames, features), instrument (batch,), log-mel (batch, frames, n_mels)).
 
-        With an adversary also (batch,): is it in?
+        float32, int64, float32. With an adversary also (batch,): whether it is active, see losses/adversarial.py.
         """
         draw = np.random.default_rng((self.run.loop.seed, step))
         spec, sequence = self.run.model.mel, self.run.sequence
@@ -126,7 +126,7 @@ class Mel2MelTask(TrainingTask):
             return error
         (switch,) = rest
         spec = self.run.model.mel
-        made, wanted = heard(predicted, spec), heard(true, spec)
+        made, wanted = discriminator_input(predicted, spec), discriminator_input(true, spec)
         generator_loss, discriminator_loss = adversarial_losses(self.discriminator, made, wanted, instrument)
         self.parts = {
             self.run.loss: error.detach(),
@@ -156,32 +156,35 @@ class Mel2MelTask(TrainingTask):
             both = np.concatenate([predicted.T, true.T])[
                 ::-1
             ]  # (2 n_mels, frames), low notes at the bottom of each half
-            images[self.names[instrument]] = (
-                255 * shades((both - both.min()) / max(np.ptp(both), 1e-9))[..., :3]
-            ).astype(np.uint8)
+            colours = shades((both - both.min()) / max(np.ptp(both), 1e-9))[..., :3]
+            images[self.names[instrument]] = (255 * colours).astype(np.uint8)
         return images
 
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
-        run = self.run
-        lines = [f"# Mel2Mel, {run.model.conditioner}, after {step} steps", ""]
+        run, remarks = self.run, []
         if run.start:
-            lines += [f"Begun from {run.start}.", ""]
+            remarks.append(f"Begun from {run.start}.")
         if run.adversarial:
-            lines += [f"With an adversary of weight {run.adversarial:g}, after {run.adversary_after} steps.", ""]
-        lines += ["Validation:", ""]
-        card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
+            remarks.append(f"With an adversary of weight {run.adversarial:g}, after {run.adversary_after} steps.")
+        card = model_card(f"Mel2Mel, {run.model.conditioner}, after {step} steps", figures, *remarks)
         save_model(folder, "mel2mel", run.model, self.mel2mel, card, trained={"loss": run.loss})
 
 
-def heard(mel: Tensor, spec: MelSpec) -> Tensor:
-    """A log-mel as the adversary takes it: silence is -1 and 0 dB is 1. What is below silence is none, as in rendering."""
+def discriminator_input(mel: Tensor, spec: MelSpec) -> Tensor:
+    """A log-mel as a discriminator takes it: silence, and what is below it, is -1, and a full-scale sine 1.
+
+    mel: (batch, frames, n_mels) in the unit of `spec`. Returned: the same shape, without unit.
+    """
     return spec.scaled(mel.clamp_min(spec.silence))
 
 
 def predict(
     model: Mel2Mel, shards: ShardReader, index: int, instrument: str, frames: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The true and the predicted log-mel of a file's first `frames` frames on an instrument."""
+    """The true and the predicted log-mel of a file's first `frames` frames on an instrument: (frames, n_mels) float32 each.
+
+    index: of the file among the shards. There are fewer frames if the file is shorter.
+    """
     true = shards.mel(index, instrument, 0, frames)
     return true, model.predict(from_rows(shards.notes(index, instrument)), model.point(instrument), len(true))
 
@@ -204,7 +207,7 @@ def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, ND
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """The mean of those that are numbers; NaN where none is, as in silence, without numpy's warning."""
+    """The mean of the values that are numbers; NaN if there are none, as in silence, without numpy's warning."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else np.nan
 
@@ -212,13 +215,14 @@ def _mean(values: NDArray[np.float64]) -> float:
 def train(run: Mel2MelRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
     """Train a Mel2Mel on a data set (`m2m dataset build`) and return the last validation figures.
 
-    Where the run's config does not say otherwise, the model is that of `start`, else instruments and mel are the data set's.
+    Where the run's config does not say otherwise, the model is that of `start`; without one, instruments and mel are the data
+    set's. out: the run's folder. Raises M2MError if data, `start` or the folder do not go with the run, or if it diverges.
     """
     if resume and (out / RUN).exists():
         _refuse_another(run, out)
-    begun = None if resume or run.start is None else load_mel2mel(model_folder(run.start))[0]
-    if begun:
-        model = begun.config
+    initial = None if resume or run.start is None else load_mel2mel(model_folder(run.start))[0]
+    if initial:
+        model = initial.config
         if differing := [
             name for name in run.model.model_fields_set if getattr(run.model, name) != getattr(model, name)
         ]:
@@ -232,13 +236,13 @@ def train(run: Mel2MelRun, data: Path, out: Path, resume: bool) -> dict[str, flo
         model = run.model.model_copy(update={k: v for k, v in found.items() if k not in run.model.model_fields_set})
     run = run.model_copy(update={"model": model})
     task = Mel2MelTask(run, data)
-    if begun:
-        task.mel2mel.load_state_dict(begun.state_dict())
+    if initial:
+        task.mel2mel.load_state_dict(initial.state_dict())
     return fit(task, run.loop, out, {"kind": "mel2mel", **run.model_dump(mode="json")}, resume)
 
 
 def _refuse_another(run: Mel2MelRun, out: Path) -> None:
-    """A checkpoint decides what weights a run goes on with, and whether it has an adversary. Raises M2MError."""
+    """Raise M2MError if a run that is resumed is told another `start` than it had, or gains or loses its adversary."""
     earlier = load_run(Mel2MelRun, out / RUN, {})
     refuse_another(run.start, earlier.start, out)
     if bool(run.adversarial) != bool(earlier.adversarial):

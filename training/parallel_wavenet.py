@@ -1,9 +1,9 @@
 """Train the student of Parallel WaveNet: distilled from a WaveNet, or from audio alone.
 
-Distillation: the student makes a wave of noise; the teacher says, of each sample of *that* wave, what it would have expected;
-the divergence of the two distributions is minimised (losses/kl.py). Beside it stand losses on the spectrograms of the
-student's wave and the true one (losses/stft.py), and an adversary (losses/adversarial.py). Each has a weight, and 0
-switches it off. Without a teacher the others remain.
+Distillation: the student makes a wave of noise, the teacher gives a distribution for each sample of that wave, and the
+divergence of the student's distributions from the teacher's is minimised (losses/kl.py). It is one of several losses
+(losses/student.py): others compare the spectrograms of the student's wave and the true one, and one is an adversary's. Each has
+a weight, 0 for none. Without a teacher there is no divergence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.system import progress
-from m2m.training.loop import fit
+from m2m.training.loop import fit, model_card
 from m2m.training.losses.adversarial import GAN, WaveDiscriminator, active, adversarial_losses
 from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, scale_penalty
 from m2m.training.losses.stft import multi_resolution_stft_loss
@@ -49,8 +49,8 @@ class StudentRun(SegmentRun):
     draws: int = Field(8, ge=1, description="samples drawn for a divergence that has no closed form")
     adversary_layers: int = Field(10, ge=1)
     adversary_channels: int = Field(64, ge=1)
-    adversary_after: int = Field(0, ge=0, description="steps before the adversary joins in")
-    sequence: int = Field(64, ge=1, description="frames of a training window: 0.51 s")
+    adversary_after: int = Field(0, ge=0, description="steps before the adversary is active")
+    sequence: int = Field(64, ge=1, description="frames of a training segment: 0.51 s")
     sound_seconds: float = Field(2.0, ge=0, description="of audio for TensorBoard at each validation")
 
     @property
@@ -62,14 +62,14 @@ class StudentRun(SegmentRun):
 
 
 class StudentTask(SegmentTask):
-    """The student's waves, of noise, beside the true ones of the same music."""
+    """Waves that the student makes of noise, and the true ones of the same music."""
 
+    run: StudentRun
     model: GAN
     best: str = "stft"
 
     def __init__(self, run: StudentRun, data: Path) -> None:
         super().__init__(run, run.model.mel, data)
-        self.run = run
         self.teacher = _load_teacher(run.teacher, run.model) if run.teacher else None
         self.student = student = Student(run.model)
         adversary = WaveDiscriminator(run.adversary_layers, run.adversary_channels) if run.adversarial else None
@@ -82,31 +82,30 @@ class StudentTask(SegmentTask):
         if self.teacher is None:
             progress.say("no teacher: the student learns from audio alone.")
         elif _shapes(student) == _shapes(self.teacher):
-            student.upsample.load_state_dict(
-                self.teacher.upsample.state_dict()
-            )  # they hear alike, and it has learned to
+            student.upsample.load_state_dict(self.teacher.upsample.state_dict())  # the same task, and learned already
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """(noise, true wave), (batch, sequence * hop_length) each; what the student hears; the teacher; is the adversary in?
+        """(noise, true wave, the student's conditioning, the teacher's, whether the adversary is active).
 
-        (batch, sequence + 2 margin, features); of what the teacher hears nothing if there is none.
+        noise, wave: (batch, sequence * hop_length) float32. conditioning: (batch, sequence + 2 margin, features) float32, the
+        teacher's (batch, 0) if there is none. active: (batch,), see losses/adversarial.py.
         """
-        windows = self.segments(np.random.default_rng((self.run.loop.seed, step)))
-        waves, features, teachers = (torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True))
+        segments = self.segments(np.random.default_rng((self.run.loop.seed, step)))
+        waves, features, teachers = (torch.from_numpy(np.stack(part)) for part in zip(*segments, strict=True))
         draw = np.random.default_rng((self.run.loop.seed, step, 1))
         switch = active(step, self.run.adversary_after, len(waves))
         return self.noise(draw, *waves.shape), waves, features, teachers, switch
 
     def noise(self, draw: np.random.Generator, *shape: int) -> Tensor:
-        """White noise as the student takes it, float32."""
+        """White noise of the model's distribution, scale 1: `shape`, float32."""
         drawn = draw.standard_normal(shape) if self.run.model.noise == "gaussian" else draw.logistic(size=shape)
         return torch.from_numpy(drawn.astype(np.float32))
 
     def segment(self, at: TrainingSegment) -> tuple[NDArray[np.float32], ...]:
-        """(frames * hop_length,) samples, what the student hears, and what the teacher hears."""
-        heard = self.features(self.student, at)
+        """Of one row: (frames * hop_length,) samples, the student's conditioning, and the teacher's."""
+        student = self.features(self.student, at)
         teacher = self.features(self.teacher, at) if self.teacher else np.zeros(0, np.float32)
-        return self.wave(at), heard, teacher
+        return self.wave(at), student, teacher
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         noise, true, features, teacher_features, switch = batch
@@ -135,7 +134,11 @@ class StudentTask(SegmentTask):
         return total
 
     def divergence(self, drawn: Drawn, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Of each sample of the student's from the teacher, (batch, T) nats, and what is added to it where both are Gaussian."""
+        """The divergence of each of the student's samples from the teacher, and where both are Gaussian ClariNet's penalty.
+
+        drawn: (batch, samples). features: (batch, frames + 2 margin, features), the teacher's conditioning.
+        Returned: (batch, samples) nats, and the same shape or None.
+        """
         assert self.teacher is not None
         teacher = self.teacher.to(features.device)
         expected = teacher(F.pad(drawn.samples, (2, 0)), features)
@@ -148,10 +151,10 @@ class StudentTask(SegmentTask):
         return self.parts
 
     def validate(self) -> dict[str, float]:
-        """Means over all windows, and the first of them of each instrument.
+        """Means over all segments, and the first of them of each instrument.
 
-        stft: of training/losses/stft.py. mel: mean absolute error of the log-mel, nepers. kl: distance from the teacher, nats a
-        sample.
+        stft: the multi-resolution STFT loss. mel: mean absolute error of the log-mel, nepers. kl: divergence from the teacher,
+        nats a sample.
         """
         each = {name: self._measure(name) for name in self.names}
         figures = {key: float(np.mean([found[key] for found in each.values()])) for key in next(iter(each.values()))}
@@ -162,9 +165,9 @@ class StudentTask(SegmentTask):
         fields = max(self.run.model.receptive_field, self.teacher.config.receptive_field if self.teacher else 0)
         lead, frames = self.validation_frames(fields)
         first, found = lead * self.spec.hop_length, []
-        for number, window in enumerate(self.validation_segments(name, frames)):
+        for number, segment in enumerate(self.validation_segments(name, frames)):
             draw = np.random.default_rng((self.run.loop.seed, number, 2))
-            true, features, teacher = (torch.from_numpy(part)[None].to(self._device) for part in window)
+            true, features, teacher = (torch.from_numpy(part)[None].to(self._device) for part in segment)
             torch.manual_seed(number)  # of the draws of a divergence
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
                 drawn = self.student(self.noise(draw, *true.shape).to(self._device), features)
@@ -195,9 +198,8 @@ class StudentTask(SegmentTask):
 
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
         taught = f"distilled from {self.run.teacher}" if self.teacher else "from audio alone"
-        lines = [f"# Parallel WaveNet, {self.run.model.noise}, {taught}, after {step} steps", "", "Validation:", ""]
-        card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
-        save_model(folder, KIND, self.run.model, self.student, card)
+        title = f"Parallel WaveNet, {self.run.model.noise}, {taught}, after {step} steps"
+        save_model(folder, KIND, self.run.model, self.student, model_card(title, figures))
 
 
 def _shapes(network: Conditioned) -> list[torch.Size]:
@@ -205,6 +207,7 @@ def _shapes(network: Conditioned) -> list[torch.Size]:
 
 
 def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
+    """The WaveNet in a folder. Raises M2MError if it cannot teach this student."""
     teacher, _ = load_wavenet(folder)
     if teacher.config.output == "mulaw":
         raise M2MError(
@@ -212,9 +215,9 @@ def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
             "train one with 'm2m train wavenet DATA --distribution gaussian'."
         )
     if teacher.config.excitation != student.excitation:
-        hears, deaf = ("teacher", "student") if teacher.config.excitation else ("student", "teacher")
+        has, lacks = ("teacher", "student") if teacher.config.excitation else ("student", "teacher")
         raise M2MError(
-            f"the {hears} has an excitation and the {deaf} has none, so that their samples are not the same: "
+            f"the {has} has an excitation and the {lacks} has none, so that their samples are not the same: "
             f"give --set model.excitation={teacher.config.excitation}, as the teacher has it."
         )
     if different := teacher.config.mel.differences(student.mel):
@@ -223,9 +226,12 @@ def _load_teacher(folder: Path, student: StudentConfig) -> WaveNet:
 
 
 def train(run: StudentRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
-    """Train a student on a data set (`m2m dataset build`) and return the last validation figures."""
-    run, begun = warm_start(run, load_student, out, resume)
+    """Train a student on a data set (`m2m dataset build`) and return the last validation figures.
+
+    out: the run's folder. Raises M2MError if data, teacher, `start` or the folder do not go with the run, or if it diverges.
+    """
+    run, initial = warm_start(run, load_student, out, resume)
     task = StudentTask(run, data)
-    if begun:
-        load_matching_weights(task.student, begun)
+    if initial:
+        load_matching_weights(task.student, initial)
     return fit(task, run.loop, out, {"kind": KIND, **run.model_dump(mode="json")}, resume)

@@ -1,8 +1,8 @@
-"""Windows of a data set for networks that make samples: audio, and what the network hears of it.
+"""Training segments for networks that make samples: some frames of a recording, and the conditioning for them.
 
-A window begins with its layers at zero, as a rendering does, though in the middle of a piece: what it cannot have heard, it
-learns to do without. With `lead` the loss leaves the first frames out, which costs their computation. Validation always lets
-the layers fill first, so its figures are those of a long rendering.
+A segment begins with the network's layers at zero, as a rendering does, though in the middle of a piece; the network learns to do
+without the context that it lacks. With `lead` the loss leaves out the first frames, at the cost of their computation. Validation
+always lets the layers fill first, so its figures are those of a long rendering.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SegmentLoop(LoopConfig):
     """The loop's options; the defaults are for a short budget, hours on a CPU: small batches, many steps, one cycle."""
 
     steps: int = Field(40_000, ge=1)
-    batch_size: int = Field(2, ge=1, description="windows a step")
+    batch_size: int = Field(2, ge=1, description="segments a step")
     warmup: int = Field(50, ge=0, description="steps of linear rise to the learning rate")
     average: float = Field(
         0.999, ge=0, lt=1, description="decay of the moving average of weights that is validated and exported; 0: none"
@@ -45,7 +45,7 @@ class SegmentLoop(LoopConfig):
 
 
 class SegmentRun(BaseModel):
-    """The part of a run's config that says what is heard."""
+    """The part of a run's config that says what a network is trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,20 +56,20 @@ class SegmentRun(BaseModel):
         None, description="a model of this kind, by folder or name, with whose weights the run begins, those that fit"
     )
     instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
-    sequence: int = Field(32, ge=1, description="frames of a training window: 0.26 s")
-    lead: int = Field(0, ge=0, description="frames at a window's beginning that the loss leaves out")
+    sequence: int = Field(32, ge=1, description="frames of a training segment: 0.26 s")
+    lead: int = Field(0, ge=0, description="frames at a segment's beginning that the loss leaves out")
     without_notes: float = Field(
-        0.1, ge=0, le=1, description="of the windows, if the model reads notes: a mel may come without any"
+        0.1, ge=0, le=1, description="of the segments, if the model reads notes: a mel may come without any"
     )
     mel_model: Path | None = Field(None, description="folder of a Mel2Mel whose predictions stand in for true mels")
-    mel_model_share: float = Field(0.5, ge=0, le=1, description="of the windows, if there is a mel_model")
+    mel_model_share: float = Field(0.5, ge=0, le=1, description="of the segments, if there is a mel_model")
     validation_segments: int = Field(
         8,
         ge=1,
         validation_alias=AliasChoices("validation_segments", "validation_windows"),  # its name until 0.2
         description="of each instrument, spread over the files",
     )
-    validation_seconds: float = Field(0.5, gt=0, description="of each window")
+    validation_seconds: float = Field(0.5, gt=0, description="of each segment")
     sound_seconds: float = Field(0.0, ge=0, description="of audio for TensorBoard at each validation")
 
 
@@ -77,7 +77,8 @@ class SegmentRun(BaseModel):
 class TrainingSegment:
     """Frames `start` to `start + frames` of a piece, on an instrument; silence lies beyond both ends of the piece.
 
-    predicted: with Mel2Mel's mel in the place of the true one. notes: with the score's roll, where a network reads it.
+    index: of the piece among the shards. name: of the instrument. predicted: with Mel2Mel's mel in the place of the true one.
+    notes: with the score's notes, where a network reads them.
     """
 
     shards: ShardReader
@@ -90,13 +91,15 @@ class TrainingSegment:
 
 
 class SegmentTask(TrainingTask):
-    """Random windows of random instruments, the same for every run of one seed."""
+    """Random segments of random instruments, the same for every run of one seed."""
+
+    run: SegmentRun
 
     def __init__(self, run: SegmentRun, spec: MelSpec, data: Path) -> None:
         torch.manual_seed(run.loop.seed)
         if run.lead >= run.sequence:
             raise M2MError(f"lead {run.lead} leaves nothing of sequence {run.sequence} to learn from; make it shorter.")
-        self.heard, self.spec, self.names = run, spec, list(run.instruments)
+        self.run, self.spec, self.names = run, spec, list(run.instruments)
         self.train, self.validation = ShardReader(data, "train"), ShardReader(data, "validation")
         self.train.require(spec, run.instruments)
         self.mel_model = load_mel2mel(run.mel_model)[0] if run.mel_model else None
@@ -107,8 +110,8 @@ class SegmentTask(TrainingTask):
                 raise M2MError(f"mel_model {run.mel_model} was not trained on {', '.join(missing)}.")
 
     def segments(self, draw: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        """The windows of a batch, drawn with `draw`: what `window` returns of each."""
-        run = self.heard
+        """The segments of a batch, drawn with `draw`: what `segment` returns of each."""
+        run = self.run
         for _ in range(run.loop.batch_size):
             index, name = int(draw.integers(len(self.train))), self.names[int(draw.integers(len(self.names)))]
             start = int(draw.integers(max(1, self.train.frames(index, name) - run.sequence + 1)))
@@ -117,41 +120,42 @@ class SegmentTask(TrainingTask):
             yield self.segment(TrainingSegment(self.train, index, name, start, run.sequence, predicted, notes))
 
     def segment(self, at: TrainingSegment) -> tuple[Any, ...]:
-        """A window as the task's networks take it."""
+        """A segment as the task's networks take it."""
         raise NotImplementedError
 
     def wave(self, at: TrainingSegment, before: int = 0) -> Array:
-        """Its samples, and so many before them: (before + frames * hop_length,) float32."""
+        """A segment's samples, and `before` more in front of them: (before + frames * hop_length,) float32, -1..1."""
         begin, end = at.start * self.spec.hop_length, (at.start + at.frames) * self.spec.hop_length
         return read_padded(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin - before, end, 0.0)
 
     def target(
         self, network: Conditioned, at: TrainingSegment, features: Array, griffin_lim_iterations: int = 0
     ) -> Tensor:
-        """The samples that a network is to make of features (frames, features) of just this window: (frames * hop_length,).
+        """The samples that a network is to make.
 
-        With an excitation they are what it lacks of the true magnitudes, with the phases of the excitation: a mel does not tell
-        the true ones. griffin_lim_iterations: of `transfer_phase`.
+        Without an excitation they are the recording. With one they are what it lacks of the true magnitudes, with the phases of
+        the excitation: a mel does not tell the true ones.
+
+        features: (frames, features) float32, the conditioning of just this segment. griffin_lim_iterations: `transfer_phase`'s.
+        Returned: (frames * hop_length,) float32, -1..1.
         """
         if not network.config.excitation:
             return torch.from_numpy(self.wave(at))
         beyond = transfer_phase_margin(self.spec, griffin_lim_iterations)
         wide = replace(at, start=at.start - beyond, frames=at.frames + 2 * beyond, predicted=False)
-        excitation = mel_matched_excitation(
-            self._heard_notes(at), self._mel(wide, excitation_margin(self.spec)), wide.start, self.spec
-        )
-        led = transfer_phase(self.wave(wide), excitation, self.spec, griffin_lim_iterations)
-        samples = network.from_sound(torch.from_numpy(led), torch.from_numpy(features))
-        return samples.clamp(-1, 1)  # where a predicted mel, or a window that sees an onset early, is far off
+        mel = self._mel(wide, excitation_margin(self.spec))
+        excitation = mel_matched_excitation(self._notes(at), mel, wide.start, self.spec)
+        wave = transfer_phase(self.wave(wide), excitation, self.spec, griffin_lim_iterations)
+        samples = network.from_sound(torch.from_numpy(wave), torch.from_numpy(features))
+        return samples.clamp(-1, 1)  # where a predicted mel, or a segment that sees an onset early, is far off
 
     def features(self, network: Conditioned, at: TrainingSegment) -> Array:
-        """What a network hears of it: (frames + 2 margin, features)."""
+        """A network's conditioning for a segment: (frames + 2 margin, features) float32."""
         margin = network.config.margin
-        return network.features_from(
-            self._mel(at, margin + network.feature_margin), self._heard_notes(at), at.start - margin
-        )
+        mel = self._mel(at, margin + network.feature_margin)
+        return network.features_from(mel, self._notes(at), at.start - margin)
 
-    def _heard_notes(self, at: TrainingSegment) -> NoteArray:
+    def _notes(self, at: TrainingSegment) -> NoteArray:
         return _notes(at.shards, at.index, at.name) if at.notes else note_array([])
 
     def _mel(self, at: TrainingSegment, around: int) -> Array:
@@ -168,30 +172,29 @@ class SegmentTask(TrainingTask):
         return self.mel_model.predict(moved, self.mel_model.point(name), frames)
 
     def validation_segments(self, name: str, frames: int) -> Iterator[tuple[Any, ...]]:
-        """Windows of an instrument from the middle of each validation file in turn; of a second round, from a third of it."""
-        for number in range(self.heard.validation_segments):
+        """Segments of an instrument, `segment`'s: from the middle of each validation file in turn, then from a third of each."""
+        for number in range(self.run.validation_segments):
             round_, index = divmod(number, len(self.validation))
             start = max(0, (self.validation.frames(index, name) - frames) // (2 + round_))
             yield self.segment(TrainingSegment(self.validation, index, name, start, frames))
 
     def validation_frames(self, receptive_field: int) -> tuple[int, int]:
-        """(frames that fill layers which look back so many samples, frames of a validation window with these)."""
+        """(frames that fill a network's layers, frames of a validation segment with these). receptive_field: samples."""
         lead = -(-receptive_field // self.spec.hop_length)
-        return lead, lead + max(1, round(self.heard.validation_seconds * self.spec.frame_rate))
+        return lead, lead + max(1, round(self.run.validation_seconds * self.spec.frame_rate))
 
     def sound_features(self, network: Conditioned) -> dict[str, Array]:
-        """What a network hears of some seconds from the middle of the first validation file.
+        """A network's conditioning for `sound_seconds` from the middle of the first validation file.
 
-        On the first, middle and last instrument: name -> (frames, features). Empty if none are wanted.
+        Returned: name -> (frames, features) float32, for the first, middle and last instrument; empty if no sound is wanted.
         """
-        frames, margin = round(self.heard.sound_seconds * self.spec.frame_rate), network.config.margin
+        frames, margin = round(self.run.sound_seconds * self.spec.frame_rate), network.config.margin
         found = {}
         for i in sorted({0, len(self.names) // 2, len(self.names) - 1}) if frames else ():
             name = self.names[i]
             start = max(0, (self.validation.frames(0, name) - frames) // 2)
-            found[name] = self.features(network, TrainingSegment(self.validation, 0, name, start, frames))[margin:][
-                :frames
-            ]
+            features = self.features(network, TrainingSegment(self.validation, 0, name, start, frames))
+            found[name] = features[margin:][:frames]
         return found
 
 

@@ -1,4 +1,4 @@
-"""Beginning a run with the weights of a model that is there already."""
+"""A warm start: a run that begins with the weights of another model."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ Run = TypeVar("Run", bound="SegmentRun")
 def warm_start(
     run: Run, load: Callable[[Path], tuple[Conditioned, str]], out: Path, resume: bool
 ) -> tuple[Run, Conditioned | None]:
-    """The run with the sizes of its `start`, where it does not itself say otherwise, and that model, as `load` loads it.
+    """The run with the sizes of the model that it starts from, where it does not itself say otherwise; and that model.
 
-    A run that is resumed goes on from its own checkpoint. Raises M2MError if it is told to begin elsewhere now.
+    load: loads the model in a folder, and its hash. Returned: (run, model or None). A run that is resumed continues its own
+    checkpoint and needs no model. Raises M2MError if it is told another `start` now, or if `start` does not go with its model.
     """
     if resume:
         if (out / RUN).exists():
@@ -35,8 +36,8 @@ def warm_start(
         return run, None
     if run.start is None:
         return run, None
-    begun = load(model_folder(run.start))[0]
-    model, theirs = run.model, begun.config.model_dump(exclude={"temperature"})
+    initial = load(model_folder(run.start))[0]
+    model, theirs = run.model, initial.config.model_dump(exclude={"temperature"})
     given = {name: value for name, value in model.model_dump().items() if name in model.model_fields_set}
     try:
         both = type(model).model_validate(theirs | given)
@@ -44,16 +45,16 @@ def warm_start(
         raise M2MError(
             f"start {run.start} does not go with what is given for model: {error.errors()[0]['msg']}."
         ) from error
-    return run.model_copy(update={"model": both}), begun
+    return run.model_copy(update={"model": both}), initial
 
 
 @torch.no_grad()
-def load_matching_weights(network: nn.Module, begun: nn.Module) -> None:
-    """Copy the weights that both have by name and shape, and say which of the network's stay random.
+def load_matching_weights(network: nn.Module, initial: nn.Module) -> None:
+    """Copy into a network the weights of `initial` that match by name and shape, and say which of its own stay random.
 
-    The convolutions of the conditioning are all copied or none: what one hands to the next means nothing by itself.
+    The convolutions of the conditioning are copied together or not at all: each works on the output of the one before.
     """
-    ours, theirs = network.state_dict(), begun.state_dict()
+    ours, theirs = network.state_dict(), initial.state_dict()
     fits = {name: name in theirs and theirs[name].shape == weight.shape for name, weight in ours.items()}
     whole = all(fit for name, fit in fits.items() if name.startswith("upsample."))
     random = []
@@ -67,7 +68,7 @@ def load_matching_weights(network: nn.Module, begun: nn.Module) -> None:
 
 
 def refuse_another(start: Path | None, earlier: Path | None, out: Path) -> None:
-    """Raise M2MError if a run that is resumed is told another `start` than it had: its checkpoint is what it goes on from."""
+    """Raise M2MError if a run that is resumed is told another `start` than it had, which would have no effect."""
     if start != earlier:
         raise M2MError(
             f"the run in {out} began from {earlier or 'random weights'} and goes on from its own checkpoint, "

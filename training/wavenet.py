@@ -1,4 +1,4 @@
-"""Train WaveNet: what it predicts of a window (training/segments.py), and how it is validated."""
+"""Train WaveNet: what it predicts of a segment (training/segments.py), and how it is validated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
-from m2m.training.loop import fit
+from m2m.training.loop import fit, model_card
 from m2m.training.losses.nll import nll
 from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
 from m2m.training.warm_start import load_matching_weights, warm_start
@@ -49,8 +49,8 @@ class WaveNetRun(SegmentRun):
     noise: float = Field(
         0.0,
         ge=0,
-        description="in steps of the µ-law: up to so much is added to what is heard, not to what is to be told, so that "
-        "the network trusts the mel and not only its own past, which in rendering has its errors",
+        description="steps of the µ-law: up to so much noise is added to the past samples, not to those to be predicted, so "
+        "that the network relies on the mel as well; its own past samples, in rendering, have errors",
     )
     griffin_lim_iterations: int = Field(
         0,
@@ -66,22 +66,25 @@ class WaveNetRun(SegmentRun):
 class WaveNetTask(SegmentTask):
     """Each sample is predicted from the true ones before it."""
 
+    run: WaveNetRun
     model: WaveNet
     best = "nll"
 
     def __init__(self, run: WaveNetRun, data: Path) -> None:
         super().__init__(run, run.model.mel, data)
-        self.run = run
         self.model = WaveNet(run.model)
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """(samples (batch, 2 + sequence * hop_length), features (batch, sequence + 2 margin, features))."""
-        windows = self.segments(np.random.default_rng((self.run.loop.seed, step)))
-        samples, features = zip(*windows, strict=True)
+        """(samples (batch, 2 + sequence * hop_length), conditioning (batch, sequence + 2 margin, features)).
+
+        Samples are µ-law codes, int64, or values in -1..1, float32; the first two of a segment are the past of its third.
+        """
+        segments = self.segments(np.random.default_rng((self.run.loop.seed, step)))
+        samples, features = zip(*segments, strict=True)
         return torch.from_numpy(np.stack(samples)), torch.from_numpy(np.stack(features))
 
     def segment(self, at: TrainingSegment) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """What the network hears of it: (2 + frames * hop_length,) samples, and (frames + 2 margin, features)."""
+        """One row of such a batch."""
         hop, margin = self.spec.hop_length, self.model.config.margin
         around = replace(at, start=at.start - 1, frames=at.frames + 1)  # the two samples before are of the frame before
         features = self.features(self.model, around)
@@ -94,11 +97,11 @@ class WaveNetTask(SegmentTask):
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         samples, features = batch
         counted = self.run.lead * self.spec.hop_length
-        expected = self.model(self._disturbed(samples), features)[:, counted:]
-        return nll(expected, samples[:, 2 + counted :], self.run.model.output).mean()
+        outputs = self.model(self._with_noise(samples), features)[:, counted:]
+        return nll(outputs, samples[:, 2 + counted :], self.run.model.output).mean()
 
-    def _disturbed(self, samples: Tensor) -> Tensor:
-        """Samples with noise, from none to `noise`, another in each window; as in FFTNet (Jin et al., ICASSP 2018)."""
+    def _with_noise(self, samples: Tensor) -> Tensor:
+        """Samples with noise, of a scale from none to `noise` in each segment, as in FFTNet (Jin et al., ICASSP 2018)."""
         if not self.run.noise:
             return samples
         spread = self.run.noise * torch.rand(len(samples), 1, device=samples.device)
@@ -117,35 +120,40 @@ class WaveNetTask(SegmentTask):
     def _measure(self, name: str) -> list[float]:
         lead, frames = self.validation_frames(self.run.model.receptive_field)
         found, device = [], self.model.end.weight.device
-        for window in self.validation_segments(name, frames):
-            samples, features = (torch.from_numpy(part)[None].to(device) for part in window)
+        for segment in self.validation_segments(name, frames):
+            samples, features = (torch.from_numpy(part)[None].to(device) for part in segment)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
-                expected = self.model(samples, features)
-            each = nll(expected, samples[:, 2:], self.run.model.output)
+                outputs = self.model(samples, features)
+            each = nll(outputs, samples[:, 2:], self.run.model.output)
             found.append(each[:, lead * self.spec.hop_length :].mean().item())
         return found
 
     def sounds(self) -> dict[str, tuple[NDArray[Any], int]]:
-        heard = self.sound_features(self.model)
-        waves = TorchEngine(self.model).generate(list(heard.values()), self.run.loop.seed) if heard else []
+        conditioning = self.sound_features(self.model)
+        if not conditioning:
+            return {}
+        waves = TorchEngine(self.model).generate(list(conditioning.values()), self.run.loop.seed)
         if self.run.model.output == "mulaw":
             waves = [mu_law_decode(wave, self.run.model.classes) for wave in waves]
         found = {}
-        for (name, features), wave in zip(heard.items(), waves, strict=True):
+        for (name, features), wave in zip(conditioning.items(), waves, strict=True):
             sound = self.model.to_sound(torch.from_numpy(wave), torch.from_numpy(features))
             found[name] = sound.numpy(), self.spec.sample_rate
         return found
 
     def export(self, folder: Path, figures: dict[str, float], step: int) -> None:
-        lines = [f"# WaveNet, {self.run.model.output}, after {step} steps", "", "Validation, nats a sample:", ""]
-        card = "\n".join([*lines, *(f"- {name}: {value:.4g}" for name, value in figures.items()), ""])
+        title = f"WaveNet, {self.run.model.output}, after {step} steps"
+        card = model_card(title, figures, measured="Validation, nats a sample:")
         save_model(folder, "wavenet", self.run.model, self.model, card)
 
 
 def train(run: WaveNetRun, data: Path, out: Path, resume: bool) -> dict[str, float]:
-    """Train a WaveNet on a data set (`m2m dataset build`) and return the last validation figures."""
-    run, begun = warm_start(run, load_wavenet, out, resume)
+    """Train a WaveNet on a data set (`m2m dataset build`) and return the last validation figures.
+
+    out: the run's folder. Raises M2MError if the data, the run's `start` or the folder do not go with the run, or if it diverges.
+    """
+    run, initial = warm_start(run, load_wavenet, out, resume)
     task = WaveNetTask(run, data)
-    if begun:
-        load_matching_weights(task.model, begun)
+    if initial:
+        load_matching_weights(task.model, initial)
     return fit(task, run.loop, out, {"kind": "wavenet", **run.model_dump(mode="json")}, resume)

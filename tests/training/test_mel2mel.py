@@ -24,7 +24,7 @@ from m2m.training import mel2mel
 from m2m.training.loop import STATE, learning_rate
 from m2m.training.losses.adversarial import MelDiscriminator, adversarial_losses
 from m2m.training.losses.mel import LOSSES
-from m2m.training.mel2mel import Mel2MelRun, Mel2MelTask, heard, measure, train
+from m2m.training.mel2mel import Mel2MelRun, Mel2MelTask, discriminator_input, measure, train
 
 Without = Callable[[str], None]
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
@@ -266,7 +266,7 @@ def test_variance_tells_blur(data: Path, monkeypatch: pytest.MonkeyPatch, share:
 def test_the_adversary_hears_silence_as_minus_one_and_full_scale_as_one() -> None:
     for spec in (MelSpec(), MelSpec(log="log10")):
         mel = torch.tensor([2 * spec.silence, spec.silence, spec.silence / 2, 0.0])
-        assert heard(mel, spec).tolist() == pytest.approx([-1.0, -1.0, 0.0, 1.0])
+        assert discriminator_input(mel, spec).tolist() == pytest.approx([-1.0, -1.0, 0.0, 1.0])
 
 
 @pytest.mark.parametrize("frames", [1, 7, 50])
@@ -287,9 +287,9 @@ def test_each_side_learns_its_own_weights(data: Path) -> None:
     assert task.discriminator is not None
     roll, instrument, true, switch = task.batch(0)
     assert switch.tolist() == [1.0, 1.0]
-    made = heard(task.mel2mel(roll, task.mel2mel.timbre(instrument)[:, None]), task.run.model.mel)
+    made = discriminator_input(task.mel2mel(roll, task.mel2mel.timbre(instrument)[:, None]), task.run.model.mel)
     generator_loss, discriminator_loss = adversarial_losses(
-        task.discriminator, made, heard(true, task.run.model.mel), instrument
+        task.discriminator, made, discriminator_input(true, task.run.model.mel), instrument
     )
     generator_loss.backward(retain_graph=True)
     assert all(parameter.grad is None for parameter in task.discriminator.parameters())
@@ -312,7 +312,7 @@ def test_a_discriminator_learns_to_tell_a_blurred_mel(data: Path) -> None:
     task = Mel2MelTask(tiny(adversarial=1.0, adversary_channels=8), data)
     assert task.discriminator is not None
     _, instrument, mel, _ = task.batch(0)
-    true = heard(mel, task.run.model.mel)
+    true = discriminator_input(mel, task.run.model.mel)
     blurred = true.mean(dim=1, keepdim=True).expand_as(true)
     optimiser = torch.optim.Adam(task.discriminator.parameters(), lr=0.003)
     for _ in range(100):

@@ -326,7 +326,7 @@ def test_no_average_is_the_weights_themselves() -> None:
 def test_noise_disturbs_what_is_heard_and_not_what_is_told(data: Path, output: str) -> None:
     task = WaveNetTask(small(model__output=output, model__classes=256, noise=6.0), data)
     samples, _ = task.batch(0)
-    heard = task._disturbed(samples)
+    heard = task._with_noise(samples)
     if output == "gaussian":
         heard, samples = (torch.from_numpy(mu_law_encode(x.numpy())) for x in (heard, samples))
     apart = (heard - samples).double()
@@ -334,4 +334,4 @@ def test_noise_disturbs_what_is_heard_and_not_what_is_told(data: Path, output: s
     assert heard.max() <= 255
     assert 0.3 < apart.square().mean().sqrt() < 6
     assert apart.abs().max() <= 6 * 5
-    assert torch.equal(WaveNetTask(small(), data)._disturbed(samples), samples)
+    assert torch.equal(WaveNetTask(small(), data)._with_noise(samples), samples)

@@ -1,7 +1,7 @@
-"""The adversaries: networks that learn to tell what a model makes from what is true, and so tell the model where it is not.
+"""Adversarial losses, and the discriminators that they need: networks that learn to tell what a model makes from what is true.
 
-Both sides are trained in one step with one optimiser: the model's loss sees the discriminator's weights as constants, the
-discriminator's sees what the model made as one.
+Generator and discriminator are trained in one step with one optimiser: in the generator's loss the discriminator's weights are
+constants, in the discriminator's loss what the generator made is one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ SLOPE = 0.2  # of leaky ReLUs
 
 
 class WaveDiscriminator(nn.Module):
-    """Dilated convolutions without causality: (batch, samples) -> a score of each sample, (batch, samples).
+    """Parallel WaveGAN's (Yamamoto et al., arXiv 1910.11480): dilated convolutions without causality.
 
-    Parallel WaveGAN's (Yamamoto et al., arXiv 1910.11480).
+    wave: (batch, samples) float32, -1..1. Returned: (batch, samples) scores, 1 for true and 0 for made.
 
     >>> WaveDiscriminator(layers=3, channels=4)(torch.zeros(2, 50)).shape
     torch.Size([2, 50])
@@ -41,11 +41,13 @@ class WaveDiscriminator(nn.Module):
 
 
 class MelDiscriminator(nn.Module):
-    """Patches of a mel, as in PatchGAN (Isola et al., arXiv 1611.07004): three layers judge 38 frames x 38 bands at a time.
+    """Scores of a mel's patches, as in PatchGAN (Isola et al., arXiv 1611.07004): of 38 frames x 38 bands by three layers.
 
-    Log-mels (batch, frames, n_mels), scaled to about -1..1, and their instruments (batch,) -> scores of the patches, (batch,
-    about frames / 2^layers, about n_mels / 2^layers). Convolutions know neither the instrument nor which band they are in; a
-    learned spectrum of the instrument, laid beside the mel as a second channel, says both.
+    Convolutions know neither the instrument nor which band they are in. A learned spectrum of the instrument, as a second
+    channel beside the mel, gives them both.
+
+    mel: (batch, frames, n_mels) float32 log-mel, scaled to about -1..1. instrument: (batch,) int64, its number.
+    Returned: (batch, about frames / 2^layers, about n_mels / 2^layers) float32, 1 for true and 0 for made.
 
     >>> MelDiscriminator(80, instruments=10)(torch.zeros(2, 512, 80), torch.tensor([0, 9])).shape
     torch.Size([2, 65, 11])
@@ -54,11 +56,11 @@ class MelDiscriminator(nn.Module):
     def __init__(self, n_mels: int, instruments: int, layers: int = 3, channels: int = 32) -> None:
         super().__init__()
         self.spectra = nn.Embedding(instruments, n_mels)
-        nn.init.zeros_(self.spectra.weight)  # at first they say nothing, and do not drown the mel
+        nn.init.zeros_(self.spectra.weight)  # or at first they would be louder than the mel
         stack: list[nn.Module] = []
         for layer in range(layers):
             inputs, outputs = (channels << layer - 1 if layer else 2), channels << layer
-            # Kernels that are a multiple of the stride hear every frame equally often; the padding keeps a single one alive.
+            # Kernels of a multiple of the stride weigh every frame alike; the padding lets a mel of one frame through.
             stack += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=2), nn.LeakyReLU(SLOPE)]
         self.stack = nn.Sequential(*stack, nn.Conv2d(channels << layers - 1, 1, 3, padding=1))
 
@@ -82,17 +84,19 @@ class GAN(nn.Module):
 
 
 def active(step: int, after: int, rows: int) -> Tensor:
-    """Whether the adversary is in, 1 or 0, as a column of a step's batch: (rows,). A loss knows of no step but by its batch.
+    """Whether the adversary is active at a step: (rows,) float32, all 1 or all 0, a part of the step's batch.
 
-    A weight of 0 rather than no loss at all: Adam counts the steps of every weight alike, so that a resumed run is exact.
+    after: the first step at which it is. The adversarial losses are multiplied by it, not left out, so that Adam has seen all
+    weights at every step and a resumed run is exact.
     """
     return torch.full((rows,), float(step >= after))
 
 
 def adversarial_losses(discriminator: nn.Module, made: Tensor, true: Tensor, *about: Tensor) -> tuple[Tensor, Tensor]:
-    """Least squares (Mao et al., arXiv 1611.04076): what the model minimises, and what the discriminator does.
+    """Least squares (LSGAN; Mao et al., arXiv 1611.04076): what the generator minimises, and what the discriminator does.
 
-    made, true: what the model made and what it should have, as the discriminator takes them; `about`: what else it takes.
+    made, true: (batch, ...) what the generator made and what it should have, as the discriminator takes them. about: what else
+    the discriminator takes. Returned: (generator loss, discriminator loss), scalars; the second is 0.5 if it guesses.
     """
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
     generator_loss = (functional_call(discriminator, frozen, (made, *about)) - 1).square().mean()

@@ -1,4 +1,4 @@
-"""Negative log-likelihoods of samples under what a network says of them: of a class, a Gaussian, or a mixture of logistics."""
+"""Negative log-likelihoods of samples under a network's outputs: classes, a Gaussian, or a mixture of logistics."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Likelihoods count no scale below the first, 0.0009 of full scale, since a Gaussian's grows without bound on digital silence,
-# and a logistic's none above the second, where a level's probability is lost in rounding.
+# Scales are clamped: below the first, 0.0009 of full scale, a Gaussian's likelihood grows without bound on digital silence; above
+# the second a level's probability, under a logistic, is lost in rounding.
 MIN_LOG_SCALE, MAX_LOG_SCALE = -7.0, 4.0
-LEVELS = 65536  # of the 16-bit audio that a mixture of logistics is the distribution of
+LEVELS = 65536  # of 16-bit audio, whose distribution a mixture of logistics is
 
 
 def nll(outputs: Tensor, samples: Tensor, output: str) -> Tensor:
-    """Negative log-likelihood of each sample, nats: (..., outputs) of the network and (...,) samples -> (...,).
+    """Negative log-likelihood of each sample.
 
-    Of a class for mulaw (uniform guessing costs ln 256 = 5.5), of one of 65,536 levels for mol (11.1), and a density's, which
-    may be negative, for gaussian.
+    outputs: (..., outputs) a network's, for an `output` of mulaw, mol or gaussian. samples: (...,) µ-law codes, int64, for mulaw,
+    else values in -1..1.
+    Returned: (...,) nats; of a class for mulaw (uniform guessing costs ln 256 = 5.5), of one of 65,536 levels for mol (11.1), and
+    of a density for gaussian, where it may be negative.
     """
     outputs = outputs.float() if outputs.dtype != torch.float64 else outputs
     if output == "mulaw":
@@ -27,16 +29,21 @@ def nll(outputs: Tensor, samples: Tensor, output: str) -> Tensor:
 
 
 def gaussian_nll(outputs: Tensor, samples: Tensor) -> Tensor:
-    """Of the density N(mean, scale), with (..., 2) mean and log scale."""
+    """Negative log-likelihood under a Gaussian.
+
+    outputs: (..., 2) mean and log scale. samples: (...,) -1..1. Returned: (...,) nats.
+    """
     mean, log_scale = outputs.unbind(-1)
     log_scale = log_scale.clamp_min(MIN_LOG_SCALE)
     return 0.5 * ((samples - mean) * torch.exp(-log_scale)).square() + log_scale + 0.5 * math.log(2 * math.pi)
 
 
 def logistics_nll(outputs: Tensor, samples: Tensor, levels: int) -> Tensor:
-    """Of the one of `levels` steps from -1 to 1 that a sample is on, under (..., 3 K) mixtures (PixelCNN++, section 2.1).
+    """Negative log-likelihood under a mixture of logistics, of the step that a sample is on (PixelCNN++, section 2.1).
 
-    The lowest step has all that lies below it, the highest all above.
+    There are `levels` steps from -1 to 1; the lowest has all the probability below it, the highest all above.
+
+    outputs: (..., 3 K) logits, means and log scales of K logistics. samples: (...,) -1..1. Returned: (...,) nats.
     """
     logits, means, log_scales = outputs.chunk(3, dim=-1)
     inverse = torch.exp(-log_scales.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE))
