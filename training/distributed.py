@@ -1,8 +1,8 @@
 """One run on several processes: `torchrun --nproc-per-node 4 -m m2m train wavenet DATA --device cuda`.
 
-Each process computes its share of every batch, and all take the mean of their gradients. So a run does not depend on the number of
-processes, up to the order of sums. The exception is what a model itself draws (WaveNet's `noise`, a divergence by Monte Carlo):
-each process draws for its own rows, the same in distribution, not in numbers. Without torchrun there is one process.
+Each process computes its share of every batch, and all take the mean of their gradients. So a run does not depend on how many
+processes there are, up to the order of sums. The exception is what a model itself draws (WaveNet's `noise`, a divergence by Monte
+Carlo): each process draws for its own rows, the same in distribution, not in numbers. Without torchrun there is one process.
 """
 
 from __future__ import annotations
