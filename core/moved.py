@@ -98,7 +98,7 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.evaluation.listening.blind_test": "FADE HEADROOM LOUDNESS Made PAGE make",
     },
     "m2m.evaluation.measures": {
-        "m2m.evaluation.measures.table": "MEASURES Measure Reference SET_MEASURES measure_audio measure_mel",
+        "m2m.evaluation.measures.table": "MEASURES Measure Reference measure_audio measure_mel",
     },
     "m2m.evaluation.metrics": {
         "m2m.core.mel_measures": "STILL log_mel_error pearson tanh_log_error=paper_tanh_log_abs variance_ratio",

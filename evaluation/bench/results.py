@@ -18,11 +18,13 @@ from m2m.core.errors import M2MError
 from m2m.core.system.files import atomic_path
 from m2m.evaluation.bench.machine import machine
 from m2m.evaluation.bench.plan import Plan, System
-from m2m.evaluation.measures.frechet import frechet_distance
-from m2m.evaluation.measures.table import MEASURES, SET_MEASURES
+from m2m.evaluation.measures.table import MEASURES
 
 KEYS = ("stage", "vocoder", "conditioner", "loss", "encoder")  # what a system is, beside its model's folder
 Row = dict[str, Any]
+
+OF_A_SET = tuple(name for name, measure in MEASURES.items() if measure.on == "set")
+OF_A_CELL = tuple(name for name in MEASURES if name not in OF_A_SET)
 
 
 def collect(plan: Plan, out: Path) -> dict[str, Any]:
@@ -42,8 +44,8 @@ def collect(plan: Plan, out: Path) -> dict[str, Any]:
         means = {name: fmean(_values(done, name)) for name in MEASURES if _values(done, name)}
         features = _features(out, done)
         if features is not None and originals is not None and system.stage != "original":
-            distance = frechet_distance(originals, features)
-            means |= {"frechet": distance} if np.isfinite(distance) else {}
+            distances = {name: MEASURES[name].of(originals, features) for name in OF_A_SET}
+            means |= {name: distance for name, distance in distances.items() if np.isfinite(distance)}
         errors = [row["error"] for row in found if row["error"]]
         systems.append(
             {"system": labels[system], **asdict(system), "cells": len(found), "failed": len(errors)}
@@ -57,7 +59,7 @@ def collect(plan: Plan, out: Path) -> dict[str, Any]:
         "systems": systems,
         "speed": _speed(plan, out),
         "cells": cells,
-        "measures": {name: vars(measure) for name, measure in {**MEASURES, **SET_MEASURES}.items()},
+        "measures": {name: measure.described() for name, measure in MEASURES.items()},
     }
 
 
@@ -104,21 +106,18 @@ def write_tables(results: dict[str, Any], out: Path) -> None:
 def table(results: dict[str, Any]) -> str:
     """One row a cell, tidy, as CSV; an empty field is a figure that the cell has not."""
     buffer = io.StringIO()
-    names = ["system", *KEYS, "model", "file", "instrument", *MEASURES, "audio", "processor_seconds", "error"]
+    names = ["system", *KEYS, "model", "file", "instrument", *OF_A_CELL, "audio", "processor_seconds", "error"]
     writer = csv.DictWriter(buffer, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows({**row, **row.get("measures", {})} for row in results["cells"])
     return buffer.getvalue()
 
 
-SHOWN = ("constant_q", "log_mel", "stft_convergence", "frechet", "onset_f1", "notes_heard", "loudness", "lag")
-
-
 def summary(results: dict[str, Any]) -> str:
     """The means of every system, the speed of every part, and the failures, as Markdown."""
-    known = {**MEASURES, **SET_MEASURES}
-    shown = [name for name in SHOWN if any(name in system["measures"] for system in results["systems"])]
-    heads = [f"{known[n].title}{f', {known[n].unit}' if known[n].unit else ''}" for n in shown]
+    wanted = {name: measure for name, measure in MEASURES.items() if measure.shown}
+    shown = [name for name in wanted if any(name in system["measures"] for system in results["systems"])]
+    heads = [", ".join(filter(None, (wanted[name].title, wanted[name].unit))) for name in shown]
     recordings = results["recordings"]
     lines = [
         "# Bench",
@@ -172,7 +171,7 @@ def show(name: str, value: float | None) -> str:
     >>> show("constant_q", 0.98765), show("constant_q", None)
     ('0.988', '')
     """
-    return "" if value is None else f"{value:.{({**MEASURES, **SET_MEASURES})[name].digits}f}"
+    return "" if value is None else f"{value:.{MEASURES[name].digits}f}"
 
 
 def _line(cells: list[str]) -> str:

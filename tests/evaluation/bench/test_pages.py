@@ -68,7 +68,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "systems": systems,
         "speed": [timing],
         "cells": cells,
-        "measures": {name: vars(measure) for name, measure in MEASURES.items()},
+        "measures": {name: measure.described() for name, measure in MEASURES.items()},
     }
     write_reports(results, folder)
     return folder
