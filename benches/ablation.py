@@ -14,11 +14,12 @@ from typing import Any
 
 import click
 import numpy as np
-from shared import json_option, markdown, write_json
+from shared import json_option, write_json
 
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.system.run_config import load_run
 from m2m.dataset.shards import ShardReader
+from m2m.evaluation.bench.results import markdown
 from m2m.training.mel2mel import Mel2MelRun, measure, train
 from m2m.training.state import STATE
 

@@ -20,7 +20,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from shared import markdown, true_mel
+from shared import true_mel
 
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.model_folders import find_model
@@ -28,7 +28,7 @@ from m2m.core.plugins import registry
 from m2m.core.rendering.pipeline import timbre_space
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench import figures
-from m2m.evaluation.bench.results import read_results, show
+from m2m.evaluation.bench.results import markdown, read_results, show
 from m2m.web.timbre_map import draw_map, shade
 
 TITLES = {"centroid": "spectral centroid", "energy": "mean energy"}

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import click
 import numpy as np
-from shared import json_option, markdown, open_split, write_json
+from shared import json_option, open_split, write_json
 
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.mel_measures import log_mel_error, paper_tanh_log_abs, pearson, variance_ratio
 from m2m.dataset.shards import ShardReader
+from m2m.evaluation.bench.results import markdown
 from m2m.training.mel2mel import BEST, FIGURES, measure
 
 

@@ -29,13 +29,14 @@ from typing import Any, Literal
 import click
 import numpy as np
 import torch
-from shared import best, cpu_time_option, headline, json_option, markdown, open_split, true_mel, write_json
+from shared import best, cpu_time_option, headline, json_option, open_split, true_mel, write_json
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.mel import Mel, MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.plugins import registry
 from m2m.dataset.shards import ShardReader
+from m2m.evaluation.bench.results import markdown
 from m2m.evaluation.measures.waves import constant_q_correlation
 from m2m.training.losses.nll import nll
 from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16

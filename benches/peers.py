@@ -23,7 +23,7 @@ import click
 import numpy as np
 import pretty_midi
 from griffin_lim import librosa_run
-from shared import json_option, markdown, write_json
+from shared import json_option, write_json
 
 from m2m.core.instruments import REFERENCE
 from m2m.core.mel import Mel, MelSpec, linear_mel, magnitude_scale
@@ -33,6 +33,7 @@ from m2m.core.rendering.pipeline import choose_model, timbre_space
 from m2m.core.system.progress import track
 from m2m.dataset.soundfont import Renderer
 from m2m.evaluation.bench.recordings import Recording, open_recordings
+from m2m.evaluation.bench.results import markdown
 from m2m.evaluation.measures.table import Reference, measure_audio
 
 Render = Callable[[Reference, Recording], np.ndarray]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,9 +64,3 @@ def true_mel(shards: ShardReader, index: int, instrument: str, frames: int) -> M
     """The first frames of a recording's mel, with its notes."""
     notes = from_rows(shards.notes(index, instrument))
     return Mel(shards.mel(index, instrument, 0, frames), shards.config.mel, notes)
-
-
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 import numpy as np
-from shared import json_option, markdown, open_split, write_json
+from shared import json_option, open_split, write_json
 
 from m2m.core.mel import MelSpec, linear_mel
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
@@ -34,6 +34,7 @@ from m2m.core.rendering.pipeline import timbre_space
 from m2m.core.score import from_rows
 from m2m.core.system.progress import track
 from m2m.dataset.shards import ShardReader
+from m2m.evaluation.bench.results import markdown
 from m2m.evaluation.measures.waves import SOUNDING
 from m2m.training.mel2mel import predict
 from m2m.web.timbre_map import measure

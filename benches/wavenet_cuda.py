@@ -21,10 +21,11 @@ from typing import Any, get_args
 
 import click
 import numpy as np
-from shared import best, markdown, write_json
+from shared import best, write_json
 from wavenet_agreement import agreement, network
 
 from m2m.core.errors import M2MError
+from m2m.evaluation.bench.results import markdown
 from m2m.vocoders.wavenet.cuda.device import CudaDevice, available
 from m2m.vocoders.wavenet.cuda.engine import FEW, CudaEngine
 from m2m.vocoders.wavenet.cuda.plan import Precision, Regime

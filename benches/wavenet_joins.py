@@ -15,9 +15,10 @@ from typing import Any
 
 import click
 import numpy as np
-from shared import json_option, markdown, open_split, true_mel, write_json
+from shared import json_option, open_split, true_mel, write_json
 
 from m2m.core.mel import Mel, log_mel
+from m2m.evaluation.bench.results import markdown
 from m2m.vocoders.wavenet.segments import cut
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
@@ -125,13 +126,13 @@ def summary(results: dict[str, Any]) -> str:
         f"{len(recordings['files'])} files x {len(recordings['instruments'])} instruments, first "
         f"{results['config']['seconds']:g} s of each; m2m {results['m2m']}. Means over recordings.",
         "",
-        _line(["system", *heads, "failed"]),
-        _line(["---"] * (len(shown) + 2)),
     ]
+    rows = []
     for system in results["systems"]:
         cells = [show(name, system["measures"].get(name)) for name in shown]
         failed = f"{system['failed']} of {system['cells']}" if system["failed"] else ""
-        lines.append(_line([system["system"], *cells, failed]))
+        rows.append([system["system"], *cells, failed])
+    lines.append(markdown(["system", *heads, "failed"], rows))
     failures = [system for system in results["systems"] if system["error"]]
     lines += ["", "Failures:", "", *(f"- {s['system']}: {s['error']}" for s in failures)] if failures else []
     if results["speed"]:
@@ -139,8 +140,8 @@ def summary(results: dict[str, Any]) -> str:
             "",
             "Real-time factor: seconds of computing a second of audio, median (lowest to highest) of the repeats.",
         ]
-        lines += ["", _line(["part", "real-time factor", "x real time", "processor's", "load, s", "peak MB", "GPU MB"])]
-        lines += [_line(["---"] * 7), *(_line(speed_cells(row)) for row in results["speed"])]
+        heads = ["part", "real-time factor", "x real time", "processor's", "load, s", "peak MB", "GPU MB"]
+        lines += ["", markdown(heads, map(speed_cells, results["speed"]))]
         lines += ["", *dict.fromkeys(f"On {row['machine']}." for row in results["speed"])]
         busy = [row["load_average"] for row in results["speed"] if row.get("load_average", 0) > (os.cpu_count() or 1)]
         if busy:
@@ -174,8 +175,16 @@ def show(name: str, value: float | None) -> str:
     return "" if value is None else f"{value:.{MEASURES[name].digits}f}"
 
 
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown; a bar in a cell is escaped.
+
+    >>> print(markdown(["a", "b"], [[1, "x"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | x |
+    """
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def read_results(path: Path) -> dict[str, Any]:

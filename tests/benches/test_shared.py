@@ -26,10 +26,6 @@ def test_the_best_of_several_runs_is_the_shortest() -> None:
     assert shared.best(lambda: "made", 3, lambda: next(times)) == (1.0, "made")
 
 
-def test_a_table_in_markdown() -> None:
-    assert shared.markdown(["a", "b"], [[1, "x"], [2, "y"]]) == "| a | b |\n| --- | --- |\n| 1 | x |\n| 2 | y |"
-
-
 def test_figures_are_kept_where_wanted(tmp_path: Path) -> None:
     shared.write_json(None, {"a": 1})
     shared.write_json(tmp_path / "figures.json", {"a": 1})
