@@ -22,10 +22,9 @@ import numpy as np
 from shared import json_option, open_split, write_json
 
 from m2m.core.mel2mel import load_mel2mel
-from m2m.core.mel_measures import log_mel_error, paper_tanh_log_abs, pearson, variance_ratio
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench.results import markdown
-from m2m.training.mel2mel import BEST, FIGURES, measure
+from m2m.training.mel2mel import BEST, FIGURES, compare, measure
 
 
 def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> dict[str, np.ndarray]:
@@ -36,11 +35,8 @@ def baseline(data: Path, test: ShardReader, names: list[str], frames: int) -> di
         mean = np.mean([train.mel(index, name).mean(axis=0) for index in range(0, len(train), 4)], axis=0)
         for row in range(len(test)):
             true = test.mel(row, name, 0, frames)
-            constant = np.broadcast_to(mean, true.shape)
-            figures[BEST][row, column] = paper_tanh_log_abs(constant, true)
-            figures["mae"][row, column] = log_mel_error(constant, true)
-            figures["correlation"][row, column] = np.nanmean(pearson(true, constant))
-            figures["variance"][row, column] = np.nanmean(variance_ratio(constant, true))
+            for figure, value in compare(np.broadcast_to(mean, true.shape), true).items():
+                figures[figure][row, column] = value
     return figures
 
 

@@ -190,20 +190,30 @@ def predict(
 
 
 def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, NDArray[np.float64]]:
-    """Predicted against true mels: figure -> (files, instruments).
-
-    "paper-tanh-log-abs": the loss as the paper prints it; "mae": nepers; "correlation": Pearson's over time, mean of the
-    bands; "variance": over time, as a share of the true one's, mean of the bands: less than 1 is blur.
-    """
+    """Predicted against true mels, as `compare` has them: figure -> (files, instruments)."""
     names, frames = list(model.config.instruments), int(seconds * model.config.mel.frame_rate)
     figures = {name: np.empty((len(shards), len(names))) for name in FIGURES}
     for cell in np.ndindex(len(shards), len(names)):
         true, predicted = predict(model, shards, cell[0], names[cell[1]], frames)
-        figures[BEST][cell] = paper_tanh_log_abs(predicted, true)
-        figures["mae"][cell] = log_mel_error(predicted, true)
-        figures["correlation"][cell] = _mean(pearson(true, predicted))
-        figures["variance"][cell] = _mean(variance_ratio(predicted, true))
+        for name, value in compare(predicted, true).items():
+            figures[name][cell] = value
     return figures
+
+
+def compare(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> dict[str, float]:
+    """FIGURES of a prediction.
+
+    "paper-tanh-log-abs": the loss as the paper prints it; "mae": nepers; "correlation": Pearson's over time, mean of the
+    bands; "variance": over time, as a share of the true one's, mean of the bands: less than 1 is blur.
+
+    predicted, true: (frames, n_mels) float32, natural-log mels.
+    """
+    return {
+        BEST: paper_tanh_log_abs(predicted, true),
+        "mae": log_mel_error(predicted, true),
+        "correlation": _mean(pearson(true, predicted)),
+        "variance": _mean(variance_ratio(predicted, true)),
+    }
 
 
 def _mean(values: NDArray[np.float64]) -> float:
