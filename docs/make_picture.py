@@ -29,13 +29,13 @@ def main(score_path: str, picture: str) -> None:
         roll.barh(
             pitch, min(end, SECONDS) - start, left=start, height=0.9, color=plt.cm.magma(0.2 + 0.6 * velocity / 127)
         )
-    roll.set(ylabel="MIDI key", title=f"{score.name}: what is written (pedal applied)")
+    roll.set(ylabel="MIDI key", title=f"{score.name}: the score, pedal applied")
     decibels = 20 / np.log(10) * mel.values.T
     extent = (0.0, SECONDS, 0.0, mel.spec.n_mels)
     image.imshow(decibels, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-90, vmax=-10)
-    image.set(ylabel="mel band", title=f"what Mel2Mel hears in it ({part.name}), -90 to -10 dB")
+    image.set(ylabel="mel band", title=f"the mel that Mel2Mel predicts ({part.name}), -90 to -10 dB")
     samples.plot(np.arange(len(wave)) / pipeline.spec.sample_rate, wave, linewidth=0.3, color="#3b0f70")
-    samples.set(ylabel="amplitude", xlabel="seconds", title="what comes out of the vocoder", xlim=(0, SECONDS))
+    samples.set(ylabel="amplitude", xlabel="seconds", title="the waveform that the vocoder makes", xlim=(0, SECONDS))
     figure.savefig(picture, dpi=80)
 
 
