@@ -10,6 +10,8 @@ import click
 
 from m2m.commands.terminal import Choice, Command, pairs, print_json, talk
 from m2m.core.choices import Distribution, Noise
+from m2m.training.losses.mel import LOSSES
+from m2m.training.losses.student import NAMES, only
 
 
 @click.group()
@@ -68,7 +70,7 @@ def _train(run_type: Any, train: Callable[..., Any], name: str, chosen: dict[str
 @click.option("--encoder", metavar="NAME", help="onsets-frames-decay, onsets-frames, or one that you have installed.")
 @pairs("--conditioner-opt", "conditioner_options", "An option of the conditioner, see `m2m plugins info`.")
 @pairs("--encoder-opt", "encoder_options", "An option of the encoder.")
-@click.option("--loss", type=click.Choice(["abs", "log-abs", "tanh-log-abs"]), help="What is minimised.")
+@click.option("--loss", type=click.Choice(list(LOSSES)), help="What is minimised.")
 @click.option(
     "--start", metavar="FOLDER", help="A Mel2Mel whose weights the run begins with.  [default: random weights]"
 )
@@ -126,7 +128,7 @@ def train_wavenet(
 @click.option(
     "--losses",
     metavar="NAMES",
-    help="Of kl,stft,frames,power,adversarial: these and no others (weights: --set losses.kl=0.1).",
+    help=f"Of {','.join(NAMES)}: these and no others (weights: --set losses.kl=0.1).",
 )
 @click.option(
     "--start",
@@ -139,7 +141,6 @@ def train_parallel_wavenet(
     teacher: str | None, noise: str | None, losses: str | None, start: str | None, mel_model: str | None, **given: Any
 ) -> None:
     """Train Parallel WaveNet, a student of a WaveNet that renders without a sample loop."""
-    from m2m.training.losses.student import only
     from m2m.training.parallel_wavenet import StudentRun
     from m2m.training.parallel_wavenet import train as run_training
 

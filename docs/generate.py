@@ -19,6 +19,7 @@ from typing import Any, get_args
 import click
 
 from m2m.core.model_folders import CONFIG, shipped
+from m2m.evaluation.bench.results import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -26,9 +27,8 @@ WIDTH = 100  # characters of the commands' help
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    """A Markdown table and the end of its last line."""
+    return markdown(heads, rows) + "\n"
 
 
 def commands() -> str:
