@@ -1,51 +1,31 @@
-"""Data sets: files into splits, notes into audio, and shards that can be trusted. Most is rendered by sines; what FluidSynth
-itself does is tested with the small SoundFont that pretty_midi brings."""
+"""Building data sets: files into splits, notes into audio, and shards that can be trusted. Most is rendered by sines."""
 
 import dataclasses
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pretty_midi
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import ValidationError
+from command_line import HANGS
+from datasets import SOUNDFONT, needs_fluidsynth
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec, log_mel
-from m2m.core.score import HIGHEST_KEY, LOWEST_KEY, NoteArray, from_rows, note_array
+from m2m.core.score import from_rows
 from m2m.dataset import build as dataset
-from m2m.dataset import soundfont
-from m2m.dataset.augment import vary
-from m2m.dataset.build import build, describe, split_files
+from m2m.dataset.build import build, split_files
 from m2m.dataset.shards import DatasetConfig, ShardReader, shard_path
-from m2m.dataset.soundfont import Renderer
 
 Midi = Callable[..., Path]
 Without = Callable[[str], None]
 SMALL = DatasetConfig(programs=(0, 56), seconds=2.0, tail=0.5)
-SOUNDFONT = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
-
-
-def _fluidsynth() -> str:
-    """Why FluidSynth cannot be tested here; empty if it can."""
-    try:
-        import fluidsynth  # noqa: F401
-        import soxr  # noqa: F401
-    except ImportError as error:
-        return f"FluidSynth is not installed: {error}"
-    return "" if SOUNDFONT.is_file() else f"this pretty_midi brings no {SOUNDFONT.name}"
-
-
-needs_fluidsynth = pytest.mark.skipif(bool(_fluidsynth()), reason=_fluidsynth() or "-")
 
 
 # Files into splits.
@@ -113,164 +93,6 @@ def test_a_folder_without_midi_files(tmp_path: Path, midi: Midi) -> None:
     midi("a.midi")
     with pytest.raises(M2MError, match="would become one shard"):
         split_files(tmp_path / "midi", None)
-
-
-# The config.
-
-
-@pytest.mark.parametrize("wrong", [{"programs": [128]}, {"programs": []}, {"seconds": 1.0}, {"tail": -1}, {"gian": 1}])
-def test_a_config_that_cannot_be(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        DatasetConfig.model_validate(wrong)
-
-
-# Variations.
-
-NOTES = st.lists(
-    st.tuples(
-        st.floats(0, 100, allow_subnormal=False),
-        st.floats(0.01, 10),
-        st.integers(LOWEST_KEY, HIGHEST_KEY),
-        st.integers(1, 127),
-    ),
-    max_size=30,
-).map(lambda rows: note_array((start, start + length, key, velocity) for start, length, key, velocity in rows))
-CONFIGS = st.builds(
-    DatasetConfig,
-    seconds=st.floats(2, 60),
-    tail=st.floats(0, 1.9),
-    transpose=st.integers(0, 24),
-    stretch=st.floats(0, 0.9),
-    velocity=st.floats(0, 0.9),
-    excerpt=st.sampled_from(["random", "first"]),
-)
-
-
-@settings(deadline=None)
-@given(NOTES, CONFIGS, st.integers(0, 1000))
-def test_a_variation_is_playable_music(notes: NoteArray, config: DatasetConfig, seed: int) -> None:
-    before = notes.copy()
-    varied = vary(notes, config, random.Random(seed))
-    assert (notes == before).all()
-    assert (varied == vary(notes, config, random.Random(seed))).all()
-    assert bool(len(varied)) == bool(len(notes))
-    assert ((varied["pitch"] >= LOWEST_KEY) & (varied["pitch"] <= HIGHEST_KEY)).all()
-    assert ((varied["velocity"] >= 1) & (varied["velocity"] <= 127)).all()
-    assert (varied["end"] > varied["start"]).all()
-    assert (varied["start"] >= 0).all()
-    assert (np.diff(varied["start"]) >= 0).all()
-    if len(notes) and config.excerpt == "random":
-        assert varied["start"][0] <= 0.1 + 1e-9  # it begins at a note, not in a rest
-
-
-def test_a_variation_moves_everything_alike() -> None:
-    notes = note_array((0.5 * i, 0.5 * i + 0.4, 50 + i, 60 + i) for i in range(20))
-    config = DatasetConfig(excerpt="first")
-    varied = vary(notes, config, random.Random(1))
-    stretch = varied["start"][1:] / notes["start"][1:]
-    assert np.ptp(stretch) < 1e-9
-    assert 0 < abs(stretch[0] - 1) <= config.stretch
-    assert np.allclose((varied["end"] - varied["start"]) / (notes["end"] - notes["start"]), stretch[0])
-    assert np.ptp(varied["pitch"] - notes["pitch"]) == 0
-    still = DatasetConfig(excerpt="first", transpose=0, stretch=0, velocity=0)
-    assert (vary(notes, still, random.Random(1)) == notes).all()
-
-
-def test_an_excerpt_comes_from_all_over_the_piece() -> None:
-    notes = note_array((float(i), i + 0.5, 60, 80) for i in range(200))
-    config = DatasetConfig(seconds=10, transpose=0, stretch=0)
-    lengths = [len(vary(notes, config, random.Random(seed))) for seed in range(50)]
-    assert max(lengths) > 150
-    assert min(lengths) < 50
-
-
-# FluidSynth.
-
-
-@pytest.fixture(scope="module")
-def synth() -> Renderer:
-    return Renderer(SOUNDFONT, 16_000, 1.0)
-
-
-@needs_fluidsynth
-def test_a_note_sounds_at_its_pitch_at_its_time_and_fades(synth: Renderer) -> None:
-    wave = synth.render(note_array([(0.5, 2.0, 69, 110)]), 80, 48_000)
-    assert wave.shape == (48_000,)
-    assert wave.dtype == np.float32
-    assert abs(np.flatnonzero(np.abs(wave) > 0.003)[0] / 16_000 - 0.5) < 0.008  # one frame
-    spectrum = np.abs(np.fft.rfft(wave[12_000:28_000] * np.hanning(16_000)))  # bins of 1 Hz
-    assert abs(int(spectrum.argmax()) - 440) <= 2
-    held, release, after = (np.abs(wave[a:b]).max() for a, b in ((16_000, 31_000), (32_160, 32_480), (44_000, 48_000)))
-    assert held > 0.03
-    assert 0.001 < release < held  # let go, it still sounds
-    assert after < 0.0005
-
-
-@needs_fluidsynth
-def test_what_lies_above_the_band_does_not_fold_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def noise(oversampling: int) -> float:
-        """Energy between a trumpet's partials against all of it, in dB: G7, of which two partials are below 8 kHz."""
-        monkeypatch.setattr(soundfont, "OVERSAMPLING", oversampling)
-        wave = Renderer(SOUNDFONT, 16_000, 1.0).render(note_array([(0.0, 2.0, 103, 110)]), 56, 32_000)
-        spectrum = np.abs(np.fft.rfft(wave[8_000:24_000] * np.hanning(16_000))) ** 2
-        partial = np.abs((np.arange(8_001) + 1_568) % 3_136 - 1_568) < 40  # 3,136 Hz and its multiples
-        return float(10 * np.log10(spectrum[~partial].sum() / spectrum.sum()))
-
-    assert noise(2) < -20
-    assert noise(1) > -10
-
-
-@needs_fluidsynth
-@pytest.mark.parametrize("samples", [12_800, 12_801, 100])
-def test_a_render_knows_nothing_of_the_one_before(synth: Renderer, samples: int) -> None:
-    """Byte for byte, also when the one before was still sounding, or ended within one of FluidSynth's blocks of 64."""
-    notes = note_array([(0.1, 0.4, 69, 100), (0.2, 5.0, 60, 90), (0.7, 5.0, 40, 90)])
-    fresh = Renderer(SOUNDFONT, 16_000, 1.0).render(notes, 0, samples)
-    synth.render(notes, 48, samples)
-    assert (synth.render(notes, 0, samples) == fresh).all()
-
-
-@needs_fluidsynth
-def test_silence(synth: Renderer) -> None:
-    assert np.abs(synth.render(note_array([]), 0, 1_000)).max() < 1e-4  # FluidSynth's dither
-    assert synth.render(note_array([]), 0, 0).shape == (0,)
-
-
-@needs_fluidsynth
-def test_a_key_struck_again_is_struck(synth: Renderer) -> None:
-    """At one instant the release comes before the strike, or the new note would be let go at once."""
-    wave = synth.render(note_array([(0.0, 0.5, 69, 110), (0.5, 1.0, 69, 110)]), 80, 16_000)
-    assert np.abs(wave[12_000:15_000]).max() > 0.03
-
-
-@needs_fluidsynth
-def test_soundfonts_that_cannot_be_played(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(M2MError, match=r"cannot read the SoundFont .*absent\.sf2: No such file.*fluidr3mono"):
-        Renderer(tmp_path / "absent.sf2", 16_000, 1.0)
-    with pytest.raises(M2MError, match="cannot read the SoundFont .*directory"):
-        Renderer(tmp_path, 16_000, 1.0)
-    (tmp_path / "song.mid").write_bytes(b"MThd")
-    with pytest.raises(M2MError, match=r"song\.mid is not a SoundFont"):
-        Renderer(tmp_path / "song.mid", 16_000, 1.0)
-    assert capfd.readouterr() == ("", "")  # FluidSynth did not speak
-    (tmp_path / "damaged.sf2").write_bytes(SOUNDFONT.read_bytes()[:1_000])
-    with pytest.raises(M2MError, match="the file is damaged"):
-        Renderer(tmp_path / "damaged.sf2", 16_000, 1.0).render(note_array([]), 0, 100)
-
-
-@needs_fluidsynth
-def test_a_program_that_the_soundfont_lacks(synth: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
-    synth.require(range(128))
-
-    class Poor(synth._synth):  # type: ignore[misc, name-defined]
-        def sfpreset_name(self, font: int, bank: int, program: int) -> str | None:
-            return None if program in (9, 56) else super().sfpreset_name(font, bank, program)
-
-    monkeypatch.setattr(synth, "_synth", Poor)
-    with pytest.raises(M2MError, match=r"has no program 9 \(glockenspiel\), 56 \(trumpet\) in bank 0"):
-        synth.require([0, 9, 56])
-    with pytest.raises(M2MError, match=r"has no program 56 \(trumpet\) in bank 0"):
-        synth.render(note_array([]), 56, 100)
 
 
 def test_what_is_not_installed_is_one_line(
@@ -414,13 +236,11 @@ def test_a_build_is_continued_where_it_stopped(built: Site) -> None:
 
 
 def test_a_build_that_dies_leaves_no_half_shard(site: Site, sines: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = dataset.save_file
-
-    def die(tensors: object, path: Path, metadata: object) -> None:
+    def die(tensors: Any, path: Path, metadata: Any) -> None:
         if "b-c" in path.name:
             path.write_bytes(b"half of it")
             raise KeyboardInterrupt
-        save(tensors, path, metadata)
+        save_file(tensors, path, metadata)
 
     with monkeypatch.context() as patch:
         patch.setattr(dataset, "save_file", die)
@@ -438,6 +258,7 @@ def test_a_build_that_is_killed_leaves_no_half_shard(site: Site) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
+from typing import Any
 from m2m.dataset import build as dataset
 from m2m.dataset.build import build
 from m2m.dataset.shards import DatasetConfig
@@ -454,7 +275,7 @@ dataset.save_file = die
 config = DatasetConfig.model_validate_json({SMALL.model_dump_json()!r})
 build(Path({str(site.midi)!r}), Path({str(site.soundfont)!r}), Path({str(site.out)!r}), config, None, 1)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code], timeout=HANGS).returncode == -signal.SIGKILL
     assert any(path.suffix == ".safetensors" for path in site.out.rglob("*"))
     with pytest.raises(M2MError, match="no finished shard"):
         ShardReader(site.out, "train")
@@ -552,57 +373,3 @@ def test_fluidsynth_agrees_with_the_notes(site: Site) -> None:
         assert abs(np.abs(np.fft.rfft(part)).argmax() * 4.0 - hz) <= 6
     rise = np.flatnonzero(np.abs(audio) > 0.003)[0] / 16_000
     assert abs(rise - first["start"]) < 0.008
-
-
-# Reading.
-
-
-@pytest.fixture
-def shards(data: Path) -> ShardReader:
-    return ShardReader(data, "train")
-
-
-def test_slices(shards: ShardReader) -> None:
-    assert len(shards) == 2
-    mel, audio = shards.mel(1, "trumpet"), shards.audio(1, "trumpet")
-    assert mel.dtype == audio.dtype == np.float32
-    assert np.array_equal(shards.mel(1, "trumpet", 10, 20), mel[10:20])
-    assert np.array_equal(shards.audio(1, "trumpet", 1_000, 1_010), audio[1_000:1_010])
-    assert len(shards.mel(1, "trumpet", len(mel) - 3, len(mel) + 100)) == 3
-    assert len(shards.audio(1, "trumpet", len(audio) - 3, len(audio) + 100)) == 3
-    assert shards.frames(1, "trumpet") == len(mel)
-    assert np.abs(audio).max() <= 1
-
-
-def test_what_a_model_needs_is_there(shards: ShardReader) -> None:
-    shards.require(MelSpec(), {"trumpet": 56})
-    with pytest.raises(M2MError, match="different mels: n_mels, fmin"):
-        shards.require(MelSpec(n_mels=64, fmin=20.0), {"trumpet": 56})
-    with pytest.raises(M2MError, match=r"has no violin \(40\); it has grand-piano \(0\), trumpet \(56\)"):
-        shards.require(MelSpec(), {"trumpet": 56, "violin": 40})
-    with pytest.raises(M2MError, match=r"has no trumpet \(57\)"):
-        shards.require(MelSpec(), {"trumpet": 57})
-
-
-def test_a_folder_that_is_no_data_set(tmp_path: Path, data: Path) -> None:
-    def words(text: str) -> str:
-        (tmp_path / "dataset.json").write_text(text)
-        with pytest.raises(M2MError, match="make one with 'm2m dataset build'") as caught:
-            ShardReader(tmp_path, "train")
-        assert "\n" not in str(caught.value)
-        with pytest.raises(M2MError, match="is not a data set"):
-            describe(tmp_path, data / "dataset.json", SMALL, {})
-        return str(caught.value)
-
-    with pytest.raises(M2MError, match="there is no dataset.json"):
-        ShardReader(tmp_path, "train")
-    good = json.loads((data / "dataset.json").read_text())
-    assert "is not a data set (dataset.json: " in words("{")
-    assert "is not a data set" in words("[]")
-    assert "another version of m2m" in words(json.dumps(good | {"config": {"colour": 3}}))
-    assert "is not a data set" in words(json.dumps({"config": good["config"]}))
-    (tmp_path / "dataset.json").write_text(json.dumps(good))
-    for split in ("train", "elsewhere"):
-        with pytest.raises(M2MError, match=f"no finished shard in its split '{split}'"):
-            ShardReader(tmp_path, split)
-    assert os.listdir(tmp_path) == ["dataset.json"]

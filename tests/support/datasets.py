@@ -15,7 +15,21 @@ from m2m.dataset.build import build_shard, describe
 from m2m.dataset.shards import DatasetConfig
 
 Midi = Callable[..., Path]
+SOUNDFONT = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"  # a small one, that pretty_midi brings
 SMALL = DatasetConfig(programs=(0, 56), seconds=3.0, tail=0.5)
+
+
+def _fluidsynth_is_missing() -> str:
+    """Why FluidSynth cannot be tested here; empty if it can."""
+    try:
+        import fluidsynth  # noqa: F401
+        import soxr  # noqa: F401
+    except ImportError as error:
+        return f"FluidSynth is not installed: {error}"
+    return "" if SOUNDFONT.is_file() else f"this pretty_midi brings no {SOUNDFONT.name}"
+
+
+needs_fluidsynth = pytest.mark.skipif(bool(_fluidsynth_is_missing()), reason=_fluidsynth_is_missing() or "-")
 
 
 class Sines:
@@ -93,3 +107,9 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         monkeypatch.setitem(sys.modules, name, None)
 
     return remove
+
+
+@pytest.fixture
+def no_tensorboard(without: Callable[[str], None]) -> None:
+    """Training logs nothing, which takes time."""
+    without("torch.utils.tensorboard")

@@ -13,7 +13,7 @@ from torch import nn
 
 from m2m.core.errors import M2MError
 from m2m.training.distributed import Group, join
-from m2m.training.loop import STATE
+from m2m.training.state import STATE
 
 TINY = """
 sequence = 4

@@ -3,7 +3,7 @@
 import json
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from m2m.core.errors import M2MError
 from m2m.core.system.run_config import RUN
 from m2m.training import curves
-from m2m.training.loop import STATE, LoopConfig, TrainingTask, fit, learning_rate
+from m2m.training.loop import LoopConfig, TrainingTask, fit, learning_rate
+from m2m.training.state import STATE
 
-Without = Callable[[str], None]
 SHORT: dict[str, Any] = {"steps": 6, "batch_size": 4, "warmup": 2, "checkpoint_every": 3, "validate_every": 2}
 
 
-@pytest.fixture(autouse=True)
-def no_tensorboard(without: Without) -> None:
-    without("torch.utils.tensorboard")
+pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
 
 class Killed(BaseException):
@@ -180,7 +178,7 @@ def test_a_run_that_died_and_was_resumed_is_the_run_that_did_not(
     tmp_path: Path, schedule: str, precision: str, dies_at: int, average: float
 ) -> None:
     """Bit for bit: weights, moments, step, best. The model has dropout: what it draws depends on the step, too."""
-    options = {"schedule": schedule, "precision": precision, "halve_every": 2, "average": average}
+    options: dict[str, Any] = {"schedule": schedule, "precision": precision, "halve_every": 2, "average": average}
     run(tmp_path / "whole", **options)
     with pytest.raises(Killed):
         run(tmp_path / "two", dies_at=dies_at, **options)
@@ -206,7 +204,7 @@ def metadata(folder: Path) -> dict[str, str]:
 
 
 def test_a_run_can_be_prolonged(tmp_path: Path) -> None:
-    options = {"schedule": "halving", "halve_every": 2}
+    options: dict[str, Any] = {"schedule": "halving", "halve_every": 2}
     run(tmp_path / "whole", **options)
     run(tmp_path / "longer", steps=3, **options)
     assert metadata(tmp_path / "longer")["step"] == "3"

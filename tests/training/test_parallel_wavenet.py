@@ -1,7 +1,6 @@
-"""Training the student: divergences against sampling and quadrature, spectral distances, distillation as whole runs."""
+"""Training the student of Parallel WaveNet: its batches, its teacher, and distillation as whole runs."""
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from training_runs import INSTRUMENTS, dotted
 
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
@@ -17,18 +17,14 @@ from m2m.core.mel import MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.system.run_config import load_run
 from m2m.training.distributed import Group
-from m2m.training.loop import STATE
-from m2m.training.losses.adversarial import WaveDiscriminator, adversarial_losses
-from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, noise_like, scale_penalty
-from m2m.training.losses.stft import magnitude, multi_resolution_stft_loss
 from m2m.training.losses.student import DISTANCES, only
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, train
 from m2m.training.segments import TrainingSegment
+from m2m.training.state import STATE
 from m2m.vocoders.parallel_wavenet.network import load_student
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
-INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}
 SMALL: dict[str, object] = {
     "instruments": INSTRUMENTS,
     "model.flows": "4,4",
@@ -49,7 +45,7 @@ TEACHER = WaveNetConfig(layers=4, dilation_cycle=4, residual=8, skip=8, classes=
 
 
 def small(**values: object) -> StudentRun:
-    return load_run(StudentRun, None, SMALL | {name.replace("__", "."): value for name, value in values.items()})
+    return load_run(StudentRun, None, SMALL | dotted(values))
 
 
 def teacher(folder: Path, **changes: Any) -> str:
@@ -57,150 +53,6 @@ def teacher(folder: Path, **changes: Any) -> str:
     config = WaveNetConfig.model_validate(TEACHER.model_dump() | changes)
     save_model(folder, "wavenet", config, WaveNet(config), "")
     return str(folder)
-
-
-# --- divergence -------------------------------------------------------------------------------------------------------
-
-
-def tensors(*values: float) -> list[torch.Tensor]:
-    return [torch.tensor([value], dtype=torch.float64) for value in values]
-
-
-@pytest.mark.parametrize(
-    ("m", "s", "tm", "ts"), [(0.1, -2.0, 0.3, -1.0), (0.0, 0.5, 0.0, 0.5), (-0.2, -1.0, 0.4, -3.0)]
-)
-def test_the_gaussian_divergence_is_pytorchs(m: float, s: float, tm: float, ts: float) -> None:
-    mean, log_scale = tensors(m, s)
-    found = gaussian_kl(mean, log_scale, torch.tensor([[tm, ts]], dtype=torch.float64))
-    normal = torch.distributions.Normal
-    wanted = torch.distributions.kl_divergence(normal(m, math.exp(s)), normal(tm, math.exp(ts)))
-    assert found.item() == pytest.approx(wanted.item(), rel=1e-5, abs=1e-6)
-
-
-def test_the_teachers_scale_counts_as_no_less_than_it_learned() -> None:
-    mean, log_scale = tensors(0.0, -7.0)
-    tiny = torch.tensor([[0.0, -20.0]])
-    assert gaussian_kl(mean, log_scale, tiny).item() == pytest.approx(0)
-    assert scale_penalty(log_scale, tiny).item() == pytest.approx(0)
-    assert scale_penalty(log_scale + 0.5, tiny).item() == pytest.approx(0.25)
-
-
-def logistic_density(x: torch.Tensor, mean: float, log_scale: float) -> torch.Tensor:
-    z = (x - mean) / math.exp(log_scale)
-    return torch.exp(-z - 2 * torch.nn.functional.softplus(-z)) / math.exp(log_scale)
-
-
-def test_drawing_finds_the_divergence_of_logistics() -> None:
-    """Against a sum over a fine grid; the teacher is a mixture of two."""
-    torch.manual_seed(0)
-    parts = [(0.7, 0.1, -3.0), (0.3, -0.2, -2.0)]  # weight, mean, log scale
-    outputs = torch.tensor([[[math.log(w) for w, _, _ in parts], [m for _, m, _ in parts], [s for _, _, s in parts]]])
-    mean, log_scale = torch.tensor([0.05]), torch.tensor([-2.5])
-    found = monte_carlo_kl(mean, log_scale, outputs.flatten(1), "logistic", "mol", 100_000).item()
-    x = torch.linspace(-4, 4, 800_001, dtype=torch.float64)
-    q = logistic_density(x, 0.05, -2.5)
-    p = torch.stack([w * logistic_density(x, m, s) for w, m, s in parts]).sum(0)
-    wanted = (q * (q.clamp_min(1e-300).log() - p.clamp_min(1e-300).log())).sum().item() * 1e-5
-    assert found == pytest.approx(wanted, abs=0.02)
-
-
-def test_drawing_agrees_with_the_closed_form() -> None:
-    torch.manual_seed(0)
-    mean, log_scale, outputs = torch.tensor([0.1]), torch.tensor([-1.5]), torch.tensor([[0.2, -1.0]])
-    drawn = monte_carlo_kl(mean, log_scale, outputs, "gaussian", "gaussian", 200_000)
-    assert drawn.item() == pytest.approx(gaussian_kl(mean, log_scale, outputs).item(), abs=0.01)
-
-
-@pytest.mark.parametrize(("noise", "output"), [("gaussian", "gaussian"), ("logistic", "mol"), ("gaussian", "mol")])
-def test_the_divergence_has_its_least_where_both_are_alike(noise: str, output: str) -> None:
-    """A gradient step towards the teacher makes it less: both parameters learn."""
-    torch.manual_seed(0)
-    mean, log_scale = torch.tensor([0.3], requires_grad=True), torch.tensor([-1.0], requires_grad=True)
-    outputs = torch.tensor([[0.1, -3.0]]) if output == "gaussian" else torch.tensor([[0.0, 0.1, -3.0]])
-    optimiser = torch.optim.Adam([mean, log_scale], lr=0.02)
-    for _ in range(500):
-        optimiser.zero_grad()
-        monte_carlo_kl(mean, log_scale, outputs, noise, output, 32).sum().backward()
-        optimiser.step()
-    assert mean.item() == pytest.approx(0.1, abs=0.02)
-    assert log_scale.item() == pytest.approx(-3.0 + (0.5 if noise == "gaussian" and output == "mol" else 0), abs=0.25)
-
-
-def test_noise_of_both_kinds() -> None:
-    torch.manual_seed(0)
-    like = torch.zeros(1)
-    assert noise_like(like, "gaussian", 100_000).std().item() == pytest.approx(1, rel=0.02)
-    assert noise_like(like, "logistic", 100_000).std().item() == pytest.approx(math.pi / math.sqrt(3), rel=0.02)
-
-
-# --- spectral distances -----------------------------------------------------------------------------------------------
-
-
-def tone(hertz: float, level: float = 0.3) -> torch.Tensor:
-    return level * torch.sin(2 * math.pi * hertz * torch.arange(8192) / 16_000)[None]
-
-
-def test_a_full_scale_sine_reads_one() -> None:
-    found = magnitude(tone(1000.0, level=1.0), 1024)
-    assert found.max().item() == pytest.approx(1, rel=0.01)
-    assert found[0, :, 3].argmax().item() == 64
-
-
-@pytest.mark.parametrize("name", DISTANCES)
-def test_distances_grow_with_what_is_wrong(name: str) -> None:
-    """0 of a wave to itself, whatever its phase; more to another level, most to another tone; silence is no trap."""
-    distance = DISTANCES[name]
-    true = tone(440.0)
-    assert distance(true, true).item() == pytest.approx(0, abs=1e-6)
-    assert distance(-true, true).item() == pytest.approx(0, abs=1e-6)
-    louder, other = distance(1.2 * true, true).item(), distance(tone(700.0), true).item()
-    assert 0.001 < louder < other
-    for wave in (torch.zeros(1, 8192), true):
-        moved = wave.clone().requires_grad_()
-        distance(moved, torch.zeros(1, 8192)).backward()
-        assert torch.isfinite(moved.grad).all()  # type: ignore[arg-type]
-
-
-def test_a_whisper_weighs_no_more_than_music() -> None:
-    """Each window is relative to itself: the same error of a quiet one and a loud one counts alike."""
-    loud, quiet = tone(440.0), tone(440.0, level=0.003)
-    assert DISTANCES["frames"](1.1 * loud, loud).item() == pytest.approx(
-        DISTANCES["frames"](1.1 * quiet, quiet).item(), rel=0.05
-    )
-    assert multi_resolution_stft_loss(loud, quiet).item() < 20
-
-
-# --- the adversary ----------------------------------------------------------------------------------------------------
-
-
-def test_each_side_of_the_adversary_learns_its_own_weights() -> None:
-    torch.manual_seed(0)
-    discriminator = WaveDiscriminator(3, 4)
-    wave, true = torch.randn(2, 64, requires_grad=True), torch.randn(2, 64)
-    generator_loss, discriminator_loss = adversarial_losses(discriminator, wave, true)
-    generator_loss.backward(retain_graph=True)
-    assert wave.grad is not None
-    assert wave.grad.abs().max() > 0
-    assert all(parameter.grad is None for parameter in discriminator.parameters())
-    wave.grad = None
-    discriminator_loss.backward()
-    assert wave.grad is None
-    assert all(parameter.grad is not None for parameter in discriminator.parameters())
-
-
-def test_an_adversary_learns_to_tell_noise_from_a_tone() -> None:
-    torch.manual_seed(0)
-    discriminator = WaveDiscriminator(4, 8)
-    optimiser = torch.optim.Adam(discriminator.parameters(), lr=0.01)
-    for _ in range(40):
-        _, discriminator_loss = adversarial_losses(discriminator, 0.3 * torch.randn(2, 512), tone(440.0)[:, :512])
-        optimiser.zero_grad()
-        discriminator_loss.backward()
-        optimiser.step()
-    assert discriminator_loss.item() < 0.2  # 0.5 is guessing
-
-
-# --- batches and runs -------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_is_a_function_of_seed_and_step(data: Path, tmp_path: Path) -> None:
@@ -224,7 +76,7 @@ def test_processes_share_a_batch(data: Path) -> None:
         assert torch.equal(torch.stack(parts, dim=1).flatten(0, 1), whole)
 
 
-def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) -> None:
+def test_teacher_and_student_may_be_conditioned_differently(data: Path, tmp_path: Path) -> None:
     folder = teacher(tmp_path / "t", upsample=((128, 128),))
     task = StudentTask(small(teacher=folder, model__condition_on_notes=True), data)
     _, _, features, heard, _ = task.batch(0)
@@ -233,7 +85,7 @@ def test_teacher_and_student_may_hear_differently(data: Path, tmp_path: Path) ->
     assert torch.isfinite(task.loss(task.batch(0)))
 
 
-def test_the_comb_of_a_window_is_of_its_time(data: Path) -> None:
+def test_the_excitation_of_a_segment_is_of_its_time(data: Path) -> None:
     task = StudentTask(small(model__excitation=EXCITATION_VERSION, sequence=30), data)
     wave, features, _ = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     assert features.shape == (32, 80 + 128)
@@ -246,7 +98,7 @@ def test_the_comb_of_a_window_is_of_its_time(data: Path) -> None:
     assert not np.allclose(blind[:, 80:], features[:, 80:], atol=0.1)
 
 
-def test_a_student_begins_to_hear_as_its_teacher_does(data: Path, tmp_path: Path) -> None:
+def test_a_student_begins_with_its_teachers_upsampling(data: Path, tmp_path: Path) -> None:
     task = StudentTask(small(teacher=teacher(tmp_path / "t")), data)
     assert task.teacher is not None
     for name, tensor in task.teacher.upsample.state_dict().items():
@@ -295,7 +147,7 @@ def test_each_loss_can_be_switched_off(data: Path, tmp_path: Path) -> None:
         StudentTask(load_run(StudentRun, None, SMALL | only("kl")), data)
 
 
-def test_the_adversary_joins_in_later(data: Path) -> None:
+def test_the_adversary_becomes_active_later(data: Path) -> None:
     task = StudentTask(small(adversary_after=3), data)
     assert [task.batch(step)[4].tolist() for step in (2, 3)] == [[0, 0], [1, 1]]
     task.loss(task.batch(2)).backward()

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from m2m.core.errors import M2MError
-from m2m.core.system.run_config import load_run
+from m2m.core.system.run_config import RUN, load_run, read_run
 from m2m.dataset.shards import DatasetConfig
 from m2m.training.mel2mel import Mel2MelRun
 
@@ -133,3 +134,50 @@ def test_yaml_needs_pyyaml_and_toml_does_not(tmp_path: Path, without: Callable[[
     with pytest.raises(M2MError, match=r"needs PyYAML: pip install 'm2m\[train\]', or write TOML"):
         load_run(Mel2MelRun, written(tmp_path, "run.yaml", YAML), {})
     assert load_run(Mel2MelRun, written(tmp_path, "run.toml", TOML), {}).loop.steps == 50
+
+
+# Names of earlier versions.
+
+
+class Sizes(BaseModel):
+    """A group of fields, one of which had another name once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    width: int = Field(1, validation_alias=AliasChoices("width", "breadth"))
+
+
+class Run(BaseModel):
+    """A config with such a group, and such a field."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sizes: Sizes = Sizes()
+    steps: int = Field(1, validation_alias=AliasChoices("steps", "rounds"))
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("given_old", [True, False])
+def test_an_earlier_name_is_read_in_a_file_and_on_top_of_one(tmp_path: Path, old: bool, given_old: bool) -> None:
+    names = ("breadth", "rounds") if old else ("width", "steps")
+    path = written(tmp_path, "run.json", json.dumps({"sizes": {names[0]: 2}, names[1]: 3}))
+    assert load_run(Run, path, {}).model_dump() == {"sizes": {"width": 2}, "steps": 3}
+    given = {"sizes.breadth": 4, "rounds": 5} if given_old else {"sizes.width": 4, "steps": 5}
+    assert load_run(Run, path, given).model_dump() == {"sizes": {"width": 4}, "steps": 5}
+
+
+def test_a_mistake_beside_an_earlier_name_is_told_the_names_of_today() -> None:
+    with pytest.raises(M2MError, match=r"config: sizes\.wide: .*there are width\."):
+        load_run(Run, None, {"sizes.breadth": 2, "sizes.wide": 3})
+
+
+# A run's own config.
+
+
+def test_the_config_in_a_runs_folder(tmp_path: Path) -> None:
+    assert read_run(tmp_path) == {}
+    written(tmp_path, RUN, json.dumps({"kind": "mel2mel", "loss": "abs"}))
+    assert read_run(tmp_path) == {"kind": "mel2mel", "loss": "abs"}
+    written(tmp_path, RUN, "[")
+    with pytest.raises(M2MError, match=r"cannot read the config .*run\.json"):
+        read_run(tmp_path)

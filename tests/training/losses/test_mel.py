@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from m2m.core.mel_measures import paper_tanh_log_abs
 from m2m.training.losses.mel import LOSSES, REFERENCE, abs_mse, log_abs_mse, tanh_log_abs_mse
+from m2m.training.mel2mel import BEST
 
 LEVEL = math.log(REFERENCE)
 
@@ -32,6 +34,20 @@ def test_tanh_log_abs_hears_near_its_reference_and_is_deaf_to_what_is_nearly_sil
     near = tanh_log_abs_mse(logs(REFERENCE), logs(REFERENCE * 1.5))
     quiet = tanh_log_abs_mse(logs(1e-5), logs(1.5e-5))
     assert near > 50 * quiet
+
+
+def test_the_papers_formula_as_printed_is_another_measure() -> None:
+    """Its 0 dB is full scale, ours -20 dB: at 20 dB less, the printed one is what ours is."""
+    predicted, true = torch.randn(2, 3, 4) - 3, torch.randn(2, 3, 4) - 3
+    printed = paper_tanh_log_abs((predicted - LEVEL).numpy(), (true - LEVEL).numpy())
+    assert tanh_log_abs_mse(predicted, true).item() == pytest.approx(printed)
+    assert BEST not in LOSSES
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_described(name: str) -> None:
+    """In the first line of its docstring, which docs/mel2mel.md shows."""
+    assert (LOSSES[name].__doc__ or "").splitlines()[0].endswith(".")
 
 
 @pytest.mark.parametrize("name", LOSSES)
