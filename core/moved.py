@@ -74,7 +74,9 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.core.rendering.batch": "Job=RenderJob Outcome=RenderOutcome",
     },
     "m2m.core.checkpoint": {
-        "m2m.core.model_folders": "CARD CONFIG FORMAT WEIGHTS find_model model_folder read_config read_notice shipped",
+        "m2m.core.model_folders": (
+            "CARD CONFIG FORMAT MAX_CONFIG_BYTES WEIGHTS ConfigT find_model model_folder read_config read_notice shipped"
+        ),
     },
     "m2m.core.mel": {
         "m2m.core.mel": "MelInTheMaking=LazyMel",
@@ -95,7 +97,7 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.evaluation.bench.sweep": "CONFIG Outcome QUICK REPORTS run",
     },
     "m2m.evaluation.listening": {
-        "m2m.evaluation.listening.blind_test": "FADE HEADROOM LOUDNESS Made PAGE make",
+        "m2m.evaluation.listening.blind_test": "ANCHOR FADE HEADROOM LOUDNESS Made PAGE REFERENCE make",
     },
     "m2m.evaluation.measures": {
         "m2m.evaluation.measures.table": "MEASURES Measure Reference measure_audio measure_mel",
@@ -143,12 +145,37 @@ NAMES: dict[str, dict[str, str]] = {
         ),
     },
     "m2m.vocoders.comb": {
-        "m2m.vocoders.griffin_lim.fitted_excitation": "fit_timbre play",
+        "m2m.vocoders.griffin_lim.fitted_excitation": "fit_timbre play=fitted_excitation",
+        "m2m.vocoders.shared.excitation": (
+            "around=excitation_margin bare=harmonic_excitation equalised=mel_matched_excitation"
+        ),
+    },
+    "m2m.vocoders.conditioning": {
+        "m2m.vocoders.shared.conditioning": "COMB=EXCITATION_VERSION centre=centre_crop",
     },
     "m2m.vocoders.griffin_lim": {
         "m2m.vocoders.griffin_lim.vocoder": "Array GriffinLim GriffinLimOptions Pin",
     },
+    "m2m.vocoders.parallel_wavenet.engine": {
+        "m2m.vocoders.parallel_wavenet.engine": "Engine=StudentEngine",
+    },
+    "m2m.vocoders.rests": {
+        "m2m.vocoders.shared.silence_gate": "Heard=GatedMel keep_rests=gate_silence",
+    },
+    "m2m.vocoders.spectrum": {
+        "m2m.vocoders.shared.stft": (
+            "Transform=STFT in_phase=transfer_phase in_phase_margin=transfer_phase_margin invert=mel_to_magnitude "
+            "reach=window_reach shared=shared_stft spread=bands_to_bins"
+        ),
+    },
+    "m2m.vocoders.wavenet.cuda_plan": {
+        "m2m.vocoders.wavenet.cuda.plan": "Limits=DeviceLimits",
+    },
+    "m2m.vocoders.wavenet.engine": {
+        "m2m.vocoders.wavenet.engine": "Engine=WaveNetEngine",
+    },
     "m2m.vocoders.wavenet.network": {
+        "m2m.vocoders.wavenet.network": "temper=apply_temperature",
         "m2m.vocoders.shared.layer": "Layer exactly",
         "m2m.vocoders.shared.layer_stack": "skip_sum",
     },
