@@ -121,6 +121,18 @@ def losses() -> str:
     return table(("loss", ""), [(f"`{name}`", _first_line(loss)) for name, loss in LOSSES.items()])
 
 
+def mel2mel_run() -> str:
+    """The fields of a training run of Mel2Mel."""
+    from m2m.training.mel2mel import Mel2MelRun
+
+    known = {name: field for name, field in Mel2MelRun.model_fields.items() if name not in ("model", "loop")}
+    rows = [
+        (f"`{name}`", "" if field.default is None else f"`{field.default}`", field.description or "")
+        for name, field in known.items()
+    ]
+    return table(("field", "default", ""), rows)
+
+
 def student_losses() -> str:
     """The losses of Parallel WaveNet's student, with their weights."""
     from m2m.training.losses.student import Losses
@@ -174,6 +186,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "suite-limits": suite_limits,
     "measures": measures,
     "losses": losses,
+    "mel2mel-run": mel2mel_run,
     "student-losses": student_losses,
     "kinds": kinds,
     "models": models,

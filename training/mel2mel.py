@@ -50,11 +50,9 @@ class Mel2MelRun(BaseModel):
     model: Mel2MelConfig = Mel2MelConfig()
     loop: LoopConfig = LoopConfig()
     start: Path | None = Field(None, description="folder of a Mel2Mel whose weights the run begins with")
-    loss: Annotated[str, AfterValidator(_known_loss)] = Field(
-        "tanh-log-abs", description="one of training/losses/mel.py"
-    )
+    loss: Annotated[str, AfterValidator(_known_loss)] = Field("tanh-log-abs", description="what is minimised")
     adversarial: float = Field(0.0, ge=0, description="weight of an adversary beside the loss; 0: none")
-    adversary_layers: int = Field(3, ge=1, le=8, description="each halves the mel; three judge patches of 0.3 s")
+    adversary_layers: int = Field(3, ge=1, le=8, description="of the discriminator; each halves the mel")
     adversary_channels: int = Field(32, ge=1, description="of the first layer; each further one has twice as many")
     adversary_after: int = Field(0, ge=0, description="steps before the adversary is active")
     sequence: int = Field(512, ge=1, description="frames of a training segment: 4.1 s")
@@ -62,7 +60,7 @@ class Mel2MelRun(BaseModel):
         0.1,
         ge=0,
         le=1,
-        description="of the segments: they begin in the silence before a piece, which no other segment has",
+        description="share of the segments that begin in the silence before a piece, which no other has",
     )
     validation_seconds: float = Field(10.0, gt=0, description="of each validation file and instrument")
 

@@ -59,10 +59,12 @@ class SegmentRun(BaseModel):
     sequence: int = Field(32, ge=1, description="frames of a training segment: 0.26 s")
     lead: int = Field(0, ge=0, description="frames at a segment's beginning that the loss leaves out")
     without_notes: float = Field(
-        0.1, ge=0, le=1, description="of the segments, if the model reads notes: a mel may come without any"
+        0.1, ge=0, le=1, description="share of the segments without notes, if the model reads them: a mel may have none"
     )
     mel_model: Path | None = Field(None, description="folder of a Mel2Mel whose predictions stand in for true mels")
-    mel_model_share: float = Field(0.5, ge=0, le=1, description="of the segments, if there is a mel_model")
+    mel_model_share: float = Field(
+        0.5, ge=0, le=1, description="share of the segments with a predicted mel, if there is a mel_model"
+    )
     validation_segments: int = Field(
         8,
         ge=1,

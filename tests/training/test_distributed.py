@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import HANGS
 from safetensors.torch import load_file
 from torch import nn
 
@@ -34,7 +35,7 @@ def train(data: Path, out: Path, processes: int, steps: int = 4, *more: str) -> 
         [sys.executable, *(launcher if processes > 1 else []), *command, *(more or ("--config", str(config)))],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         cwd=out.parent,
     )
