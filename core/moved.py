@@ -110,7 +110,8 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.training.ema": "Average=EMA",
     },
     "m2m.training.dataset": {
-        "m2m.dataset.shards": "DatasetConfig MAX_JSON_BYTES MAX_SHARD_BYTES SPLITS ShardReader shard_path stretch=read_padded",
+        "m2m.dataset.description": "MAX_JSON_BYTES",
+        "m2m.dataset.shards": "DatasetConfig MAX_SHARD_BYTES SPLITS ShardReader shard_path stretch=read_padded",
         "m2m.dataset.soundfont": "OVERSAMPLING Renderer",
         "m2m.dataset.augment": "vary",
     },

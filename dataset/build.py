@@ -28,15 +28,8 @@ from m2m.core.system.files import atomic_path, make_folder, read_bytes
 from m2m.core.system.progress import track
 from m2m.core.system.workers import in_order
 from m2m.dataset.augment import vary
-from m2m.dataset.shards import (
-    DESCRIPTION,
-    MAX_JSON_BYTES,
-    SPLITS,
-    DatasetConfig,
-    open_shard,
-    read_description,
-    shard_path,
-)
+from m2m.dataset.description import DESCRIPTION, MAX_JSON_BYTES, read_description
+from m2m.dataset.shards import SPLITS, DatasetConfig, open_shard, read_config, shard_path
 from m2m.dataset.soundfont import Renderer
 
 SUFFIXES = (".mid", ".midi", ".kar")
@@ -141,7 +134,9 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
     }
     target = out / DESCRIPTION
     if target.is_file():
-        trees = json.loads(json.dumps(about)), read_description(out).as_written
+        description = read_description(out)
+        read_config(out, description)  # the keys of another version's would all be other ones
+        trees = json.loads(json.dumps(about)), description.as_written
         now, earlier = ({**tree["config"], "soundfont": tree["soundfont"], "files": tree["files"]} for tree in trees)
         changed = [key for key in now if key not in earlier or earlier[key] != now[key]]
         if changed:

@@ -1,4 +1,4 @@
-"""A data set on disk: its description `dataset.json`, and one shard of notes, audio and mels for each MIDI file.
+"""A data set on disk: its config, and one shard of notes, audio and mels for each MIDI file.
 
 `DATA/SPLIT/FILE.safetensors` holds, for each instrument, the notes that were played, the audio they gave and its log-mel. Rolls
 are not stored: any encoder makes them from the notes, exactly and at once, so a data set serves every encoder.
@@ -6,10 +6,7 @@ are not stored: any encoder makes them from the notes, exactly and at once, so a
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -22,11 +19,11 @@ from m2m.core.choices import Split
 from m2m.core.errors import M2MError
 from m2m.core.instruments import REFERENCE
 from m2m.core.mel import MelSpec
-from m2m.core.system.files import read_bytes, require_file
+from m2m.core.system.files import require_file
+from m2m.dataset.description import Description, not_a_data_set, read_description
 
-DESCRIPTION = "dataset.json"
 SPLITS = get_args(Split)
-MAX_JSON_BYTES, MAX_SHARD_BYTES = 64 << 20, 16 << 30
+MAX_SHARD_BYTES = 16 << 30
 
 
 class DatasetConfig(BaseModel):
@@ -67,46 +64,12 @@ def shard_path(out: Path, split: str, name: str) -> Path:
     return out / split / (name.replace("/", "-").rsplit(".", 1)[0] + ".safetensors")
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a data set's dataset.json says.
-
-    instruments: name -> General MIDI program. files: split -> MIDI files, the shards that there are to be. as_written: the JSON.
-    """
-
-    config: DatasetConfig
-    instruments: dict[str, int]
-    files: dict[str, list[str]]
-    as_written: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """64 hexadecimal digits of how the data set was made; the same for any choice of files."""
-        made = json.dumps([self.as_written["config"], self.as_written["soundfont"]])
-        return hashlib.sha256(made.encode()).hexdigest()
-
-
-def read_description(data: Path) -> Description:
-    """A data set's dataset.json, checked. Raises M2MError that says what is wrong with it."""
-    path = data / DESCRIPTION
+def read_config(data: Path, description: Description) -> DatasetConfig:
+    """How a data set was made. Raises M2MError if another version of m2m has made it."""
     try:
-        about = json.loads(read_bytes(path, MAX_JSON_BYTES, "a data set's description"))
-        config = DatasetConfig.model_validate(about["config"])
-        if not all(isinstance(about[key], dict) for key in ("instruments", "files", "soundfont")):
-            raise ValueError("it is incomplete")
-        if not all(isinstance(program, int) for program in about["instruments"].values()):
-            raise ValueError("its instruments are no programs")
-        if not all(isinstance(name, str) for names in about["files"].values() for name in names):
-            raise ValueError("its files have no names")
-    except (ValueError, KeyError, TypeError, RecursionError, M2MError) as error:
-        if not path.exists():
-            why = f"there is no {DESCRIPTION}"
-        elif isinstance(error, ValidationError):
-            why = "its config is of another version of m2m"
-        else:
-            why = f"{DESCRIPTION}: {error}"
-        raise M2MError(f"{data} is not a data set ({why}); make one with 'm2m dataset build'.") from error
-    return Description(config, about["instruments"], about["files"], about)
+        return DatasetConfig.model_validate(description.as_written["config"])
+    except ValidationError as error:
+        raise not_a_data_set(data, "its config is of another version of m2m") from error
 
 
 def open_shard(path: Path) -> Any:
@@ -128,7 +91,7 @@ class ShardReader:
 
     def __init__(self, data: Path, split: str) -> None:
         description = read_description(data)
-        self.config, self.instruments = description.config, description.instruments
+        self.config, self.instruments = read_config(data, description), description.instruments
         self.files = [name for name in description.files.get(split, []) if shard_path(data, split, name).is_file()]
         if not self.files:
             raise M2MError(f"{data} has no finished shard in its split {split!r}; run 'm2m dataset build' to the end.")

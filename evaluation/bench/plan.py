@@ -30,6 +30,7 @@ from m2m.core.choices import MAX_SEED, STAGES, Split, Stage
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import CONFIG, WEIGHTS, find_model, model_folder, shipped
 from m2m.core.plugins import registry
+from m2m.core.system.run_config import read_run
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 
 VERSION = 1  # of the measures: raised when a cell's figures would come out different
@@ -252,8 +253,7 @@ def trained_loss(folder: Path) -> str:
     """The loss that a model was trained with: from its config.json, else from the run it lies in; empty where neither says."""
     trained = _about(folder).get("trained", {})
     for place in (folder, folder.parent):
-        if not trained.get("loss") and (place / "run.json").is_file():
-            trained = _read(place / "run.json")
+        trained = trained if trained.get("loss") else read_run(place) or trained
     return str(trained.get("loss") or "")
 
 

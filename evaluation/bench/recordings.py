@@ -7,7 +7,6 @@ sample on; `evaluation/quick/`, the set that ships, is one.
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
+from m2m.dataset.description import DESCRIPTION, read_description
 
 if TYPE_CHECKING:  # a finished bench is told from its names, without what reads scores and sound
     from m2m.core.score import NoteArray
@@ -64,7 +64,7 @@ class Folder(Recordings):
             found.append(Recording(file, instrument, hashlib.sha256(content).hexdigest()[:16]))
         if not found:
             raise M2MError(
-                f"{self.folder} holds no recordings: neither a data set (dataset.json) nor audio named "
+                f"{self.folder} holds no recordings: neither a data set ({DESCRIPTION}) nor audio named "
                 f"NAME--INSTRUMENT{SUFFIXES[0]} beside NAME.mid; make one with 'm2m dataset build'."
             )
         return found
@@ -93,18 +93,14 @@ class DataSet(Recordings):
         self.folder, self.split = folder, split
 
     def list(self) -> list[Recording]:
-        try:
-            about = json.loads((self.folder / "dataset.json").read_text())
-            files, instruments = about["files"][self.split], list(about["instruments"])
-            made = hashlib.sha256(json.dumps([about["config"], about["soundfont"]]).encode()).hexdigest()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise M2MError(f"{self.folder} is not a data set with a split {self.split!r} ({error}).") from error
+        description = read_description(self.folder)
+        files, made = description.files.get(self.split, []), description.fingerprint
         if not files:
             raise M2MError(f"the split {self.split!r} of {self.folder} has no files; choose another with --split.")
         return [
             Recording(file, name, hashlib.sha256(f"{made} {file} {name}".encode()).hexdigest()[:16])
             for file in files
-            for name in instruments
+            for name in description.instruments
         ]
 
     def read(self, recording: Recording, seconds: float) -> tuple[NDArray[np.float32], int, NoteArray]:
@@ -125,4 +121,4 @@ def open_recordings(data: Path | None, split: str = "test") -> Recordings:
         return Folder(QUICK)
     if not data.is_dir():
         raise M2MError(f"{data} is not a folder; give a data set of 'm2m dataset build', or a folder of recordings.")
-    return DataSet(data, split) if (data / "dataset.json").is_file() else Folder(data)
+    return DataSet(data, split) if (data / DESCRIPTION).is_file() else Folder(data)
