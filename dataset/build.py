@@ -166,8 +166,8 @@ def build(
         for name in files[split_name]
     ]
     with closing(in_order(work, _attempt, jobs)) as worked:
-        told = (f"{task[0]}: {death}." if death else message for task, message, death in worked)
-        return [message for message in track(told, "rendering", total=len(work)) if message]
+        messages = (f"{task[0]}: {death}." if death else message for task, message, death in worked)
+        return [message for message in track(messages, "rendering", total=len(work)) if message]
 
 
 def _attempt(shard: tuple[Path, str, str, Path, Path, DatasetConfig]) -> str:

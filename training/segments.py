@@ -136,7 +136,7 @@ class SegmentTask(TrainingTask):
         """The samples that a network is to make.
 
         Without an excitation they are the recording. With one they are what it lacks of the true magnitudes, with the phases of
-        the excitation: a mel does not tell the true ones.
+        the excitation, since a mel has none.
 
         features: (frames, features) float32, the conditioning of just this segment. griffin_lim_iterations: `transfer_phase`'s.
         Returned: (frames * hop_length,) float32, -1..1.

@@ -188,7 +188,7 @@ def test_notes_audio_and_mel_agree(built: Site) -> None:
                 assert len(audio) == len(mel) * 128 == shards.frames(index, name) * 128
                 assert len(audio) <= 2.0 * 16_000
                 true = log_mel(audio, MelSpec())
-                loud = true > np.log(1e-3)  # below that, 16 bits are heard
+                loud = true > np.log(1e-3)  # below that, 16 bits are too coarse
                 assert np.abs(mel - true)[loud].max() < 0.05
                 notes = from_rows(shards.notes(index, name))
                 assert notes["end"].max() <= 1.5

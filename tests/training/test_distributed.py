@@ -45,7 +45,7 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
     one, two = (train(data, tmp_path / name, count) for name, count in (("one", 1), ("two", 2)))
     assert one.returncode == 0, one.stderr
     assert two.returncode == 0, two.stderr
-    assert two.stdout.count('"validation"') == two.stderr.count("step 1:") == 1  # one speaks for both
+    assert two.stdout.count('"validation"') == two.stderr.count("step 1:") == 1  # one reports for both
     wanted, found = (load_file(tmp_path / name / STATE) for name in ("one", "two"))
     assert wanted.keys() == found.keys()
     for name, tensor in wanted.items():

@@ -6,7 +6,7 @@ import torch
 from m2m.training.ema import EMA
 
 
-def test_the_average_is_exponential_and_lent_for_a_while() -> None:
+def test_the_average_is_exponential_and_the_models_within_a_block() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     ema = EMA(model, 0.5)
     wanted = model.weight.item()

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_tensorboard")
 
 
 class Killed(BaseException):
-    """As a signal would end it: nobody catches it."""
+    """The end by a signal, which nothing catches."""
 
 
 class Line(TrainingTask):

@@ -213,11 +213,11 @@ def test_silence_is_measured_without_a_warning(data: Path, monkeypatch: pytest.M
     assert figures["mae"] > 0
 
 
-# Going on from another model's weights.
+# A warm start.
 
 
 def test_a_run_begins_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
-    """It is of the other's sizes without being told, and steps from its weights; a resumed run needs it no more."""
+    """It has the other's sizes, which need not be given, and steps from its weights; a resumed run does not need the other."""
     train(tiny_mel2mel(model__hidden=9), data, tmp_path / "first", False)
     start = tmp_path / "first" / "best"
     fine: dict[str, object] = {"start": str(start), "adversarial": 0.1, "loop.learning_rate": 1e-6}

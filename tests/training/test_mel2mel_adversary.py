@@ -88,7 +88,7 @@ def test_a_discriminator_learns_to_tell_a_blurred_mel(data: Path) -> None:
 
 @pytest.mark.parametrize(("weight", "least", "most"), [(0.0, 0.0, 0.4), (3.0, 0.6, 2.5)])
 def test_an_adversary_ends_blur(data: Path, weight: float, least: float, most: float) -> None:
-    """A tremolo of 1.5 nepers that begins upwards or downwards, which the roll does not tell: the mean of both is still."""
+    """A tremolo of 1.5 nepers that begins upwards or downwards, which is not in the roll: the mean of both does not move."""
     sizes: dict[str, Any] = {"model__hidden": 16, "sequence": 32, "adversary_layers": 2, "adversary_channels": 8}
     task = Mel2MelTask(tiny_mel2mel(adversarial=weight, loss="log-abs", **sizes), data)
     tremolo = 1.0 - 2 * (torch.arange(32) // 8 % 2)[:, None].expand(4, 32, 80)

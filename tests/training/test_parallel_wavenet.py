@@ -58,9 +58,9 @@ def teacher(folder: Path, **changes: Any) -> str:
 def test_a_batch_is_a_function_of_seed_and_step(data: Path, tmp_path: Path) -> None:
     folder = teacher(tmp_path / "t")
     task, again, other = (StudentTask(small(loop__seed=seed, teacher=folder), data) for seed in (1, 1, 2))
-    noise, wave, features, heard, switch = task.batch(5)
+    noise, wave, features, conditioning, switch = task.batch(5)
     assert noise.shape == wave.shape == (2, 16 * 128)
-    assert features.shape == heard.shape == (2, 16 + 2, 80)
+    assert features.shape == conditioning.shape == (2, 16 + 2, 80)
     assert switch.tolist() == [1, 1]
     again.batch(3)
     assert all(torch.equal(a, b) for a, b in zip(task.batch(5), again.batch(5), strict=True))
@@ -79,9 +79,9 @@ def test_processes_share_a_batch(data: Path) -> None:
 def test_teacher_and_student_may_be_conditioned_differently(data: Path, tmp_path: Path) -> None:
     folder = teacher(tmp_path / "t", upsample=((128, 128),))
     task = StudentTask(small(teacher=folder, model__condition_on_notes=True), data)
-    _, _, features, heard, _ = task.batch(0)
+    _, _, features, conditioning, _ = task.batch(0)
     assert features.shape == (2, 16 + 2, 80 + 176)
-    assert heard.shape == (2, 16, 80)
+    assert conditioning.shape == (2, 16, 80)
     assert torch.isfinite(task.loss(task.batch(0)))
 
 
@@ -106,7 +106,7 @@ def test_a_student_begins_with_its_teachers_upsampling(data: Path, tmp_path: Pat
 
 
 def test_teacher_and_student_draw_the_same_samples(data: Path, tmp_path: Path) -> None:
-    """With a comb or without: else they could not be compared."""
+    """With an excitation or without: else they could not be compared."""
     with pytest.raises(M2MError, match="the teacher has an excitation and the student has none.*model.excitation=2"):
         StudentTask(small(teacher=teacher(tmp_path / "t", excitation=EXCITATION_VERSION)), data)
     with pytest.raises(M2MError, match="the student has an excitation and the teacher has none.*model.excitation=0"):

@@ -46,7 +46,7 @@ def test_predicted_mels_are_mixed_in(data: Path, tmp_path: Path) -> None:
     predicted = task.segment(TrainingSegment(task.train, 1, "trumpet", 100, 8, predicted=True))
     assert np.array_equal(true[0], predicted[0])
     assert predicted[1].shape == true[1].shape
-    # The same frames of one prediction of the whole, but for what the model hears from further away.
+    # The same frames of one prediction of the whole, but for the context of the model.
     from m2m.core.score import from_rows
 
     model = task.mel_model
@@ -65,11 +65,11 @@ def test_a_mel_model_must_fit(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output", ["mulaw", "gaussian", "mol"])
 def test_samples_and_features_are_of_the_same_time(data: Path, output: str) -> None:
-    """The mel of a window's samples is the window's mel, where no frame reaches beyond it."""
+    """The mel of a segment's samples is the segment's mel, where no frame reaches beyond it."""
     task = WaveNetTask(tiny_wavenet(model__output=output, model__classes=256, sequence=30), data)
     samples, features = task.segment(TrainingSegment(task.train, 1, "trumpet", 40, 30))
     wave = mu_law_decode(samples) if output == "mulaw" else samples
     assert wave.dtype == np.float32
     assert np.abs(wave[2:] - task.train.audio(1, "trumpet", 40 * 128, 70 * 128)).max() < 0.02
-    heard = np.exp(log_mel(wave[2:], MelSpec()))[5:-5]
-    assert np.abs(heard - np.exp(features[6:-6])).max() < 0.02 * heard.max()
+    found = np.exp(log_mel(wave[2:], MelSpec()))[5:-5]
+    assert np.abs(found - np.exp(features[6:-6])).max() < 0.02 * found.max()

@@ -16,19 +16,19 @@ from m2m.vocoders.wavenet.network import load_wavenet
 def test_a_run_begins_with_the_weights_of_another(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of its sizes without being told; where the output is another one, with what both have."""
+    """With its sizes, which need not be given; with another output, with the weights that match."""
     train(tiny_wavenet(loop__steps=1), data, tmp_path / "first", False)
     start = tmp_path / "first" / "best"
     sizes = {name: value for name, value in WAVENET.items() if not name.startswith("model.")}
     capsys.readouterr()
-    begun = sizes | {"start": str(start), "loop.steps": 1, "loop.learning_rate": 1e-9}
-    train(load_run(WaveNetRun, None, begun), data, tmp_path / "same", False)
+    options = sizes | {"start": str(start), "loop.steps": 1, "loop.learning_rate": 1e-9}
+    train(load_run(WaveNetRun, None, options), data, tmp_path / "same", False)
     first, same = (load_wavenet(folder)[0] for folder in (start, tmp_path / "same" / "best"))
     assert first.config == same.config
     assert all(torch.allclose(w, same.state_dict()[name], atol=1e-6) for name, w in first.state_dict().items())
     assert "random" not in capsys.readouterr().err
 
-    train(load_run(WaveNetRun, None, begun | {"model.output": "gaussian"}), data, tmp_path / "other", False)
+    train(load_run(WaveNetRun, None, options | {"model.output": "gaussian"}), data, tmp_path / "other", False)
     assert "begun at random: input_prev.weight, input_cur.weight" in capsys.readouterr().err
     other = load_wavenet(tmp_path / "other" / "best")[0]
     assert other.config.output == "gaussian"
@@ -37,7 +37,7 @@ def test_a_run_begins_with_the_weights_of_another(
 
     capsys.readouterr()
     train(
-        load_run(WaveNetRun, None, begun | {"model.excitation": EXCITATION_VERSION}),
+        load_run(WaveNetRun, None, options | {"model.excitation": EXCITATION_VERSION}),
         data,
         tmp_path / "excitation",
         False,

@@ -38,14 +38,14 @@ def test_a_batch_is_a_function_of_seed_and_step(data: Path) -> None:
 
 
 def test_with_an_excitation_the_samples_are_what_it_lacks(data: Path) -> None:
-    """Sound again, they have the true mel, and are near to the comb; any stretch is that part of the whole."""
+    """As sound they have the true mel and are near the excitation; a part of the segment has that part of the samples."""
     task = WaveNetTask(tiny_wavenet(model__excitation=EXCITATION_VERSION, model__output="gaussian"), data)
     samples, features = task.segment(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     assert samples.shape == (2 + 30 * 128,)
     assert features.shape == (30 + 2, 80 + 128)
-    heard = torch.from_numpy(features[1:-1])
-    sound = task.model.to_sound(torch.from_numpy(samples[2:]), heard).numpy()
-    excitation = task.model.to_sound(torch.zeros(30 * 128), heard).numpy()
+    conditioning = torch.from_numpy(features[1:-1])
+    sound = task.model.to_sound(torch.from_numpy(samples[2:]), conditioning).numpy()
+    excitation = task.model.to_sound(torch.zeros(30 * 128), conditioning).numpy()
     true = task.wave(TrainingSegment(task.train, 1, "grand-piano", 40, 30))
     found, wanted = (np.exp(log_mel(x, MelSpec()))[5:-5] for x in (sound, true))
     assert np.abs(found - wanted).max() < 0.2 * wanted.max()
@@ -101,7 +101,7 @@ def test_the_presets_are_configs() -> None:
 
 
 def test_it_learns_a_tone(data: Path, tmp_path: Path) -> None:
-    """From ln 64 = 4.16 nats a sample; validation is of a piece that it has not heard."""
+    """From ln 64 = 4.16 nats a sample; validation is of a piece that it was not trained on."""
     run = tiny_wavenet(loop__steps=60, loop__learning_rate=0.01, loop__average=0.9, loop__validate_every=60)
     figures = train(run, data, tmp_path / "run", resume=False)
     assert figures["nll"] < 2.5
@@ -171,12 +171,12 @@ def test_the_command(data: Path, here: Callable[..., Any]) -> None:
 def test_noise_is_added_to_the_past_and_not_to_what_is_predicted(data: Path, output: str) -> None:
     task = WaveNetTask(tiny_wavenet(model__output=output, model__classes=256, noise=6.0), data)
     samples, _ = task.batch(0)
-    heard = task._with_noise(samples)
+    noisy = task._with_noise(samples)
     if output == "gaussian":
-        heard, samples = (torch.from_numpy(mu_law_encode(x.numpy())) for x in (heard, samples))
-    apart = (heard - samples).double()
-    assert heard.min() >= 0
-    assert heard.max() <= 255
+        noisy, samples = (torch.from_numpy(mu_law_encode(x.numpy())) for x in (noisy, samples))
+    apart = (noisy - samples).double()
+    assert noisy.min() >= 0
+    assert noisy.max() <= 255
     assert 0.3 < apart.square().mean().sqrt() < 6
     assert apart.abs().max() <= 6 * 5
     assert torch.equal(WaveNetTask(tiny_wavenet(), data)._with_noise(samples), samples)

@@ -30,7 +30,7 @@ def test_tanh_log_abs() -> None:
     assert tanh_log_abs_mse(predicted, true).item() == pytest.approx(math.tanh(1) ** 2 / 2)
 
 
-def test_tanh_log_abs_hears_near_its_reference_and_is_deaf_to_what_is_nearly_silent() -> None:
+def test_tanh_log_abs_weighs_what_is_near_its_reference_more_than_what_is_nearly_silent() -> None:
     near = tanh_log_abs_mse(logs(REFERENCE), logs(REFERENCE * 1.5))
     quiet = tanh_log_abs_mse(logs(1e-5), logs(1.5e-5))
     assert near > 50 * quiet

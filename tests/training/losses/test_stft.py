@@ -29,8 +29,8 @@ def test_distances_grow_with_what_is_wrong(name: str) -> None:
         assert torch.isfinite(moved.grad).all()  # type: ignore[arg-type]
 
 
-def test_a_whisper_weighs_no_more_than_music() -> None:
-    """Each window is relative to itself: the same error of a quiet one and a loud one counts alike."""
+def test_a_quiet_wave_weighs_as_much_as_a_loud_one() -> None:
+    """The losses are relative to the waves: the same error of a quiet one and a loud one counts alike."""
     loud, quiet = tone(440.0), tone(440.0, level=0.003)
     assert DISTANCES["frames"](1.1 * loud, loud).item() == pytest.approx(
         DISTANCES["frames"](1.1 * quiet, quiet).item(), rel=0.05
