@@ -46,7 +46,7 @@ def describe(model: type[BaseModel]) -> list[Option]:
         default = field.get_default(call_default_factory=True, validated_data={})
         required = default is PydanticUndefined
         default = None if required else default
-        options.append(Option(name, _spell(field.annotation), default, required, field.description or ""))
+        options.append(Option(name, spell(field.annotation), default, required, field.description or ""))
     return options
 
 
@@ -89,19 +89,18 @@ def _json(value: object) -> object:
         return value
 
 
-def _spell(annotation: Any) -> str:
-    """A type as a user would write it: `int`, `'fast' | 'exact'`, `float | None`."""
+def spell(annotation: Any) -> str:
+    """A type as a user would write it: `int`, `'fast' | 'exact'`, `float | None`, `tuple[int, ...]`."""
     origin = typing.get_origin(annotation)
     if origin is typing.Literal:
         return " | ".join(map(repr, typing.get_args(annotation)))
     if origin in (typing.Union, types.UnionType):
-        return " | ".join(map(_spell, typing.get_args(annotation)))
+        return " | ".join(map(spell, typing.get_args(annotation)))
     if annotation is type(None):
         return "None"
     if origin is typing.Annotated:
-        return _spell(typing.get_args(annotation)[0])
-    return (
-        annotation.__name__
-        if isinstance(annotation, type) and origin is None
-        else str(annotation).replace("typing.", "")
-    )
+        return spell(typing.get_args(annotation)[0])
+    if origin is None:
+        return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    inner = ", ".join("..." if argument is Ellipsis else spell(argument) for argument in typing.get_args(annotation))
+    return f"{origin.__name__}[{inner}]"
