@@ -12,16 +12,20 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import click
+from pydantic import BaseModel
 
 from m2m.core.model_folders import CONFIG, shipped
+from m2m.core.plugins.options import Option, describe
 from m2m.evaluation.bench.results import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
+BEGINNING = re.compile(r"^<!-- generated: ", re.MULTILINE)
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WIDTH = 100  # characters of the commands' help
 
@@ -51,7 +55,6 @@ def _helps(command: click.Command, name: str, parent: click.Context | None = Non
 def options() -> str:
     """The options of every built-in component."""
     from m2m.core.plugins import registry
-    from m2m.core.plugins.options import describe
 
     built_in = tomllib.loads((ROOT / "plugins.toml").read_text(encoding="utf-8"))
     parts = []
@@ -85,24 +88,19 @@ def score_limits() -> str:
 
 
 def suite_limits() -> str:
-    """What the conformance suites allow."""
-    from m2m.core.testing import ConditionerConformance, EncoderConformance, VocoderConformance
+    """What the conformance suites allow: their attributes, which their docstrings describe as `name: text`."""
+    from m2m.core.plugins.kinds import KINDS
 
-    suite = VocoderConformance
-    rows = [
-        ("`tolerance`", f"{suite.tolerance:g}", "difference between ways that are to give the same audio"),
-        ("`silence`", f"{suite.silence:g}", "peak of what is made of silence, of full scale"),
-        ("`cents`", f"{suite.cents:g}", "error of the pitch of a sine whose note is given"),
-        ("`growth`", f"{suite.growth >> 20} MB", "growth of the peak of memory when a stream is twice as long"),
-        ("`seconds`, `long_seconds`", f"{suite.seconds:g}, {suite.long_seconds:g}", "lengths of the mels, in seconds"),
-        ("`tolerance` of an encoder", f"{EncoderConformance.tolerance:g}", "difference of a window from the whole"),
-        (
-            "`tolerance` of a conditioner",
-            f"{ConditionerConformance.tolerance:g}",
-            "difference of a frame from the whole",
-        ),
-    ]
-    return table(("attribute", "default", "allows"), rows)
+    rows = []
+    for kind in KINDS.values():
+        module, _, name = kind.suite.partition(":")
+        suite = getattr(import_module(module), name) if module else object
+        for attribute, text in re.findall(r"^\s*(\w+): (.+)$", suite.__doc__ or "", re.MULTILINE):
+            value = getattr(suite, attribute, None)
+            if isinstance(value, int | float):
+                shown = f"{value / 2**20:g} MB" if text.startswith("bytes") else f"{value:,g}"
+                rows.append((kind.name, f"`{attribute}`", shown, text.removeprefix("bytes ").rstrip(".")))
+    return table(("suite", "attribute", "default", ""), rows)
 
 
 def measures() -> str:
@@ -121,18 +119,6 @@ def losses() -> str:
     return table(("loss", ""), [(f"`{name}`", _first_line(loss)) for name, loss in LOSSES.items()])
 
 
-def mel2mel_run() -> str:
-    """The fields of a training run of Mel2Mel."""
-    from m2m.training.mel2mel import Mel2MelRun
-
-    known = {name: field for name, field in Mel2MelRun.model_fields.items() if name not in ("model", "loop")}
-    rows = [
-        (f"`{name}`", "" if field.default is None else f"`{field.default}`", field.description or "")
-        for name, field in known.items()
-    ]
-    return table(("field", "default", ""), rows)
-
-
 def student_losses() -> str:
     """The losses of Parallel WaveNet's student, with their weights."""
     from m2m.training.losses.student import Losses
@@ -142,6 +128,25 @@ def student_losses() -> str:
         for f in fields(Losses)
     ]
     return table(("loss", "weight", ""), rows)
+
+
+def config(place: str, *without: str) -> str:
+    """The fields of a config, a class at "module:Class"; those of a config in it by dotted names, but for those in `without`."""
+    module, _, name = place.partition(":")
+    rows = [
+        (f"`{o.name}`", f"`{o.type}`", f"`{o.default}`", o.description)
+        for o in _fields(getattr(import_module(module), name), without)
+    ]
+    return table(("field", "type", "default", ""), rows)
+
+
+def _fields(model: type[BaseModel], without: Sequence[str], prefix: str = "") -> Iterator[Option]:
+    for option in describe(model):
+        inner = model.model_fields[option.name].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and option.name not in without:
+            yield from _fields(inner, without, f"{prefix}{option.name}.")
+        elif option.name not in without:
+            yield replace(option, name=prefix + option.name)
 
 
 def kinds() -> str:
@@ -169,8 +174,8 @@ def choices() -> str:
     """The choices that options, configs and messages share."""
     from m2m.core import choices as shared
 
-    names = ("ClipMode", "SampleFormat", "Distribution", "Noise", "Split", "Stage")
-    rows = [(name, ", ".join(f"`{value}`" for value in get_args(getattr(shared, name)))) for name in names]
+    literals = {name: get_args(value) for name, value in vars(shared).items() if get_origin(value) is Literal}
+    rows = [(name, ", ".join(f"`{value}`" for value in values)) for name, values in literals.items()]
     return table(("choice", "values"), rows)
 
 
@@ -186,7 +191,13 @@ PARTS: dict[str, Callable[[], str]] = {
     "suite-limits": suite_limits,
     "measures": measures,
     "losses": losses,
-    "mel2mel-run": mel2mel_run,
+    "mel2mel-run": lambda: config("m2m.training.mel2mel:Mel2MelRun", "model", "loop"),
+    "mel2mel-config": lambda: config("m2m.training.mel2mel:Mel2MelRun", "mel"),
+    "wavenet-config": lambda: config("m2m.training.wavenet:WaveNetRun", "mel"),
+    "parallel-wavenet-config": lambda: config("m2m.training.parallel_wavenet:StudentRun", "mel", "losses"),
+    "mel-config": lambda: config("m2m.core.mel:MelSpec"),
+    "dataset-config": lambda: config("m2m.dataset.shards:DatasetConfig", "mel"),
+    "bench-config": lambda: config("m2m.evaluation.bench.plan:BenchConfig"),
     "student-losses": student_losses,
     "kinds": kinds,
     "models": models,
@@ -194,9 +205,23 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def written_anew(text: str) -> str:
-    """A document with its generated parts as the code has them now."""
-    return PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]().strip()}\n{match[3]}", text)
+def written_anew(text: str) -> tuple[str, list[str]]:
+    """A document with its generated parts as the code has them now, and the names of those that were stale.
+
+    Raises click.ClickException for a part that has no end, or a name that is not in `PARTS`.
+    """
+    stale = []
+
+    def write(part: re.Match[str]) -> str:
+        if part[2] not in PARTS:
+            raise click.ClickException(f"there is no part {part[2]!r}; there are {', '.join(PARTS)}.")
+        fresh = f"{part[1]}{PARTS[part[2]]().strip()}\n{part[3]}"
+        stale.extend([part[2]] if fresh != part[0] else [])
+        return fresh
+
+    if len(PART.findall(text)) != len(BEGINNING.findall(text)):
+        raise click.ClickException("a part has no <!-- end -->.")
+    return PART.sub(write, text), stale
 
 
 @click.command()
@@ -205,15 +230,13 @@ def main(check: bool) -> None:
     """Write the generated parts of the documentation."""
     stale = []
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        text = path.read_text(encoding="utf-8")
-        fresh = written_anew(text)
-        if fresh != text:
-            stale.append(path.relative_to(ROOT).as_posix())
-            if not check:
-                path.write_text(fresh, encoding="utf-8")
+        fresh, parts = written_anew(path.read_text(encoding="utf-8"))
+        stale += [f"{path.relative_to(ROOT).as_posix()} ({part})" for part in parts]
+        if parts and not check:
+            path.write_text(fresh, encoding="utf-8")
     if check and stale:
         raise click.ClickException(f"stale: {', '.join(stale)}; run python docs/generate.py and commit what it writes.")
-    click.echo(f"{'would write' if check else 'written'}: {', '.join(stale) or 'nothing'}")
+    click.echo(f"written: {', '.join(stale) or 'nothing'}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ KEYS = (57, 69, 81)  # A3, A4, A5
 
 
 class VocoderConformance(Conformance):
-    """seconds: length of most test signals. long_seconds: of the memory test, twice.
+    """seconds: length of most test signals.
+    long_seconds: length of the signal of the memory test, which is then doubled.
     tolerance: by which samples may differ between ways that should give the same (full scale is 1).
     silence: the highest peak that silence may come out with; 0.001 is -60 dB.
     cents: how near a tone must come out when its note is given; without a note, a band of the mel is the limit.
