@@ -108,6 +108,6 @@ def _warm(service: Service) -> None:
     """Load the defaults and predict once, which is slow the first time in PyTorch, before the first client asks."""
     with contextlib.suppress(RefusedError):
         pipeline = service.pipeline(None, None)
-        for example in service.examples():
+        for example in service.scores.examples():
             service.mel(MelRequest(score=example.id, timbre=next(iter(pipeline.timbres.instruments)), stop=1.0))
         service.shade(service.default_model, "centroid")

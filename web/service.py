@@ -1,4 +1,4 @@
-"""What the server can render: models and vocoders by name, the pipelines that are loaded, the scores that were uploaded.
+"""What the server can render: models and vocoders by name, and the pipelines that are loaded.
 
 A client gives names and never a path. An option of a vocoder may be a path, so options are set by the owner of the server, in
 plugins.toml, and not by its clients.
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from m2m.core import midi
 from m2m.core.choices import GAIN_DB
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
@@ -23,21 +22,19 @@ from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.performance import Performance
 from m2m.core.rendering.pipeline import Pipeline
-from m2m.core.score import NoteArray, Score, merge, parse_score, read_score
+from m2m.core.score import NoteArray, Score, merge
 from m2m.core.timbre import Timbre
 from m2m.web.limits import RefusedError, ServerLimits
 from m2m.web.messages import (
     ComponentInfo,
     Components,
-    Example,
     JobRequest,
     MapInfo,
     MelRequest,
     ModelInfo,
-    ScoreInfo,
     Shade,
-    TrackInfo,
 )
+from m2m.web.scores import Scores
 from m2m.web.timbre_map import draw_map, shade
 
 PIPELINES = 8  # pairs of a model and a vocoder that stay loaded
@@ -53,17 +50,12 @@ class Service:
 
     def __init__(self, limits: ServerLimits, models: Sequence[str | Path] = ()) -> None:
         self.limits = limits
-        self._reader_limits = (
-            midi.Limits(  # what is beyond the server's own limits is refused below, with its own message
-                notes=max(midi.Limits.notes, limits.score_notes), seconds=max(midi.Limits.seconds, limits.score_seconds)
-            )
-        )
-        self._lock = threading.Lock()  # of the dictionaries; no work is done while it is held
+        self.scores = Scores(limits)
+        self._lock = threading.Lock()  # of the pipelines; no work is done while it is held
         self._loading = threading.Lock()  # one pipeline at a time
         self._shading = threading.Lock()
         self._pipelines: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()  # by model and vocoder
         self._failed: dict[tuple[str, str], str] = {}  # likewise, with the reason; "" for any vocoder
-        self._scores: OrderedDict[str, Score] = OrderedDict()
         self._shades: dict[str, dict[str, Shade]] = {}  # by model and kind
         self.own = _named(models)
         self.folders = {name: find_model("mel2mel", own, {}) for name, own in self.own.items()}
@@ -75,8 +67,6 @@ class Service:
             next(iter(self.own), "")
             or find_model("mel2mel", None, {"conditioner": registry.default("conditioner")}).name
         )
-        examples = (read_score(path) for path in sorted(shipped().parent.joinpath("examples").glob("*.mid")))
-        self._examples = {score.sha256: score for score in examples}
 
     def components(self) -> Components:
         """What is installed, from metadata; with the reason where something has failed to load."""
@@ -132,7 +122,7 @@ class Service:
         """
         pair = model or self.default_model, vocoder or registry.default("vocoder")
         name, voice = pair
-        self.folder(name)
+        self._folder(name)
         with self._loading:
             if pair in self._pipelines:
                 self._pipelines.move_to_end(pair)
@@ -156,7 +146,7 @@ class Service:
             return True
         return False
 
-    def folder(self, model: str) -> Path:
+    def _folder(self, model: str) -> Path:
         """A model's folder. Raises RefusedError where the server has none of that name."""
         if model not in self.configs:
             raise RefusedError(404, "no-model", f"there is no model {model!r}; there are {', '.join(self.configs)}.")
@@ -171,7 +161,7 @@ class Service:
 
     def map(self, model: str) -> MapInfo:
         """A model's map. Raises RefusedError as `pipeline` does."""
-        self.folder(model)
+        self._folder(model)
         return draw_map(model, self.any_pipeline(model).timbres)
 
     def shade(self, model: str, by: str) -> Shade:
@@ -183,84 +173,12 @@ class Service:
                 self._shades[model] = shade(pipeline.model, pipeline.timbres, drawn)
         return self._shades[model][by]
 
-    def examples(self) -> list[Example]:
-        """The scores that ship."""
-        return [Example(id=key, name=s.name, seconds=s.duration) for key, s in self._examples.items()]
-
-    def upload(self, data: bytes, name: str) -> ScoreInfo:
-        """Read a score and remember it.
-
-        data: a Standard MIDI File. name: of the file, as it is shown.
-        Raises RefusedError for what is not a MIDI file, is too long, or has nothing to play.
-        """
-        name = "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip() or "score.mid"
-        try:
-            score = parse_score(data, name, self._reader_limits)
-        except midi.BeyondLimitError as error:
-            raise RefusedError(413, "too-long", str(error)) from error
-        except M2MError as error:
-            raise RefusedError(422, "not-midi", str(error)) from error
-        self._check_length(score)
-        if not score.playable:
-            left_out = "; ".join(omission.text for omission in score.omissions)
-            raise RefusedError(
-                422, "nothing-to-play", f"{name} has no note that can sound{': ' * bool(left_out)}{left_out}."
-            )
-        with self._lock:
-            self._scores[score.sha256] = score
-            self._scores.move_to_end(score.sha256)
-            while len(self._scores) > self.limits.scores:
-                self._scores.popitem(last=False)
-        return self.score_info(score.sha256)
-
-    def _check_length(self, score: Score) -> None:
-        limits, notes = self.limits, sum(len(track.notes) for track in score.tracks)
-        if score.duration > limits.score_seconds:
-            most = f"{score.duration / 60:.1f} minutes, {limits.score_seconds / 60:g} are the most this server renders"
-            raise RefusedError(413, "too-long", f"{score.name} lasts {most}.")
-        if notes > limits.score_notes:
-            most = f"{limits.score_notes:,} are the most here"
-            raise RefusedError(413, "too-long", f"{score.name} has {notes:,} notes, {most}.")
-
-    def score(self, key: str) -> Score:
-        """A score by its id. Raises RefusedError where there is none, or no longer."""
-        with self._lock:
-            found = self._scores.get(key) or self._examples.get(key)
-        if found is None:
-            raise RefusedError(404, "no-score", "the server does not know this score (any more); send it again.")
-        return found
-
-    def score_info(self, key: str) -> ScoreInfo:
-        """A score as clients see it. Raises RefusedError as `score` does."""
-        score = self.score(key)
-        tracks = [
-            TrackInfo(
-                name=track.name,
-                program=track.program,
-                is_drum=track.is_drum,
-                starts=track.notes["start"].round(4).tolist(),
-                ends=track.notes["end"].round(4).tolist(),
-                keys=track.notes["pitch"].tolist(),
-                velocities=track.notes["velocity"].tolist(),
-            )
-            for track in score.tracks
-            if len(track.notes)
-        ]
-        return ScoreInfo(
-            id=key,
-            name=score.name,
-            seconds=score.duration,
-            notes=sum(len(track.starts) for track in tracks),
-            tracks=tracks,
-            omissions=[omission.text for omission in score.omissions],
-        )
-
     def mel(self, request: MelRequest) -> Mel:
         """The mel of a stretch of a score at a timbre, which ends where the score ends.
 
         Raises RefusedError for an unknown score, model or timbre, and for a stretch that is too long or outside the score.
         """
-        score, pipeline = self.score(request.score), self.any_pipeline(request.model)
+        score, pipeline = self.scores.find(request.score), self.any_pipeline(request.model)
         stop = min(request.stop, pipeline.length(score) / pipeline.spec.sample_rate)
         if stop - request.start > self.limits.mel_seconds:
             raise RefusedError(413, "too-long", f"a mel of at most {self.limits.mel_seconds:g} s at a time can be had.")
@@ -275,13 +193,15 @@ class Service:
         """Begin the rendering that a job asks for. Raises M2MError where it cannot be begun."""
         try:
             pipeline = self.pipeline(request.model, request.vocoder)
-            return pipeline.play(self.score(request.score), timbre=request.timbre, seed=request.seed, gain=request.gain)
+            return pipeline.play(
+                self.scores.find(request.score), timbre=request.timbre, seed=request.seed, gain=request.gain
+            )
         except RefusedError as refusal:
             raise M2MError(refusal.message) from refusal
 
     def check(self, request: JobRequest) -> tuple[str, str]:
         """The names of a request's model and vocoder. Raises RefusedError for what is certain to fail."""
-        self.score(request.score)
+        self.scores.find(request.score)
         self._checked(self.pipeline(request.model, request.vocoder), request.timbre)
         return request.model or self.default_model, request.vocoder or registry.default("vocoder")
 
@@ -293,7 +213,7 @@ class Service:
 
     def command(self, request: JobRequest, model: str, vocoder: str) -> str:
         """The command line that renders what a job renders. Raises RefusedError for an unknown score."""
-        name = self.score(request.score).name
+        name = self.scores.find(request.score).name
         words = ["m2m", "render", f"./{name}" if name.startswith("-") else name]
         if model in self.own:
             words += ["--model", str(self.own[model])]

@@ -13,18 +13,28 @@ import torch
 
 pytest.importorskip("fastapi", reason="m2m[web] is not installed")
 pytest.importorskip("uvicorn", reason="m2m[web] is not installed")
-httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+pytest.importorskip("httpx", reason="httpx is not installed")
 
-import uvicorn  # noqa: E402
+import httpx
+import uvicorn
+from fastapi import FastAPI
 
-from m2m.core.checkpoint import save_model  # noqa: E402
-from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig  # noqa: E402
-from m2m.web.app import build_app  # noqa: E402
-from m2m.web.limits import ServerLimits  # noqa: E402
-from m2m.web.serve import listen  # noqa: E402
-from m2m.web.service import Service  # noqa: E402
+from m2m.core.checkpoint import save_model
+from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
+from m2m.web.app import build_app
+from m2m.web.jobs import Jobs
+from m2m.web.limits import ServerLimits
+from m2m.web.serve import listen
+from m2m.web.service import Service
 
-Serve = Callable[..., Any]
+PATIENCE = 120.0  # seconds until a wait has failed: a busy machine is no failure
+Serve = Callable[..., "Client"]
+
+
+class Client(httpx.Client):
+    """A client of a server, and that server's jobs: to ask for one over HTTP counts as waiting for it."""
+
+    jobs: Jobs
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +55,7 @@ def midi(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bytes]:
 
 
 VOCODERS = """
+import threading
 import time
 import numpy as np
 from m2m.core.errors import M2MError
@@ -58,6 +69,16 @@ class Slow(Vocoder):
         for at in range(0, mel.samples, 1600):
             time.sleep(0.1)
             yield np.full(min(1600, mel.samples - at), 2.0, np.float32)
+
+released = threading.Event()
+
+class Held(Vocoder):
+    "A hum, of which all but the first half second waits until `released` is set."
+
+    def stream(self, mel, seed):
+        yield np.full(8000, 2.0, np.float32)
+        released.wait()
+        yield np.full(mel.samples - 8000, 2.0, np.float32)
 
 class Bare(Vocoder):
     "Has no weights."
@@ -77,8 +98,8 @@ class Broken(Vocoder):
 
 @pytest.fixture
 def vocoders(install: Callable[..., Path]) -> None:
-    """A stranger's vocoders: `slow`, `bare` and `broken`."""
-    entries = "\n".join(f"{name} = strange:{name.title()}" for name in ("slow", "bare", "broken"))
+    """A third party's vocoders: `slow`, `held`, `bare` and `broken`."""
+    entries = "\n".join(f"{name} = strange:{name.title()}" for name in ("slow", "held", "bare", "broken"))
     install("strange", VOCODERS, entries=entries, group="m2m.vocoders")
 
 
@@ -94,7 +115,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def _serving(app: Any, port: int = 0) -> Iterator[str]:
+def _serving(app: FastAPI, port: int = 0) -> Iterator[str]:
     """Serve an app; gives its address."""
     listening = listen("127.0.0.1", port)
     config = uvicorn.Config(
@@ -105,12 +126,12 @@ def _serving(app: Any, port: int = 0) -> Iterator[str]:
     thread.start()
     try:
         while not server.started:
-            assert thread.is_alive()
+            assert thread.is_alive(), "the server has ended"
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE)
         listening.close()
 
 
@@ -125,11 +146,11 @@ def serve(tiny: Path) -> Iterator[Serve]:
     """Start servers of the tiny model; `serve(jobs=1)` gives a client of one with that limit."""
     with contextlib.ExitStack() as stack:
 
-        def start(*, token: str = "", hosts: tuple[str, ...] = (), **limits: Any) -> httpx.Client:
+        def start(*, token: str = "", hosts: tuple[str, ...] = (), **limits: Any) -> Client:
             app = build_app(Service(ServerLimits(**limits), [tiny]), token=token, hosts=hosts)
             address = stack.enter_context(_serving(app))
-            client = stack.enter_context(httpx.Client(base_url=address, timeout=30))
-            client.jobs = app.state.jobs  # type: ignore[attr-defined]  # to look at without asking, which is interest
+            client = stack.enter_context(Client(base_url=address, timeout=PATIENCE))
+            client.jobs = app.state.jobs
             return client
 
         yield start
@@ -140,6 +161,6 @@ def client(tiny: Path) -> Iterator[httpx.Client]:
     """A client of a server that many tests share."""
     with (
         _serving(build_app(Service(ServerLimits(), [tiny]))) as address,
-        httpx.Client(base_url=address, timeout=30) as shared,
+        httpx.Client(base_url=address, timeout=PATIENCE) as shared,
     ):
         yield shared

@@ -5,8 +5,9 @@ import io
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import httpx
@@ -19,7 +20,8 @@ from m2m.core.score import parse_score
 from m2m.web.jobs import Job, Signal
 
 Midi = Callable[..., bytes]
-Serve = Callable[..., httpx.Client]
+Serve = Callable[..., Any]
+PATIENCE = 120.0  # seconds until a wait has failed: a busy machine is no failure
 
 
 def send(client: httpx.Client, data: bytes, name: str = "scale.mid") -> dict[str, Any]:
@@ -35,17 +37,16 @@ def begin(client: httpx.Client, score: str, **wanted: object) -> dict[str, Any]:
 
 
 def until(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
-    for _ in range(600):
-        info = client.get(f"/api/jobs/{job}").json()
-        if info["state"] in states:
-            return info
+    deadline = time.monotonic() + PATIENCE
+    while (info := client.get(f"/api/jobs/{job}").json())["state"] not in states:
+        assert time.monotonic() < deadline, info
         time.sleep(0.02)
-    raise AssertionError(info)
+    return info
 
 
 def until_swept(client: Any, job: str) -> None:
     """Wait until the server's sweep has been at a job. Asked for it over HTTP it would take the job for wanted."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while (known := client.jobs._all.get(job)) and (known.active or known.state == "done"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -103,7 +104,7 @@ def test_what_is_no_score_is_refused(serve: Serve, midi: Midi) -> None:
     refused(post(midi(4.0, (0, 1))), 413, "too-long", "16 notes")
     refused(post(midi(2.0, (-1,))), 422, "nothing-to-play", "drum")
 
-    def slices():
+    def slices() -> Iterator[bytes]:
         yield from (b"MThd", *[bytes(500)] * 5)  # without a Content-Length
 
     refused(post(slices()), 413, "too-large", "1 kB")
@@ -180,7 +181,7 @@ def test_progress_is_told_as_events(client: httpx.Client, midi: Midi, vocoders: 
 
 def test_the_first_sound_comes_before_the_last(serve: Serve, midi: Midi, vocoders: None) -> None:
     client = serve()
-    job = begin(client, send(client, midi(1.0))["id"], vocoder="slow")
+    job = begin(client, send(client, midi(1.0))["id"], vocoder="held")
     with client.stream("GET", f"/api/jobs/{job['id']}/stream") as stream:
         sound = stream.iter_raw()
         got = next(sound)
@@ -188,10 +189,12 @@ def test_the_first_sound_comes_before_the_last(serve: Serve, midi: Midi, vocoder
             got += next(sound)
         assert np.frombuffer(got[58 : 58 + 6400], "<f4").min() > 2  # 2.0, and 9 dB more: peaks as they fall
         assert until(client, job["id"], "running")["progress"] < 0.7
+        import_module("strange").released.set()
+        assert len(got + b"".join(sound)) == 58 + 4 * until(client, job["id"], "done")["samples"]
 
 
 def test_a_client_that_goes_away_cancels_its_job(serve: Serve, midi: Midi, vocoders: None) -> None:
-    client = serve(patience=0.8, workers=1)
+    client = serve(patience=2.0, workers=1)
     score = send(client, midi(120.0))["id"]
     heard = begin(client, score, vocoder="slow")["id"]
     with client.stream("GET", f"/api/jobs/{heard}/stream") as stream:
@@ -219,7 +222,7 @@ def test_cancelling(serve: Serve, midi: Midi, vocoders: None) -> None:
 
 
 def test_too_many_jobs_are_refused_and_say_when_to_come_back(serve: Serve, midi: Midi, vocoders: None) -> None:
-    client = serve(workers=1, jobs=3, jobs_per_client=2)
+    client = serve(workers=1, jobs=3, jobs_per_client=2, patience=PATIENCE)
     wanted = {"score": send(client, midi(20.0))["id"], "vocoder": "slow"}
     mine = [client.post("/api/jobs", json=wanted) for _ in range(3)]
     assert [answer.status_code for answer in mine] == [202, 202, 429]
@@ -237,7 +240,7 @@ def test_a_job_has_its_time(serve: Serve, midi: Midi, vocoders: None) -> None:
 
 
 def test_old_audio_is_forgotten(serve: Serve, midi: Midi) -> None:
-    client = serve(kept_mb=1)
+    client = serve(kept_mb=1, patience=PATIENCE)
     score = send(client, midi(6.0))["id"]  # 8 s, 512 kB
     jobs = [begin(client, score, seed=seed)["id"] for seed in range(2)]
     for job in jobs:
@@ -287,11 +290,11 @@ def test_options_and_paths_are_no_clients_business(client: httpx.Client, midi: M
 
 
 def test_twenty_clients_at_once_are_all_served_or_refused_clearly(serve: Serve, midi: Midi) -> None:
-    client = serve(jobs=12)
+    client = serve(jobs=12, patience=PATIENCE)
     wanted = {"score": send(client, midi(3.0))["id"]}
 
     def one(number: int) -> str:
-        with httpx.Client(base_url=client.base_url, cookies={"m2m-client": str(number)}, timeout=60) as mine:
+        with httpx.Client(base_url=client.base_url, cookies={"m2m-client": str(number)}, timeout=PATIENCE) as mine:
             answer = mine.post("/api/jobs", json=wanted | {"seed": number})
             if answer.status_code != 202:
                 refused(answer, 503, "queue-full", "full")

@@ -8,12 +8,11 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import product
-from math import hypot
 from pathlib import Path
 from typing import Any
 
 import pytest
+from explorer_page import WAIT, at, bright, come, drag, finished, give, hear, keep, takes
 
 from m2m.web.app import build_app
 from m2m.web.limits import ServerLimits
@@ -25,7 +24,6 @@ expect = playwright.expect
 Midi = Callable[..., bytes]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LIMITS = ServerLimits(upload_kb=64, score_seconds=60.0)
-WAIT = 30_000  # ms: a busy machine is no failure
 expect.set_options(timeout=WAIT)
 
 
@@ -36,7 +34,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium is installed: apt-get install chromium, or name one in M2M_CHROMIUM")
     root = ["--no-sandbox"] if os.getuid() == 0 else []
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=found, args=root)
+        chromium = driver.chromium.launch(executable_path=found, args=root, timeout=WAIT)
         yield chromium
         chromium.close()
 
@@ -50,7 +48,12 @@ def address(serving: Any) -> Iterator[str]:
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     """Open the page, and wait until it is ready; whatever a script complains of, or asks of another host, fails the test."""
-    contexts, complaints = [], []
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def note(ask: Any, at: str) -> None:
+        if not ask.url.startswith((at, "data:", "blob:")):
+            complaints.append(ask.url)
 
     def open_page(*, at: str = address, wait: bool = True, **settings: Any) -> Any:
         settings = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark", **settings}
@@ -59,7 +62,7 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda ask: ask.url.startswith((at, "data:", "blob:")) or complaints.append(ask.url))
+        page.on("request", lambda ask: note(ask, at))
         page.add_init_script(
             "window.shift = 0; new PerformanceObserver((l) => l.getEntries().forEach((e) => (window.shift += e.value)))"
             ".observe({ type: 'layout-shift', buffered: true })"
@@ -76,81 +79,9 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     assert not complaints
 
 
-def keep(page: Any, name: str) -> None:
-    if folder := os.environ.get("M2M_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.jpg", type="jpeg", quality=82)
-
-
-def at(page: Any, u: float, v: float) -> tuple[float, float]:
-    """Pixels of the place nearest to (u, v) of the map that no instrument is at, wherever the weights have put them."""
-    box = page.locator("#map").bounding_box()
-    taken = page.evaluate(
-        """() => { const { x: [left, right], y: [low, high], instruments } = m2m.map.map;
-        return instruments.map(({ x, y }) => [(x - left) / (right - left), (high - y) / (high - low)]); }"""
-    )
-    steps = [i / 50 for i in range(-10, 11)]
-    for du, dv in sorted(product(steps, steps), key=lambda step: hypot(*step)):
-        x, y = (u + du) * box["width"], (v + dv) * box["height"]
-        if all(hypot(x - a * box["width"], y - b * box["height"]) > 16 for a, b in taken):
-            return box["x"] + x, box["y"] + y
-    raise AssertionError(f"no room on the map near {u}, {v}")
-
-
-def drag(page: Any, *places: tuple[float, float]) -> None:
-    page.mouse.move(*at(page, *places[0]))
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*at(page, *place), steps=6)
-    page.mouse.up()
-
-
-def give(page: Any, data: bytes, name: str = "scale.mid") -> None:
-    page.set_input_files("#file", {"name": name, "mimeType": "audio/midi", "buffer": data})
-
-
 def play_scale(page: Any, midi: Midi, seconds: float = 3.0, **kind: Any) -> None:
     give(page, midi(seconds, **kind))
     expect(page.locator("#score-title")).to_have_text("scale")
-
-
-def bright(page: Any, canvas: str) -> float:
-    """How much a canvas varies: 0 where nothing is drawn."""
-    return page.evaluate(
-        """(id) => {
-        const c = document.getElementById(id);
-        const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-        let [sum, square] = [0, 0];
-        for (let i = 0; i < d.length; i += 4) { const v = d[i] + d[i + 1] + d[i + 2]; sum += v; square += v * v; }
-        return 4 * square / d.length - (4 * sum / d.length) ** 2;
-        }""",
-        canvas,
-    )
-
-
-def come(page: Any, expression: str) -> Any:
-    """Wait until an expression is true. (Playwright's own would have the page evaluate it, which its policy forbids.)"""
-    for _ in range(WAIT // 50):
-        if value := page.evaluate(expression):
-            return value
-        page.wait_for_timeout(50)
-    raise AssertionError(f"{expression} did not come true")
-
-
-def takes(page: Any) -> list[dict[str, Any]]:
-    return page.evaluate(
-        """() => m2m.takes().map((t) => ({ state: t.state, timbre: t.timbre, letter: t.letter, filled: t.filled,
-        total: t.samples.length, loud: Math.sqrt(t.samples.reduce((s, x) => s + x * x, 0) / (t.samples.length || 1)) }))"""
-    )
-
-
-def hear(page: Any) -> float:
-    """Wait for sound: the loudness that goes to the loudspeaker."""
-    return come(page, "m2m.player.level > 0.002 && m2m.player.level")
-
-
-def finished(page: Any, count: int = 1) -> None:
-    come(page, f"m2m.takes().length === {count} && m2m.takes().every((t) => t.state === 'ready')")
 
 
 def test_it_loads_hovers_and_plays(visit: Any, midi: Midi) -> None:
@@ -194,11 +125,14 @@ def test_a_drag_is_a_morph_and_recordings_are_compared_at_one_moment(visit: Any,
     morph = takes(page)[1]["timbre"]
     assert re.fullmatch(r"0:\S+(; [\d.]+:\S+){7}", morph), morph
     assert float(morph.split("; ")[-1].split(":")[0]) == pytest.approx(5.95, abs=0.01)
+    page.evaluate("m2m.player.play(m2m.player.take, 0)")  # it may have ended while the second one was rendered
     hear(page)
-    before = page.evaluate("m2m.player.position")
+    clock = "[m2m.player.position, performance.now() / 1000]"
+    before, then = page.evaluate(clock)
     page.click(".take:nth-child(2) .letter")  # the first recording, further down
     assert page.evaluate("m2m.player.take.letter") == takes(page)[0]["letter"]
-    assert before - 0.1 <= page.evaluate("m2m.player.position") < before + 1.5
+    after, now = page.evaluate(clock)
+    assert before - 0.1 <= after < before + (now - then) + 0.1
     page.click(".take:nth-child(1) .letter")
     hear(page)
     keep(page, "light")
@@ -230,6 +164,7 @@ def test_by_keys_alone(visit: Any, midi: Midi) -> None:
     finished(page, 2)
     assert takes(page)[1]["timbre"].count(";") == 2
     keep(page, "keyboard")
+    page.evaluate("m2m.player.seek(0)")  # so that it still plays when it is paused below
     page.keyboard.press("1")
     come(page, "m2m.player.take === m2m.takes()[0]")
     page.evaluate("document.activeElement.blur()")
@@ -318,7 +253,7 @@ def test_what_cannot_be_used_says_why(visit: Any, midi: Midi, vocoders: None) ->
 def test_a_full_queue_is_waited_for(visit: Any, serving: Any, midi: Midi, vocoders: None, tiny: Path) -> None:
     with serving(build_app(Service(ServerLimits(jobs=1, workers=1), [tiny]))) as address:
         page = visit(at=address)
-        play_scale(page, midi, 4.0)
+        play_scale(page, midi, 20.0)  # which the slow vocoder takes as long for
         page.select_option("#vocoder", "slow")
         expect(page.locator(".notice[data-kind=component]")).to_contain_text("slow is slow.")
         page.mouse.click(*at(page, 0.2, 0.5))

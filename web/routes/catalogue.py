@@ -51,4 +51,4 @@ async def map_shade(model: str, service: TheService, executor: TheExecutor, by: 
 @router.get("/examples")
 async def examples(service: TheService) -> list[m.Example]:
     """Scores that ship with m2m; they need not be uploaded."""
-    return service.examples()
+    return service.scores.examples()

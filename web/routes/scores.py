@@ -21,13 +21,13 @@ async def upload_score(
     request: Request, service: TheService, executor: TheExecutor, name: str = "score.mid"
 ) -> m.ScoreInfo:
     """Send a Standard MIDI File as the request's body. Its id names it in other requests; the latest few are remembered."""
-    return await executor.run(service.upload, await request.body(), name)
+    return await executor.run(service.scores.upload, await request.body(), name)
 
 
 @router.get("/scores/{score}")
 async def get_score(score: str, service: TheService, executor: TheExecutor) -> m.ScoreInfo:
     """A score's notes, track by track."""
-    return await executor.run(service.score_info, score)
+    return await executor.run(service.scores.info, score)
 
 
 @router.post("/mel", responses={200: {"model": m.MelPicture, "content": {"application/octet-stream": BINARY}}})

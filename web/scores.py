@@ -1,0 +1,101 @@
+"""The scores that a server knows: those that ship, and the latest ones that were uploaded."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from m2m.core import midi
+from m2m.core.errors import M2MError
+from m2m.core.model_folders import shipped
+from m2m.core.score import Score, parse_score, read_score
+from m2m.web.limits import RefusedError, ServerLimits
+from m2m.web.messages import Example, ScoreInfo, TrackInfo
+
+
+class Scores:
+    """Scores by their ids. Its methods are called from any thread."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self.limits = limits
+        self._reader_limits = (
+            midi.Limits(  # what is beyond the server's own limits is refused below, with its own message
+                notes=max(midi.Limits.notes, limits.score_notes), seconds=max(midi.Limits.seconds, limits.score_seconds)
+            )
+        )
+        self._lock = threading.Lock()
+        self._uploads: OrderedDict[str, Score] = OrderedDict()
+        shipped_scores = (read_score(path) for path in sorted(shipped().parent.joinpath("examples").glob("*.mid")))
+        self._shipped = {score.sha256: score for score in shipped_scores}
+
+    def examples(self) -> list[Example]:
+        """The scores that ship."""
+        return [Example(id=key, name=s.name, seconds=s.duration) for key, s in self._shipped.items()]
+
+    def upload(self, data: bytes, name: str) -> ScoreInfo:
+        """Read a score and remember it.
+
+        data: a Standard MIDI File. name: of the file, as it is shown.
+        Raises RefusedError for what is not a MIDI file, is too long, or has nothing to play.
+        """
+        name = "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip() or "score.mid"
+        try:
+            score = parse_score(data, name, self._reader_limits)
+        except midi.BeyondLimitError as error:
+            raise RefusedError(413, "too-long", str(error)) from error
+        except M2MError as error:
+            raise RefusedError(422, "not-midi", str(error)) from error
+        self._check_length(score)
+        if not score.playable:
+            left_out = "; ".join(omission.text for omission in score.omissions)
+            raise RefusedError(
+                422, "nothing-to-play", f"{name} has no note that can sound{': ' * bool(left_out)}{left_out}."
+            )
+        with self._lock:
+            self._uploads[score.sha256] = score
+            self._uploads.move_to_end(score.sha256)
+            while len(self._uploads) > self.limits.scores:
+                self._uploads.popitem(last=False)
+        return self.info(score.sha256)
+
+    def _check_length(self, score: Score) -> None:
+        limits, notes = self.limits, sum(len(track.notes) for track in score.tracks)
+        if score.duration > limits.score_seconds:
+            most = f"{score.duration / 60:.1f} minutes, {limits.score_seconds / 60:g} are the most this server renders"
+            raise RefusedError(413, "too-long", f"{score.name} lasts {most}.")
+        if notes > limits.score_notes:
+            most = f"{limits.score_notes:,} are the most here"
+            raise RefusedError(413, "too-long", f"{score.name} has {notes:,} notes, {most}.")
+
+    def find(self, key: str) -> Score:
+        """A score by its id. Raises RefusedError where there is none, or no longer."""
+        with self._lock:
+            found = self._uploads.get(key) or self._shipped.get(key)
+        if found is None:
+            raise RefusedError(404, "no-score", "the server does not know this score (any more); send it again.")
+        return found
+
+    def info(self, key: str) -> ScoreInfo:
+        """A score as clients see it. Raises RefusedError as `find` does."""
+        score = self.find(key)
+        tracks = [
+            TrackInfo(
+                name=track.name,
+                program=track.program,
+                is_drum=track.is_drum,
+                starts=track.notes["start"].round(4).tolist(),
+                ends=track.notes["end"].round(4).tolist(),
+                keys=track.notes["pitch"].tolist(),
+                velocities=track.notes["velocity"].tolist(),
+            )
+            for track in score.tracks
+            if len(track.notes)
+        ]
+        return ScoreInfo(
+            id=key,
+            name=score.name,
+            seconds=score.duration,
+            notes=sum(len(track.starts) for track in tracks),
+            tracks=tracks,
+            omissions=[omission.text for omission in score.omissions],
+        )
