@@ -148,7 +148,7 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.vocoders.comb": {
         "m2m.vocoders.griffin_lim.fitted_excitation": "fit_timbre play=fitted_excitation",
         "m2m.vocoders.shared.excitation": (
-            "around=excitation_margin bare=harmonic_excitation equalised=mel_matched_excitation"
+            "around=excitation_margin bare=harmonic_excitation equalised=mel_matched_excitation let_go=apply_release"
         ),
     },
     "m2m.vocoders.conditioning": {

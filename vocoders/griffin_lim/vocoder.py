@@ -94,7 +94,7 @@ class GriffinLim(Vocoder):
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield the audio block by block: (samples,) float32 each, `mel.samples` together."""
         options, spec = self.options, mel.spec
-        transform = STFT(spec, self.device)
+        stft = STFT(spec, self.device)
         hop, half = spec.hop_length, spec.n_fft // 2
         lead = -(-half // hop)  # frames before a seam whose windows reach across it
         ahead = -(-(half + spec.n_fft) // hop)  # frames after it that make one more window of audio sound
@@ -105,19 +105,17 @@ class GriffinLim(Vocoder):
             first, last = max(0, begin - lead), min(mel.frames, begin + step + ahead)
             values = linear_mel(mel.window(first, last), spec) - np.float32(spec.floor)  # the floor stands for nothing
             target = torch.from_numpy(np.maximum(values, 0.0)).to(self.device)  # (frames, n_mels)
-            start = transform.noise(len(target), seed, number) * bands_to_bins(target, spec)
+            start = stft.random_phase(len(target), seed, number) * bands_to_bins(target, spec)
             iterations = options.blind_iterations
             if notes is not None and len(sounding := notes_within(notes, first, last, options.release, spec)):
                 excitation = fitted_excitation(
                     sounding, values, first, spec, release=options.release, timbre_updates=options.timbre_updates
                 )
-                start = transform.forward(torch.from_numpy(excitation).to(self.device)) + start * options.noise
+                start = stft.forward(torch.from_numpy(excitation).to(self.device)) + start * options.noise
                 iterations = options.iterations
             magnitude = mel_to_magnitude(target, start.abs(), options.updates, spec)
             pin = Pin(held, sure=half + (begin - first) * hop, stop=half + (mel.frames - first) * hop)
-            wave = griffin_lim(
-                target, magnitude, start, iterations, transform, options.refit, options.momentum, pin.apply
-            )
+            wave = griffin_lim(target, magnitude, start, iterations, stft, options.refit, options.momentum, pin.apply)
             here = half + (begin - first) * hop  # index of the block's own first sample
             there = here + min(step, mel.frames - begin) * hop
             yield wave[here:there].cpu().numpy()

@@ -1,10 +1,11 @@
 """The conditioning of a network that makes samples: the log-mel, and the score beside it, brought to the rate of samples.
 
-    mel (and roll, and excitation) at the rate of frames -> transposed convolutions -> u, (samples, width)
+    log-mel (and roll, and excitation), at the rate of frames -> transposed convolutions -> u (samples, width)
 
-The mel's 80 bands do not resolve the low octaves, and a mel has no phases. The score can add what is missing: the roll, which
-says what keys sound; and the harmonic excitation, which is these notes played by oscillators and matched to the mel
-(excitation.py). A network learns slowly to make a tone of white noise or of its own past, and quickly to correct one.
+The mel's 80 bands do not resolve the low octaves, and a mel has no phase. What the score knows of both may stand beside it:
+the roll, which says which keys sound; and the harmonic excitation (excitation.py), the notes as band-limited oscillators play
+them, matched to the mel. The excitation has the frequencies of the partials, their onsets and their phases already; the network
+learns the rest of the sound.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ from m2m.core.score import NoteArray, note_array
 from m2m.vocoders.shared.excitation import excitation_margin, mel_matched_excitation
 
 Array = NDArray[np.float32]
-# Raised when the same notes and mel give another excitation, or another frame gain: a network learns what this very one lacks.
+# Raised when the same notes and mel give another excitation, or another frame gain: a network fits just one version.
 EXCITATION_VERSION = 2
-LOUDEST = 2.0  # times a frame's gain; an excitation is louder where it rings from a loud frame into its soft neighbour
+# In units of the frame gain. Louder excitation has leaked into a soft frame from a loud neighbour.
+MAX_EXCITATION = 2.0
 # The upper bounds of the networks' sizes are far beyond use: a stranger's config of a few bytes must not build for hours.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class ConditioningConfig(BaseModel):
-    """The part of a network's config that says what it hears. The defaults are the reference system's."""
+    """The part of a network's config that describes its conditioning. The defaults are the reference system's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     upsample: tuple[tuple[Size, Size], ...] = Field(
-        ((16, 8), (32, 16)), min_length=1, max_length=16, description="window and stride of each transposed convolution"
+        ((16, 8), (32, 16)), min_length=1, max_length=16, description="kernel and stride of each transposed convolution"
     )
     condition_on_notes: bool = Field(False, description="read the score's roll beside the mel")
     encoder: str = Field("onsets-frames", description="of that roll")
@@ -47,7 +49,7 @@ class ConditioningConfig(BaseModel):
     excitation: int = Field(
         0,
         validation_alias=AliasChoices("excitation", "comb"),  # its name until 0.2
-        description=f"condition on a harmonic excitation from the score as well: {EXCITATION_VERSION}, its version; 0: no",
+        description=f"read the score's harmonic excitation as well: {EXCITATION_VERSION}, its version; 0: none",
     )
     temperature: float = Field(
         1.0, ge=0, le=2, description="at which the trained network sounds best, where a rendering does not say another"
@@ -58,20 +60,24 @@ class ConditioningConfig(BaseModel):
     def _samples_a_frame(self) -> ConditioningConfig:
         if (made := math.prod(stride for _, stride in self.upsample)) != self.mel.hop_length:
             raise ValueError(f"upsample's strides make {made} samples a frame, mel.hop_length is {self.mel.hop_length}")
-        for window, stride in self.upsample:
-            if window < stride or (window - stride) % 2:
+        for kernel, stride in self.upsample:
+            if kernel < stride or (kernel - stride) % 2:
                 raise ValueError(
-                    f"upsample: window {window} is not stride {stride} plus an even number, to be cut off evenly"
+                    f"upsample: kernel {kernel} is not stride {stride} plus an even number, to be cropped evenly"
                 )
         if self.mel.floor >= 1:
             raise ValueError(f"mel.floor {self.mel.floor:g} is not below 0 dB, between which the mel is scaled")
+        return self
+
+    @model_validator(mode="after")
+    def _excitation_fits_the_mel(self) -> ConditioningConfig:
         if self.excitation not in (0, EXCITATION_VERSION):
             raise ValueError(f"excitation {self.excitation} is another m2m's; this one has {EXCITATION_VERSION}")
         if self.excitation:
             for name, wanted in (("power", 1), ("filter_norm", "peak"), ("magnitude", "sine")):
                 if (came := getattr(self.mel, name)) != wanted:
                     raise ValueError(
-                        f"excitation wants mel.{name} {wanted!r}, which the frame gain is computed from, not {came!r}"
+                        f"excitation wants mel.{name} {wanted!r}, from which the frame gain is computed, not {came!r}"
                     )
             if not 2 * self.mel.hop_length <= self.mel.n_fft <= 256 * self.mel.hop_length:
                 raise ValueError(
@@ -81,23 +87,26 @@ class ConditioningConfig(BaseModel):
 
     @property
     def margin(self) -> int:
-        """Frames on either side of a stretch of mel that its samples' conditioning reaches into: 1 by default."""
-        first = 0  # the earliest step, at each rate from that of samples down to that of frames, that sample 0 hears
-        for window, stride in reversed(self.upsample):
-            first = -((window - 1 - (window - stride) // 2 - first) // stride)
+        """Frames on either side of a segment of mel on which its samples' conditioning depends: 1 by default."""
+        first = (
+            0  # the earliest step that sample 0 depends on, at each rate from that of samples down to that of frames
+        )
+        for kernel, stride in reversed(self.upsample):
+            first = -((kernel - 1 - (kernel - stride) // 2 - first) // stride)
         return -first
 
 
 class Conditioned(nn.Module):
-    """A network with conditioning: `upsample`'s weights, and how features become what its layers add.
+    """A network with conditioning: the weights of `upsample`, and the way from features to what the layers add.
 
-    A frame's features are its log-mel, its roll if that is read, and its samples of the excitation if there is one. The
-    excitation goes through the convolutions, the last band of which begins as the excitation itself, so that an engine need not
-    know of it. With `excitation_apart` it is a channel of its own instead, beside what the convolutions give.
+    A frame's features are its log-mel, its roll if that is read, and its samples of the excitation if that is read. The
+    excitation goes through the convolutions, which are initialised so that their last band is the excitation itself: an engine
+    need not know of it. With `excitation_apart` it goes round them, as one more channel.
 
-    With an excitation the network's samples y are what the excitation lacks, and both are relative to the frame's gain:
+    With an excitation the network's samples y are what the excitation lacks, and both are in units of the frame gain, which
+    comes from the mel:
 
-        sound = frame_gain * (excitation + y)
+        wave = gain * (excitation + y)
     """
 
     excitation_apart = False
@@ -108,23 +117,28 @@ class Conditioned(nn.Module):
         if config.condition_on_notes:
             self.encoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.config, bands = config, config.mel.n_mels
-        excitation = config.mel.hop_length if config.excitation else 0  # samples a frame
-        # Frames of mel on either side that a stretch's features depend on.
+        excitation = config.mel.hop_length if config.excitation else 0
+        # Frames of mel on either side on which a segment's features depend.
         self.feature_margin = excitation_margin(config.mel) if excitation else 0
-        self.apart = excitation if self.excitation_apart else 0  # so many features, the last, pass the convolutions by
+        self.apart = excitation if self.excitation_apart else 0  # so many last features go round the convolutions
         self.width = bands + (self.apart > 0)  # channels of the conditioning
         self.n_features = bands + (self.encoder.n_features if self.encoder else 0) + excitation
         self.upsample = nn.ModuleList(
             nn.ConvTranspose1d(
-                bands if i else self.n_features - self.apart, bands, window, stride, (window - stride) // 2
+                bands if i else self.n_features - self.apart, bands, kernel, stride, (kernel - stride) // 2
             )
-            for i, (window, stride) in enumerate(config.upsample)
+            for i, (kernel, stride) in enumerate(config.upsample)
         )
         if excitation and not self.apart:
             _init_pass_through(cast("list[nn.ConvTranspose1d]", list(self.upsample)), excitation)
 
     def conditioning(self, features: Tensor) -> Tensor:
-        """(batch, frames, features) -> (batch, frames * hop_length, width)."""
+        """The conditioning of whole sequences.
+
+        features: (batch, frames, n_features) float, as `features_of` has them: log-mel first, excitation last.
+
+        Returns (batch, frames * hop_length, width) of the same type.
+        """
         spec, bands = self.config.mel, self.config.mel.n_mels
         features, excitation = features.split([features.shape[-1] - self.apart, self.apart], dim=-1)
         u = torch.cat([spec.scaled(features[..., :bands]), features[..., bands:]], dim=-1).mT  # (B, features, frames)
@@ -134,9 +148,12 @@ class Conditioned(nn.Module):
         return torch.cat([u, excitation.reshape(*u.shape[:2], 1).to(u.dtype)], dim=-1) if self.apart else u
 
     def conditioning_between(self, features: Array, first: int, last: int) -> Tensor:
-        """Of frames first..last of (frames, features): (samples, width), zero beyond the end.
+        """The conditioning of some frames, computed from these and their neighbours alone; equal to that part of the whole.
 
-        Computed from these frames and their neighbours alone, and equal to that part of the whole.
+        features: (frames, n_features) float32, of a whole piece.
+        first, last: frames first..last are wanted.
+
+        Returns ((last - first) * hop_length, width) in the type of the weights, zero beyond the end.
         """
         hop, margin, end = self.config.mel.hop_length, self.config.margin, min(last, len(features))
         weight = next(self.upsample.parameters())
@@ -149,7 +166,12 @@ class Conditioned(nn.Module):
         return u
 
     def features_of(self, mel: Mel, first: int = 0, last: int | None = None) -> Array:
-        """What the network reads of a mel's frames first..last: (frames, features). Without notes the roll is silent."""
+        """What the network reads of a mel's frames first..last, by default of all.
+
+        mel: in the recipe of `config.mel`; without notes, roll and excitation are silent.
+
+        Returns (last - first, n_features) float32.
+        """
         last = mel.frames if last is None else last
         begin, end = first - self.feature_margin, last + self.feature_margin
         values = mel.window(max(0, begin), min(end, mel.frames))
@@ -159,59 +181,80 @@ class Conditioned(nn.Module):
         return self.features_from(values, note_array([]) if mel.notes is None else mel.notes, first)
 
     def features_from(self, values: Array, notes: NoteArray, first: int) -> Array:
-        """The features of frames `first`.. of a piece: (frames, features).
+        """The features of a segment that begins at frame `first` of a piece.
 
-        values: (feature_margin + frames + feature_margin, n_mels) log-mel, of which the frame `first` stands at `feature_margin`.
+        values: (margin + frames + margin, n_mels) float32 log-mel, with `feature_margin`.
+        notes:  of the whole piece, in seconds from its frame 0.
+
+        Returns (frames, n_features) float32.
         """
         spec, frames = self.config.mel, len(values) - 2 * self.feature_margin
-        read = [values[self.feature_margin : self.feature_margin + frames]]
+        parts = [values[self.feature_margin : self.feature_margin + frames]]
         if self.encoder:
-            read.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
+            parts.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
         if self.config.excitation:
             excitation = mel_matched_excitation(notes, values, first, spec).reshape(frames, spec.hop_length)
-            relative = excitation / self.frame_gain(torch.from_numpy(read[0])).numpy()
-            read.append(relative.clip(-LOUDEST, LOUDEST))
-        return np.concatenate(read, axis=1)
+            relative = excitation / self.frame_gain(torch.from_numpy(parts[0])).numpy()
+            parts.append(relative.clip(-MAX_EXCITATION, MAX_EXCITATION))
+        return np.concatenate(parts, axis=1)
 
     def frame_gain(self, features: Tensor) -> Tensor:
-        """How loud the mel says its frames are, about four times their RMS: (.., frames, features) -> (.., frames, 1)."""
+        """The amplitude of each frame by its mel, about four times its RMS.
+
+        features: (.., frames, n_features or n_mels) float, log-mel first.
+
+        Returns (.., frames, 1), full scale is 1.
+        """
         spec = self.config.mel
         values = features[..., : spec.n_mels]
         linear = values.exp() if spec.log == "natural" else 10**values
         return 2 * linear.square().sum(-1, keepdim=True).sqrt()
 
     def to_sound(self, y: Tensor, features: Tensor) -> Tensor:
-        """The network's samples as sound, both (.., frames * hop_length), with the features of just these frames."""
+        """The network's samples as audio.
+
+        y:        (.., frames * hop_length) float, what the network made.
+        features: (.., frames, n_features) float, of just these frames.
+
+        Returns (.., frames * hop_length) audio, full scale is 1.
+        """
         if not self.config.excitation:
             return y
-        excitation, level = self._excitation_and_gain(features)
-        return (level * (excitation + y.unflatten(-1, excitation.shape[-2:]))).flatten(-2)
+        excitation, gain = self._excitation_and_gain(features)
+        return (gain * (excitation + y.unflatten(-1, excitation.shape[-2:]))).flatten(-2)
 
     def from_sound(self, wave: Tensor, features: Tensor) -> Tensor:
-        """The inverse of `to_sound`."""
+        """The inverse of `to_sound`: what the network is to make.
+
+        wave:     (.., frames * hop_length) float, audio, full scale is 1.
+        features: (.., frames, n_features) float, of just these frames.
+
+        Returns (.., frames * hop_length), in units of the frame gain where there is an excitation.
+        """
         if not self.config.excitation:
             return wave
-        excitation, level = self._excitation_and_gain(features)
-        return (wave.unflatten(-1, excitation.shape[-2:]) / level - excitation).flatten(-2)
+        excitation, gain = self._excitation_and_gain(features)
+        return (wave.unflatten(-1, excitation.shape[-2:]) / gain - excitation).flatten(-2)
 
     def _excitation_and_gain(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(.., frames, hop_length) and (.., frames, 1)."""
         return features[..., features.shape[-1] - self.config.mel.hop_length :], self.frame_gain(features)
 
 
 @torch.no_grad()
 def _init_pass_through(convolutions: Sequence[nn.ConvTranspose1d], samples: int) -> None:
-    """Have the last band of transposed convolutions begin as the last `samples` of a frame's features, one after the other.
+    """Initialise transposed convolutions so that their last band is the last `samples` features of a frame, one after another.
 
-    On the way there, of each step the samples still to be told apart are the last so many channels.
+    Between two convolutions, the samples that one step still holds are its last channels.
     """
     if convolutions[0].weight.is_meta:  # an outline without memory
         return
     for convolution in convolutions:
         stride, crop = convolution.stride[0], (convolution.kernel_size[0] - convolution.stride[0]) // 2
-        left = samples // stride  # that a step holds after this convolution
+        left = samples // stride  # samples that a step holds after this convolution
         bands = convolution.out_channels
         if left > bands:
-            return  # they do not fit through: it begins as it comes, and is learned
+            return  # they do not fit through: the rest keeps PyTorch's initialisation, and is learned
         convolution.weight[:, bands - left :] = 0
         cast("Tensor", convolution.bias)[bands - left :] = 0
         place = torch.arange(samples)
@@ -221,6 +264,11 @@ def _init_pass_through(convolutions: Sequence[nn.ConvTranspose1d], samples: int)
 
 
 def centre_crop(u: Tensor, samples: int) -> Tensor:
-    """The middle of conditioning that reaches equally far beyond both ends: (batch, T + 2 n, width) -> (batch, T, width)."""
+    """The middle of conditioning that extends equally far beyond both ends.
+
+    u: (batch, n + samples + n, width) of any type.
+
+    Returns (batch, samples, width).
+    """
     beyond = (u.shape[1] - samples) // 2
     return u[:, beyond : u.shape[1] - beyond]

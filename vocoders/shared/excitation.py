@@ -1,16 +1,17 @@
-"""The harmonic excitation: a part's notes, played by band-limited oscillators.
+"""Harmonic excitation: a part's notes as band-limited oscillators play them.
 
-A mel does not say where inside a band the energy lies, nor with which phase. An excitation supplies both, as the source does in
-source-filter models: NSF (Wang, Takaki and Yamagishi, arXiv 1810.11946) filters sines by a neural network, DDSP (Engel et al.,
-arXiv 2001.04643) adds harmonics whose levels a network sets, Wavehax (Yoneyama et al., arXiv 2411.06807) gives a network a
-harmonic signal as a prior.
+A mel does not say where inside a band the energy lies, nor with which phase. The score says both for the partials of its notes.
+So the notes are played by oscillators first, every key with the same harmonics, and a vocoder turns that into sound.
+Source-filter vocoders do so from f0: the neural source-filter models (Wang, Takaki and Yamagishi, arXiv 1810.11946 and
+1904.12088), DDSP (Engel et al., arXiv 2001.04643), and Wavehax (Yoneyama et al., arXiv 2411.06807), whose harmonic prior is a
+spectrogram, as here.
 
-*Matched to the mel* (`mel_matched_excitation`), it conditions networks. Every key has the same harmonics, of amplitude 1 / n.
-Each frame's spectrum is scaled until its mel is the given one, and two iterations of Griffin-Lim make neighbouring frames agree.
-A frame depends on those near it only, so any stretch equals that part of the whole. A faint noise is added; where the mel is
-not silent and no note sounds, scaling makes it the excitation.
+There are two excitations. Both are built from the oscillators here.
 
-*Fitted to the mel* (vocoders/griffin_lim/fitted_excitation.py), it starts Griffin-Lim's search.
+- `mel_matched_excitation` is what networks read. Every frame's spectrum is scaled until its mel is the given one, and two
+  iterations of Griffin-Lim make the frames consistent. Where the score is silent and the mel is not, noise fills in; elsewhere it
+  is far below the harmonics. A sample depends on the frames near it only, so any segment equals that part of the whole.
+- `fitted_excitation` (griffin_lim/fitted_excitation.py) starts Griffin-Lim. Its timbre is fitted to the mel, key by key.
 """
 
 from __future__ import annotations
@@ -28,26 +29,38 @@ from m2m.vocoders.shared.stft import bands_to_bins, griffin_lim, mel_to_magnitud
 
 Array = NDArray[np.float32]
 TABLE_BITS = 12
-TABLE = 1 << TABLE_BITS  # samples of a wavetable, one period; read without interpolation
+TABLE = (
+    1 << TABLE_BITS
+)  # samples of a wavetable, one period; read without interpolation, which is fine enough for a start
 RING = 5  # a released note is dropped after so many time constants (-43 dB)
 RELEASE = 0.1  # seconds, the time constant of the mel-matched excitation after a note's end
-NOISE = 0.01  # beside it, of the mel's level
-UPDATES = 4  # of its magnitudes; more come no nearer to the music
+NOISE = 0.01  # of the mel's magnitude
+UPDATES = 4  # of the magnitudes; more come no nearer to the music
 ITERATIONS = 2  # of Griffin-Lim
-LONG_BEFORE = 1 << 40  # samples: where the noise begins, which must be before anything
+NOISE_START = 1 << 40  # samples before a piece at which the noise begins: earlier than any segment does
 
 
 def notes_within(notes: NoteArray, first: int, last: int, release: float, spec: MelSpec) -> NoteArray:
-    """The notes that sound, or ring out, under the windows of frames first <= t < last."""
+    """The notes that sound, or ring out, under the windows of frames first..last.
+
+    notes: in seconds from frame 0 of the piece.
+    release: seconds, the time constant after a note's end.
+
+    Returns those notes, in the same order.
+    """
     half = 0.5 * spec.n_fft / spec.sample_rate  # seconds
     begin, end = first / spec.frame_rate - half, last / spec.frame_rate + half
     return notes[(notes["start"] < end) & (notes["end"] + RING * release > begin)]
 
 
 def harmonic_excitation(notes: NoteArray, first: int, samples: int, release: float, spec: MelSpec) -> Array:
-    """The notes with harmonics of amplitude 1 / n, whatever the timbre: (samples,) float32 from sample `first` of the piece.
+    """The notes with harmonics of amplitude 1 / n, whatever their timbre, before they are matched to a mel.
 
-    Nothing in it depends on where a stretch begins: any stretch is that part of the whole.
+    notes: in seconds from sample 0 of the piece.
+    first, samples: the segment, in samples of the piece; `first` may be negative. Any segment equals that part of the whole.
+    release: seconds, the time constant after a note's end.
+
+    Returns (samples,) float32; a note's amplitude is its velocity / 127.
     """
     rate, out = spec.sample_rate, np.zeros(samples, np.float32)
     for start, end, key, velocity in notes.tolist():
@@ -55,7 +68,7 @@ def harmonic_excitation(notes: NoteArray, first: int, samples: int, release: flo
         low, high = max(onset, first, 0), min(round((end + RING * release) * rate), first + samples)
         if low >= high:
             continue
-        table, turns = _bare_table(key, spec)
+        table, turns = _harmonic_table(key, spec)
         part = oscillate(table, turns, low - onset, high - onset) * np.float32(velocity / 127)
         apply_release(part, end - low / rate, release, rate)
         out[low - first : high - first] += part
@@ -63,58 +76,74 @@ def harmonic_excitation(notes: NoteArray, first: int, samples: int, release: flo
 
 
 def excitation_margin(spec: MelSpec) -> int:
-    """Frames of mel on either side of a stretch on which its mel-matched excitation depends.
+    """Frames of mel on either side of a segment on which its mel-matched excitation depends.
 
-    These are the frames whose windows overlap with it, then those whose windows overlap with these, and so on: twice for each
-    iteration of Griffin-Lim, which goes to the wave and back.
+    A sample depends on the frames whose windows overlap with it, and each iteration of Griffin-Lim, an STFT and its inverse, adds
+    the overlapping windows twice.
     """
     return (1 + 2 * ITERATIONS) * window_reach(spec)
 
 
 def mel_matched_excitation(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
-    """The harmonic excitation of the notes, scaled until it has a given mel: (frames * hop_length,) float32.
+    """The harmonic excitation of the notes, scaled to have a given mel.
 
+    notes:  in seconds from frame 0 of the piece.
     values: (margin + frames + margin, n_mels) float32 log-mel, with `excitation_margin`.
-    first: the frame of the piece that is `values[margin]`; the samples begin there.
+    first:  the frame of the piece that is `values[margin]`; the samples begin there.
+
+    Returns (frames * hop_length,) float32 audio, full scale is 1.
     """
-    hop, beyond = spec.hop_length, excitation_margin(spec)
-    transform, start = shared_stft(spec), (first - beyond) * hop - spec.n_fft // 2
-    samples = transform.samples(len(values))
-    sounding = notes_within(notes, first - beyond, first - beyond + len(values), RELEASE, spec)
+    hop, margin = spec.hop_length, excitation_margin(spec)
+    stft, start = shared_stft(spec), (first - margin) * hop - spec.n_fft // 2
+    samples = stft.samples(len(values))
+    sounding = notes_within(notes, first - margin, first - margin + len(values), RELEASE, spec)
     target = torch.from_numpy(np.maximum(linear_mel(values, spec) - np.float32(spec.floor), 0))
-    spectrum = transform.forward(torch.from_numpy(harmonic_excitation(sounding, start, samples, RELEASE, spec)))
-    noise = transform.forward(torch.from_numpy(_noise(start, samples)))
+    spectrum = stft.forward(torch.from_numpy(harmonic_excitation(sounding, start, samples, RELEASE, spec)))
+    noise = stft.forward(torch.from_numpy(_noise(start, samples)))
     spectrum = spectrum + noise.sgn() * (NOISE * bands_to_bins(target, spec))
     magnitude = mel_to_magnitude(target, spectrum.abs(), UPDATES, spec)
-    wave = griffin_lim(target, magnitude, spectrum, ITERATIONS, transform)
-    begin = spec.n_fft // 2 + beyond * hop
-    return wave[begin : begin + (len(values) - 2 * beyond) * hop].numpy()
+    wave = griffin_lim(target, magnitude, spectrum, ITERATIONS, stft)
+    begin = spec.n_fft // 2 + margin * hop
+    return wave[begin : begin + (len(values) - 2 * margin) * hop].numpy()
 
 
 def _noise(first: int, count: int) -> Array:
-    """White noise, a function of the sample alone: (count,) float32."""
-    skipped, left = divmod(first + LONG_BEFORE, 4)  # Philox makes four numbers at once
+    """White noise, a function of the sample's place in the piece alone: (count,) float32 in -0.5..0.5."""
+    skipped, left = divmod(first + NOISE_START, 4)  # Philox makes four numbers at once
     draw = np.random.Generator(np.random.Philox(key=0).advance(skipped))
     return draw.random(left + count)[left:].astype(np.float32) - np.float32(0.5)
 
 
 @lru_cache(maxsize=256)
-def _bare_table(key: int, spec: MelSpec) -> tuple[Array, float]:
-    """One period of a key's harmonics, and its periods a sample."""
+def _harmonic_table(key: int, spec: MelSpec) -> tuple[Array, float]:
+    """One period of a key's harmonics, (TABLE,), and its periods a sample."""
     pitch, order = 440.0 * 2.0 ** ((key - 69) / 12), np.arange(1, TABLE // 2)
     harmonics = np.where(order * pitch < 0.98 * spec.fmax, 1.0 / order, 0.0)
     return wavetables(harmonics[None])[0], pitch / spec.sample_rate
 
 
 def oscillate(table: Array, turns: float, first: int, last: int) -> Array:
-    """Samples first..last since a note's onset: a wavetable read at so many periods a sample."""
+    """A wavetable oscillator.
+
+    table: (TABLE,) float32, one period.
+    turns: periods a sample.
+    first, last: samples since the note's onset, which has phase 0.
+
+    Returns (last - first,) float32.
+    """
     since = np.arange(first, last, dtype=np.uint32)
     since *= np.uint32(round(turns * 2**32))  # phase as a 32-bit fraction of a period: it wraps by itself
     return table.take(since >> np.uint32(32 - TABLE_BITS))
 
 
 def apply_release(part: Array, seconds: float, release: float, rate: int) -> None:
-    """Fade a note's samples from the moment of its release on, `seconds` after the first of them, in place."""
+    """Let a note decay exponentially after its release, in place.
+
+    part: (samples,) float32.
+    seconds: from the first of these samples to the release.
+    release: seconds, the time constant.
+    rate: samples a second.
+    """
     tail = max(round(seconds * rate), 0)
     if tail < len(part):
         age = np.arange(tail, len(part)) / rate - seconds
@@ -122,5 +151,10 @@ def apply_release(part: Array, seconds: float, release: float, rate: int) -> Non
 
 
 def wavetables(harmonics: NDArray[Any]) -> Array:
-    """One period of each key's wave: amplitudes (keys, harmonics) -> (keys, TABLE)."""
+    """One period of each key's wave, all harmonics in sine phase.
+
+    harmonics: (keys, TABLE // 2 - 1) float, amplitudes of harmonics 1, 2, ...
+
+    Returns (keys, TABLE) float32.
+    """
     return np.fft.irfft(np.pad(harmonics * (-0.5j * TABLE), ((0, 0), (1, 1))), n=TABLE).astype(np.float32)

@@ -11,7 +11,7 @@ from m2m.core.mel import Mel
 
 Array = NDArray[np.float32]
 
-ABOVE = 1e-3  # nepers over the floor, from which on a band sounds: rounding is no sound
+THRESHOLD = 1e-3  # nepers over the floor, from which on a band sounds: rounding is no sound
 UNREAD, SILENT, SOUNDING = -1, 0, 1
 
 
@@ -41,7 +41,7 @@ class GatedMel(Mel):
     def window(self, first: int, last: int) -> Array:
         """Frames first..last: (last - first, n_mels)."""
         values = self._mel.window(first, last)
-        self._noted[first:last] = np.where(values.max(axis=1) > self.spec.silence + ABOVE, SOUNDING, SILENT)
+        self._noted[first:last] = np.where(values.max(axis=1) > self.spec.silence + THRESHOLD, SOUNDING, SILENT)
         return values
 
     def without_notes(self) -> Mel:

@@ -1,12 +1,12 @@
-"""Spectrograms: from a wave and back, and of a mel.
+"""The short-time Fourier transform, and what inverts a mel: the magnitudes of its bins, and their phases.
 
 A mel's bands do not say where inside them the energy lies. We look for a non-negative spectrogram W whose mel is the given one,
-M = W F^T, by the multiplicative updates of Lee and Seung (NIPS 2001) for the Kullback-Leibler divergence,
+M = W F^T with filters F, by the multiplicative updates of Lee and Seung (NIPS 2001) for the Kullback-Leibler divergence,
 
     W <- W * ((M / (W F^T)) F) / (1 F).
 
-They only ever scale: what is zero stays zero, the fine structure that W starts with survives, and every band ends up with its
-energy. (A pseudo-inverse would give negative magnitudes, and clipping them changes the mel.) Each frame is by itself.
+An update only scales: zeros stay zero, the fine structure of the first W survives, and every band gets its energy. (A
+pseudo-inverse would give negative magnitudes, and clipping them changes the mel.) Frames are independent.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch import Tensor
 from m2m.core.mel import MelSpec, filter_bank, magnitude_scale, window
 
 Array = NDArray[np.float32]
-LENGTHS = 16  # of waves, whose weights are kept
+MAX_LENGTHS = 16  # of waves whose overlap-add weights are kept
 TINY = 1e-12  # keeps divisions finite; far below the smallest mel value
 
 
 class STFT:
-    """Wave <-> spectrogram of one block: frame `t` is centred on sample `n_fft / 2 + t * hop`.
+    """Wave <-> spectrogram: frame t is centred on sample n_fft / 2 + t * hop_length.
 
-    Frames are rows, so that every step walks through memory in order; torch.stft would lay out frequencies as rows and
-    costs four times as much here.
+    Frames are rows, so that every step walks through memory in order; torch.stft has frequencies as rows and costs four times as
+    much here.
     """
 
     def __init__(self, spec: MelSpec, device: str) -> None:
@@ -45,23 +45,35 @@ class STFT:
         return (frames - 1) * self.hop + self.n_fft
 
     def forward(self, wave: Tensor) -> Tensor:
-        """(samples,) -> (frames, n_fft // 2 + 1) complex, in the mel recipe's unit of magnitude."""
+        """The spectrogram of a wave.
+
+        wave: (samples,) float32.
+
+        Returns (frames, n_fft // 2 + 1) complex64, in the mel recipe's unit of magnitude.
+        """
         return torch.fft.rfft(wave.unfold(0, self.n_fft, self.hop) * (self.window * self.scale))
 
     def inverse(self, spectrum: Tensor) -> Tensor:
-        """The wave whose spectrogram is nearest: (frames, n_fft // 2 + 1) complex -> (samples,)."""
+        """The wave whose spectrogram is nearest.
+
+        spectrum: (frames, n_fft // 2 + 1) complex64, in the mel recipe's unit of magnitude.
+
+        Returns (samples,) float32.
+        """
         frames = len(spectrum)
         if frames not in self.weights:
-            while len(self.weights) >= LENGTHS:
+            while len(self.weights) >= MAX_LENGTHS:
                 self.weights.pop(next(iter(self.weights)), None)
-            norm = self.add((self.window**2).expand(frames, -1)).clamp_min(1e-3)  # no division by a window's very end
+            norm = self.overlap_add((self.window**2).expand(frames, -1)).clamp_min(
+                1e-3
+            )  # a window's very end is near 0
             self.weights[frames] = weights = 1 / (norm * self.scale)
         else:
             weights = self.weights[frames]
-        return self.add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window) * weights
+        return self.overlap_add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window) * weights
 
-    def add(self, frames: Tensor) -> Tensor:
-        """Overlap-add: (frames, n_fft) -> (samples,)."""
+    def overlap_add(self, frames: Tensor) -> Tensor:
+        """Overlapping frames summed: (frames, n_fft) float32 -> (samples,) float32."""
         count = len(frames)
         if pad := self.overlap * self.hop - self.n_fft:
             frames = torch.nn.functional.pad(frames, (0, pad))
@@ -71,8 +83,11 @@ class STFT:
             out[k : k + count] += parts[:, k]
         return out.reshape(-1)[: self.samples(count)]
 
-    def noise(self, frames: int, seed: int, block: int) -> Tensor:
-        """White noise's phase, (frames, n_fft // 2 + 1) complex of modulus 1; seed and block decide it alone."""
+    def random_phase(self, frames: int, seed: int, block: int) -> Tensor:
+        """The phase of white noise, a function of seed and block.
+
+        Returns (frames, n_fft // 2 + 1) complex64 of modulus 1.
+        """
         key = int(np.random.SeedSequence([abs(seed), block]).generate_state(1, np.uint64)[0] >> 1)
         wave = torch.randn(self.samples(frames), generator=torch.Generator().manual_seed(key))
         return self.forward(wave.to(self.device)).sgn()
@@ -86,18 +101,25 @@ def _filters(spec: MelSpec, device: str) -> tuple[Tensor, Tensor]:
 
 
 def bands_to_bins(target: Tensor, spec: MelSpec) -> Tensor:
-    """Each band's level drawn over its bins as magnitude: (frames, n_mels) -> (frames, n_bins)."""
+    """A flat spectrum within each band.
+
+    target: (frames, n_mels) float32 linear mel.
+
+    Returns (frames, n_fft // 2 + 1) float32 magnitudes.
+    """
     _, shares = _filters(spec, str(target.device))
     width = filter_bank(spec).sum(1).to(target.device).clamp_min(TINY)
     return ((target / width) @ shares).pow_(1 / spec.power)
 
 
 def mel_to_magnitude(target: Tensor, start: Tensor, updates: int, spec: MelSpec) -> Tensor:
-    """Non-negative magnitudes whose mel is `target`: (frames, n_mels) -> (frames, n_bins).
+    """Non-negative magnitudes whose mel is the given one. No update increases the divergence from it.
 
-    start: (frames, n_bins) magnitudes that lend their detail.
+    target:  (frames, n_mels) float32 linear mel.
+    start:   (frames, n_fft // 2 + 1) float32 magnitudes, whose fine structure the result has.
+    updates: how many.
 
-    The Kullback-Leibler divergence between target and mel never grows from one update to the next.
+    Returns (frames, n_fft // 2 + 1) float32 magnitudes.
     """
     to_mel, shares = _filters(spec, str(target.device))
     estimate = start.pow(spec.power)
@@ -111,31 +133,34 @@ def griffin_lim(
     magnitude: Tensor,
     start: Tensor,
     iterations: int,
-    transform: STFT,
+    stft: STFT,
     refit: float = 0.5,
     momentum: float = 0.99,
     pin: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Fast Griffin-Lim with the mel in the loop -> wave (samples,): vocoders/griffin_lim/vocoder.py says how it works.
+    """Fast Griffin-Lim with the mel in the loop; griffin_lim/vocoder.py explains it.
 
-    target:    linear mel (frames, n_mels), which only a refit looks at.
-    magnitude: what `mel_to_magnitude` made of it (frames, n_bins); overwritten.
-    start:     (frames, n_bins) complex, lends its phase.
-    refit:     how far an iteration moves the magnitudes to its wave's.
-    pin:       puts what is known of the wave into it.
+    target:    (frames, n_mels) float32 linear mel, which only a refit reads.
+    magnitude: (frames, n_fft // 2 + 1) float32, from `mel_to_magnitude`; overwritten.
+    start:     (frames, n_fft // 2 + 1) complex64, of which the phase is used.
+    refit:     how far an iteration moves the magnitudes towards those of its wave, 0..1.
+    momentum:  of fast Griffin-Lim, 0 is plain Griffin-Lim.
+    pin:       overwrites the known samples of a wave, (samples,) -> (samples,).
+
+    Returns (samples,) float32 audio, full scale is 1.
     """
     spectrum, before = torch.view_as_real(start), None  # as reals: a complex times a real array is five times slower
     for iteration in range(iterations + 1):
         factor = _square(spectrum).add_(1e-30).rsqrt_().mul_(magnitude)
-        wave = transform.inverse(torch.view_as_complex(spectrum * factor[..., None]))
+        wave = stft.inverse(torch.view_as_complex(spectrum * factor[..., None]))
         if pin:
             wave = pin(wave)
         if iteration == iterations:
             break
-        now = torch.view_as_real(transform.forward(wave))
+        now = torch.view_as_real(stft.forward(wave))
         if refit:
             magnitude.lerp_(_square(now).sqrt_(), refit)
-            magnitude = mel_to_magnitude(target, magnitude, 1, transform.spec)
+            magnitude = mel_to_magnitude(target, magnitude, 1, stft.spec)
         spectrum = now if before is None else torch.lerp(before, now, 1 + momentum)
         before = now
     return wave
@@ -148,28 +173,35 @@ def _square(spectrum: Tensor) -> Tensor:
 
 
 def window_reach(spec: MelSpec) -> int:
-    """Frames on either side of a stretch whose windows overlap with it."""
+    """Frames on either side of a sample whose windows overlap with it: half a window, rounded up."""
     return -(-(spec.n_fft // 2) // spec.hop_length)
 
 
 def transfer_phase_margin(spec: MelSpec, iterations: int = 0) -> int:
-    """Frames on either side that `transfer_phase` takes and does not give back."""
+    """Frames on either side that `transfer_phase` needs and does not return.
+
+    An STFT and its inverse reach over one window's half each, and every iteration of Griffin-Lim is another pair.
+    """
     return 2 * window_reach(spec) * (1 + iterations)
 
 
 def transfer_phase(wave: Array, leader: Array, spec: MelSpec, iterations: int = 0) -> Array:
-    """A wave's magnitudes with the phases of `leader`, which sounds like it: (frames * hop_length,), the middle of both.
+    """The magnitudes of one wave with the phases of another.
 
-    iterations: of fast Griffin-Lim that reconcile the frames: the magnitudes get truer, the phases go their own way.
-    wave, leader: (margin + frames + margin) * hop_length samples of the same time, with `transfer_phase_margin`.
+    wave:       (margin + frames + margin) * hop_length samples, float32, with `transfer_phase_margin`.
+    leader:     a wave of the same length and similar sound, whose phases are taken.
+    iterations: of fast Griffin-Lim, which make the frames consistent: the magnitudes come nearer to those of `wave`, the phases
+                depart from those of `leader`.
+
+    Returns (frames * hop_length,) float32, without the margins.
     """
-    transform, margin = shared_stft(spec), transfer_phase_margin(spec, iterations) * spec.hop_length
-    start, magnitude = transform.forward(torch.from_numpy(leader)), transform.forward(torch.from_numpy(wave)).abs()
-    found = griffin_lim(magnitude, magnitude, start, iterations, transform, refit=0)  # which looks at no mel
+    stft, margin = shared_stft(spec), transfer_phase_margin(spec, iterations) * spec.hop_length
+    start, magnitude = stft.forward(torch.from_numpy(leader)), stft.forward(torch.from_numpy(wave)).abs()
+    found = griffin_lim(magnitude, magnitude, start, iterations, stft, refit=0)  # which reads no mel
     return found[margin : len(wave) - margin].numpy()
 
 
 @lru_cache(maxsize=8)
 def shared_stft(spec: MelSpec) -> STFT:
-    """A `STFT` on the CPU, for waves of few lengths."""
+    """One `STFT` for each recipe, on the CPU, for waves of few lengths."""
     return STFT(spec, "cpu")

@@ -264,8 +264,8 @@ def test_neighbouring_classes_begin_alike() -> None:
     ("changes", "words"),
     [
         ({"upsample": ((4, 2), (8, 8))}, "strides make 16 samples a frame, mel.hop_length is 8"),
-        ({"upsample": ((5, 2), (8, 4))}, "window 5 is not stride 2 plus an even number"),
-        ({"upsample": ((4, 2), (2, 4))}, "window 2 is not stride 4"),
+        ({"upsample": ((5, 2), (8, 4))}, "kernel 5 is not stride 2 plus an even number"),
+        ({"upsample": ((4, 2), (2, 4))}, "kernel 2 is not stride 4"),
         ({"mel": SPEC.model_dump() | {"floor": 1.0}}, "mel.floor"),
         ({"skips": 3}, "skips"),
         ({"layers": 0}, "layers"),
