@@ -1,5 +1,7 @@
 """Every example in a docstring of the installed package runs."""
 
+from __future__ import annotations
+
 import doctest
 import importlib.util
 import pkgutil
@@ -9,12 +11,13 @@ import pytest
 ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
 
 
-def is_python(name):
+def is_python(name: str) -> bool:
     """Not a kernel's library, which lies beside its sources."""
-    return importlib.util.find_spec(name).origin.endswith(".py")
+    spec = importlib.util.find_spec(name)
+    return str(spec and spec.origin).endswith(".py")
 
 
-def modules():
+def modules() -> list[str]:
     """Names of m2m's modules, room by room: of an editable install, m2m's folder holds setup.py and the tests too."""
     import m2m
 
@@ -28,6 +31,6 @@ def modules():
 
 
 @pytest.mark.parametrize("name", modules())
-def test_examples(name):
+def test_examples(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert result.failed == 0

@@ -1,5 +1,7 @@
 """Outputs that cannot be written, signals at bad moments, and crowds. benches/reliability.py does the same for an hour."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import signal
@@ -10,6 +12,7 @@ from pathlib import Path
 import pretty_midi
 import pytest
 import soundfile
+from command_line import HANGS, M2M
 
 RENDER = [sys.executable, "-m", "m2m", "render"]
 
@@ -29,7 +32,7 @@ def whole(path: Path) -> str:
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
-def test_a_full_disk_leaves_nothing(work: Path, suffix: str, here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing(work: Path, suffix: str, here: M2M, monkeypatch: pytest.MonkeyPatch) -> None:
     """RLIMIT_FSIZE ends a write in its middle, as a full disk does."""
     import resource
 
@@ -66,7 +69,9 @@ def test_a_full_disk_leaves_nothing(work: Path, suffix: str, here, monkeypatch: 
         (["-o", "taken.wav"], "taken.wav exists; overwrite it with -y"),
     ],
 )
-def test_what_cannot_be_written_is_one_line_before_anything_is_rendered(work: Path, here, arguments, words) -> None:
+def test_what_cannot_be_written_is_one_line_before_anything_is_rendered(
+    work: Path, here: M2M, arguments: list[str], words: str
+) -> None:
     (work / "folder.wav").mkdir()
     os.mkfifo(work / "fifo.wav")
     (work / "loop.wav").symlink_to("loop.wav")
@@ -79,7 +84,7 @@ def test_what_cannot_be_written_is_one_line_before_anything_is_rendered(work: Pa
     assert (work / "taken.wav").read_text() == "mine"
 
 
-def test_the_input_is_never_overwritten(work: Path, here) -> None:
+def test_the_input_is_never_overwritten(work: Path, here: M2M) -> None:
     (work / "score.wav").write_bytes((work / "a.mid").read_bytes())  # a MIDI file by another name
     (work / "link.wav").symlink_to("score.wav")
     for out in ("score.wav", "link.wav", "../work/score.wav"):
@@ -94,7 +99,7 @@ def test_the_input_is_never_overwritten(work: Path, here) -> None:
     assert whole(work / "b.wav") == before
 
 
-def test_a_read_only_folder(work: Path, here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder(work: Path, here: M2M, monkeypatch: pytest.MonkeyPatch) -> None:
     done = here("render", "a.mid", "-o", "/proc/out/a.wav")  # root may write anywhere else
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "cannot make the folder /proc/out" in done.stderr
@@ -118,6 +123,6 @@ def test_what_libraries_leave_of_a_kill_is_no_output(work: Path) -> None:
 
 def test_several_at_once_in_one_folder(work: Path) -> None:
     renders = [subprocess.Popen([*RENDER, "a.mid", "-o", "same.wav", "-y", "-q"], cwd=work) for _ in range(2)]
-    assert [process.wait(120) for process in renders] == [0, 0]
+    assert [process.wait(HANGS) for process in renders] == [0, 0]
     assert sorted(path.name for path in work.iterdir()) == ["a.mid", "same.wav"]
     assert soundfile.info(work / "same.wav").frames > 0

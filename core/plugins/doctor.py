@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -20,7 +20,7 @@ from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.plugins.isolation import Lost, each
 
-LOAD_SECONDS = 20.0  # for a component to be imported
+LOAD_SECONDS = 60.0  # for a component to be imported, however busy the machine is
 SOUNDFONTS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "~/.local/share/soundfonts")
 
 
@@ -52,14 +52,13 @@ def examine() -> Iterator[Finding]:
         missing = [name for name in modules if util.find_spec(name) is None]
         text = f"m2m[{extra}]: {'all there' if not missing else 'lacks ' + ', '.join(missing)}"
         yield Finding("missing" if missing else "ok", "extra", text, f"pip install 'm2m[{extra}]'" if missing else "")
-    yield from _components()
+    yield from load_all(registry.components())
     for folder in sorted(path.parent for path in shipped().glob(f"*/{CONFIG}")):
         yield Finding("ok", "model", f"{folder.name}, ships with m2m")
 
 
-def _components() -> Iterator[Finding]:
-    """Every component, loaded in a process of its own: one that hangs or ends the process is a finding."""
-    listed = registry.components()
+def load_all(listed: Sequence[Component]) -> Iterator[Finding]:
+    """Components, each loaded in a process that is not this one: one that hangs or ends the process is a finding."""
     loadable = [c for c in listed if c.status == "ok"]
     answers = each("m2m.core.plugins.doctor:load", [{"kind": c.kind, "name": c.name} for c in loadable], LOAD_SECONDS)
     for component in listed:
@@ -85,7 +84,7 @@ def _loaded(component: Component, answer: Any) -> Finding:
 
 
 def load(item: dict[str, str]) -> dict[str, str]:
-    """Load a component and ask for its engine where the contract has one, in the process that `_components` has started."""
+    """Load a component and ask for its engine where the contract has one, in the process that `load_all` has started."""
     try:
         loaded = registry.load(item["kind"], item["name"])
         if not hasattr(loaded, "best_engine"):

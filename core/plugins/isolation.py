@@ -25,7 +25,7 @@ from typing import Any
 
 from m2m.core.errors import explain
 
-START_SECONDS = 60.0  # for Python to start and m2m to be imported, beyond an item's limit
+START_SECONDS = 120.0  # for Python to start and m2m to be imported, beyond an item's limit
 
 
 @dataclass(frozen=True)

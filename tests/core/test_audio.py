@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import io
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from m2m.core.audio import (
     wav_header,
     write_audio,
 )
+from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError
 
 TAGS = {"m2m": "0.1.0", "seed": 3, "score": {"name": "Für Elise"}}
@@ -41,7 +44,7 @@ def test_audio_and_tags_survive_a_file(tmp_path: Path, suffix: str) -> None:
     ("suffix", "sample_format", "subtype"),
     [(".wav", "float", "FLOAT"), (".wav", "pcm32", "PCM_32"), (".flac", "pcm24", "PCM_24"), (".wav", None, "PCM_16")],
 )
-def test_sample_formats(tmp_path: Path, suffix: str, sample_format: str | None, subtype: str) -> None:
+def test_sample_formats(tmp_path: Path, suffix: str, sample_format: SampleFormat | None, subtype: str) -> None:
     path = tmp_path / f"tone{suffix}"
     write_audio(path, TONE, 16_000, tags=TAGS, sample_format=sample_format)
     assert soundfile.info(path).subtype == subtype
@@ -61,7 +64,7 @@ def test_wav_in_memory_is_the_same_file(tmp_path: Path) -> None:
         ("a.mp3", "pcm16", "leave the format out"),
     ],
 )
-def test_formats_that_do_not_exist(tmp_path: Path, name: str, sample_format: str | None, words: str) -> None:
+def test_formats_that_do_not_exist(tmp_path: Path, name: str, sample_format: SampleFormat | None, words: str) -> None:
     with pytest.raises(M2MError, match=words):
         write_audio(tmp_path / name, TONE, 16_000, tags=TAGS, sample_format=sample_format)
     assert not list(tmp_path.iterdir())

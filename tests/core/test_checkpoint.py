@@ -1,10 +1,14 @@
 """Model folders that somebody has damaged, or made to do damage: a model or one clear line."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +25,8 @@ from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_s
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 
 TINY = Mel2MelConfig(hidden=4, timbre_dim=2, instruments={"organ": 19})
-KINDS = {  # the network, its config, and what loads it
+Network = tuple[Callable[[Any], nn.Module], Any, Callable[[Path], tuple[nn.Module, str]]]
+KINDS: dict[str, Network] = {  # the network, its config, and what loads it
     "mel2mel": (Mel2Mel, TINY, load_mel2mel),
     "wavenet": (WaveNet, WaveNetConfig(layers=2, residual=2, skip=2, classes=4), load_wavenet),
     "parallel-wavenet": (Student, StudentConfig(flows=(1, 2), residual=2, skip=2), load_student),
@@ -153,6 +158,11 @@ def test_a_component_that_cannot_do_without_memory_is_checked_after_it_is_made(w
         load_model(Eager, whole)
 
 
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @only(["mel2mel"])
 @pytest.mark.parametrize(
     ("spoil", "words"),
@@ -167,12 +177,12 @@ def test_a_component_that_cannot_do_without_memory_is_checked_after_it_is_made(w
         (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-100]), "cannot read the weights"),
         (lambda f: torch.save({"a": torch.zeros(1)}, f / WEIGHTS), "only safetensors files are loaded"),
         (lambda f: save_file({"a": torch.zeros(1)}, f / WEIGHTS), "it may be another model's"),
-        (lambda f: ((f / CONFIG).unlink(), os.mkfifo(f / CONFIG)), "not a regular file"),
-        (lambda f: ((f / WEIGHTS).unlink(), os.mkfifo(f / WEIGHTS)), "not a regular file"),
+        (lambda f: replace_by_fifo(f / CONFIG), "not a regular file"),
+        (lambda f: replace_by_fifo(f / WEIGHTS), "not a regular file"),
         (lambda f: ((f / WEIGHTS).unlink(), (f / WEIGHTS).symlink_to(WEIGHTS)), "symbolic links"),
     ],
 )
-def test_what_is_no_model_is_one_line(copy: Path, spoil, words: str) -> None:
+def test_what_is_no_model_is_one_line(copy: Path, spoil: Callable[[Path], object], words: str) -> None:
     spoil(copy)
     assert words in outcome(copy)
 

@@ -1,14 +1,18 @@
 """Mel2Mel and its checkpoints, at sizes where everything can be looked at."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from m2m.conditioners.film import FiLM
 from m2m.core import checkpoint, mel2mel
 from m2m.core.checkpoint import load_weights, save_model
 from m2m.core.errors import M2MError
@@ -34,7 +38,7 @@ def notes_over(seconds: float) -> np.ndarray:
 def test_it_is_the_papers_network(model: Mel2Mel) -> None:
     """The forward pass by its definition, with PyTorch's own LSTM as the oracle of the recurrent part."""
     roll, timbre = torch.rand(2, 7, 528), torch.randn(2, 1, 3)
-    before, after = model.before, model.after
+    before, after = cast(FiLM, model.before), cast(FiLM, model.after)
     features = before.gamma(timbre) * (roll @ model.inward.weight.T + model.inward.bias) + before.beta(timbre)
     features, _ = model.lstm(features)
     expected = (after.gamma(timbre) * features + after.beta(timbre)) @ model.outward.weight.T + model.outward.bias

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from pathlib import Path
 
 import mido
@@ -60,7 +62,9 @@ pedal_strategy = st.lists(st.tuples(st.floats(0, 25), st.integers(0, 127)), max_
 
 
 @given(notes_strategy, pedal_strategy)
-def test_no_key_sounds_twice_at_once_and_no_pedal_shortens(notes: list, pedal: list) -> None:
+def test_no_key_sounds_twice_at_once_and_no_pedal_shortens(
+    notes: list[tuple[float, float, int, int]], pedal: list[tuple[float, int]]
+) -> None:
     before, after = hold(note_array(notes), [], 25.0), hold(note_array(notes), pedal, 25.0)
     assert len(before) == len(after)
     assert (after["end"] >= before["end"]).all()

@@ -42,7 +42,7 @@ class Environment:
 
     def install(self, sources: Iterable[Path]) -> None:
         """Install packages by one pip, which is this environment's and asks no index."""
-        pip = [sys.executable, "-m", "pip", "--python", self.python, "install", "-q", "--no-deps"]
+        pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", self.python, "install", "-q", "--no-deps"]
         options = ["--no-index", "--no-build-isolation"]
         done = subprocess.run([*pip, *options, *sources], capture_output=True, text=True, cwd=self.folder)
         assert done.returncode == 0, done.stderr

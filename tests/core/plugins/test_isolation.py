@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import HANGS
 
 from m2m.core.plugins.isolation import Lost, each
 
@@ -46,17 +47,25 @@ def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def until_gone(pid: int) -> None:
+    """Wait for the end of a process that nobody may have asked for its exit code."""
+    state, deadline = Path(f"/proc/{pid}/stat"), time.monotonic() + HANGS
+    while state.exists() and state.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "it is still there"
+        time.sleep(0.05)
+
+
 def test_items_share_a_process_until_one_is_lost() -> None:
-    one, two, hung, three, four = each("actor:act", ["a", "b", "hang", "c", "d"], 1.0)
+    one, two, hung, three, four = each("actor:act", ["a", "b", "hang", "c", "d"], 3.0)
     assert one[1] == two[1] != three[1] == four[1]
     assert isinstance(hung, Lost)
-    assert hung.text == "did not finish within 1 s"
+    assert hung.text == "did not finish within 3 s"
     with pytest.raises(ProcessLookupError):
         os.kill(one[1], 0)
 
 
 def test_what_ends_the_process_is_named() -> None:
-    exited, crashed, raised, fine = each("actor:act", ["exit", "crash", "raise", "x"], 20.0)
+    exited, crashed, raised, fine = each("actor:act", ["exit", "crash", "raise", "x"], HANGS)
     assert exited.text == "ended the whole process (exit code 3)"
     assert crashed.text == "ended the whole process (SIGSEGV)"
     assert raised.text.startswith("failed: ValueError: two lines")
@@ -65,23 +74,18 @@ def test_what_ends_the_process_is_named() -> None:
 
 def test_prints_are_no_answers_and_nothing_is_read() -> None:
     assert [answer if item == "read" else answer[0] for item, answer in zip(
-        ["print", "read", "thread"], each("actor:act", ["print", "read", "thread"], 20.0), strict=True
+        ["print", "read", "thread"], each("actor:act", ["print", "read", "thread"], HANGS), strict=True
     )] == ["print", "", "thread"]  # fmt: skip
 
 
 def test_what_a_hanging_item_started_ends_with_it(tmp_path: Path) -> None:
-    list(each("actor:act", ["child"], 1.5))
+    list(each("actor:act", ["child"], 5.0))
     child = int((tmp_path / "child").read_text())
-    for _ in range(50):
-        state = Path(f"/proc/{child}/stat")
-        if not state.exists() or state.read_text().split()[2] == "Z":
-            return
-        time.sleep(0.1)
-    pytest.fail("the child of an item that was ended is still there")
+    until_gone(child)
 
 
 def test_reading_may_stop_early() -> None:
-    answers = each("actor:act", ["a", "b"], 20.0)
+    answers = each("actor:act", ["a", "b"], HANGS)
     _, pid = next(answers)
     answers.close()  # type: ignore[attr-defined]
     with pytest.raises(ProcessLookupError):
@@ -92,16 +96,11 @@ def test_reading_may_stop_early() -> None:
 def test_it_ends_with_its_parent(tmp_path: Path, stop: signal.Signals) -> None:
     code = (
         "from m2m.core.plugins.isolation import each\n"
-        "for _, pid in each('actor:act', ['a', 'b'], 20.0): print(pid, flush=True); input()"
+        "for _, pid in each('actor:act', ['a', 'b'], 300.0): print(pid, flush=True); input()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     pid = int(parent.stdout.readline())
     parent.send_signal(stop)
     parent.communicate()
-    for _ in range(100):
-        state = Path(f"/proc/{pid}/stat")
-        if not state.exists() or state.read_text().split()[2] == "Z":
-            return
-        time.sleep(0.1)
-    pytest.fail("the process outlives its parent")
+    until_gone(pid)

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from typing import Annotated, Literal
 
 import pytest
@@ -18,13 +20,13 @@ class Options(BaseModel):
     small: Annotated[int, Field(le=9)] = 1
 
 
-def test_strings_become_what_is_wanted():
+def test_strings_become_what_is_wanted() -> None:
     given = {"must": "3", "loud": "true", "sizes": "[256, 512]", "level": "null", "mode": "exact"}
     made = validate(Options, given, "x")
     assert made == Options(must=3, loud=True, sizes=[256, 512], level=None, mode="exact")
 
 
-def test_description():
+def test_description() -> None:
     assert [str(o) for o in describe(Options)] == [
         "must: int",
         "mode: 'fast' | 'exact' = fast",
@@ -46,7 +48,7 @@ def test_description():
         ({"must": "1", "what": "2"}, "there is no option 'what'"),
     ],
 )
-def test_one_sentence(given, said):
+def test_one_sentence(given: dict[str, int | str] | dict[str, object] | dict[str, str], said: str) -> None:
     with pytest.raises(M2MError) as caught:
         validate(Options, given, "x")
     assert said in str(caught.value)

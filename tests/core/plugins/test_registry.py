@@ -1,6 +1,12 @@
+from __future__ import annotations
+
 import sys
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
+from command_line import M2M
+from distributions import Install
 
 from m2m.core.errors import M2MDeprecationWarning, M2MError
 from m2m.core.plugins import registry
@@ -10,7 +16,7 @@ def listed(name: str) -> registry.Component:
     return next(c for c in registry.components() if c.name == name)
 
 
-def test_built_ins_come_from_the_table():
+def test_built_ins_come_from_the_table() -> None:
     names = {(c.kind, c.name): c for c in registry.components()}
     assert {("encoder", "onsets-frames"), ("conditioner", "film"), ("vocoder", "griffin-lim")} <= names.keys()
     assert names["conditioner", "film"].distribution == "m2m"
@@ -19,14 +25,14 @@ def test_built_ins_come_from_the_table():
     assert registry.default("transcriber") == ""  # m2m ships none
 
 
-def test_built_ins_load_by_the_same_road():
+def test_built_ins_load_by_the_same_road() -> None:
     from m2m.conditioners.film import FiLM
 
     assert registry.load("conditioner", "film") is FiLM
     assert isinstance(registry.create("conditioner", "film", 4, 2), FiLM)
 
 
-def test_listed_without_import(install):
+def test_listed_without_import(install: Install) -> None:
     install("quiet-one", "raise RuntimeError('imported')")
     found = listed("quiet-one")
     assert (found.kind, found.distribution, found.version, found.status) == ("encoder", "quiet-one", "1.0", "ok")
@@ -34,14 +40,14 @@ def test_listed_without_import(install):
     assert "quiet_one" not in sys.modules
 
 
-def test_loaded_the_moment_it_is_installed(install):
+def test_loaded_the_moment_it_is_installed(install: Install) -> None:
     with pytest.raises(M2MError, match="no encoder 'late-comer'"):
         registry.load("encoder", "late-comer")
     install("late-comer")
     assert registry.load("encoder", "late-comer").__name__ == "Encoder"
 
 
-def test_stevedores_disk_cache_is_never_asked(install, monkeypatch):
+def test_stevedores_disk_cache_is_never_asked(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     from stevedore import _cache
 
     monkeypatch.setattr(_cache, "get_group_all", lambda *_: pytest.fail("stale by up to 128 s"))
@@ -49,7 +55,7 @@ def test_stevedores_disk_cache_is_never_asked(install, monkeypatch):
     assert registry.load("encoder", "fresh-one")
 
 
-def test_loading_one_imports_no_other(install):
+def test_loading_one_imports_no_other(install: Install) -> None:
     install("wanted")
     install("bystander", "raise SystemExit('imported')")
     registry.load("encoder", "wanted")
@@ -70,7 +76,7 @@ def test_loading_one_imports_no_other(install):
         ("", "has no attribute 'Encoder'"),
     ],
 )
-def test_broken_at_import_names_the_distribution(install, code, said):
+def test_broken_at_import_names_the_distribution(install: Install, code: str, said: str) -> None:
     install("broken-one", code, version="2.5")
     with pytest.raises(M2MError) as caught:
         registry.load("encoder", "broken-one")
@@ -80,13 +86,15 @@ def test_broken_at_import_names_the_distribution(install, code, said):
     assert registry.load("encoder", "onsets-frames")  # and nothing else is hurt
 
 
-def test_ctrl_c_passes(install):
+def test_ctrl_c_passes(install: Install) -> None:
     install("slow-one", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         registry.load("encoder", "slow-one")
 
 
-def test_print_at_import_stays_off_standard_output(install, encoder_code, capsys):
+def test_print_at_import_stays_off_standard_output(
+    install: Install, encoder_code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     install("chatty", f"print('hello')\n{encoder_code}")
     registry.load("encoder", "chatty")
     assert capsys.readouterr() == ("", "hello\n")
@@ -108,7 +116,7 @@ def test_print_at_import_stays_off_standard_output(install, encoder_code, capsys
         ),
     ],
 )
-def test_not_of_the_contract(install, encoder_code, change, said):
+def test_not_of_the_contract(install: Install, encoder_code: str, change: str, said: str) -> None:
     install("odd-one", f"{encoder_code}\n{change}\n")
     with pytest.raises(M2MError, match="encoder 'odd-one' of odd-one 1.0") as caught:
         registry.load("encoder", "odd-one")
@@ -119,7 +127,7 @@ class TestVersions:
     """docs/plugins.md has the policy."""
 
     @pytest.fixture
-    def version_two(self, monkeypatch):
+    def version_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An m2m whose encoder contract has moved on, and that still loads the version before."""
         from m2m.core import errors
         from m2m.core.encoder import ScoreEncoder
@@ -127,14 +135,18 @@ class TestVersions:
         monkeypatch.setattr(ScoreEncoder, "API_VERSION", 2)
         monkeypatch.setattr(errors, "_warned", set())
 
-    def test_one_that_states_none_was_written_for_the_first(self, install, encoder_code, version_two):
+    def test_one_that_states_none_was_written_for_the_first(
+        self, install: Install, encoder_code: str, version_two: None
+    ) -> None:
         install("unstated", encoder_code)
         with pytest.warns(
             M2MDeprecationWarning, match="unstated 1.0 is written for API version 1, which is deprecated"
         ):
             registry.load("encoder", "unstated")
 
-    def test_the_version_before_warns_once_and_names_what_replaces_it(self, install, encoder_code, version_two):
+    def test_the_version_before_warns_once_and_names_what_replaces_it(
+        self, install: Install, encoder_code: str, version_two: None
+    ) -> None:
         install("ageing", f"{encoder_code}\n    API_VERSION = 1\n")
         with pytest.warns(M2MDeprecationWarning, match="use one for version 2 instead") as caught:
             registry.load("encoder", "ageing")
@@ -142,8 +154,8 @@ class TestVersions:
         assert len(caught) == 1
 
     def test_too_old_and_too_new_are_refused_before_anything_is_made(
-        self, install, encoder_code, version_two, monkeypatch
-    ):
+        self, install: Install, encoder_code: str, version_two: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from m2m.core.encoder import ScoreEncoder
 
         monkeypatch.setattr(ScoreEncoder, "API_OLDEST", 2)
@@ -158,7 +170,9 @@ class TestVersions:
         assert registry.create("encoder", "just-right")
 
     @pytest.mark.filterwarnings("always")
-    def test_the_command_shows_a_line_without_code(self, here, install, encoder_code, version_two):
+    def test_the_command_shows_a_line_without_code(
+        self, here: M2M, install: Install, encoder_code: str, version_two: None
+    ) -> None:
         install("ageing", encoder_code)
         done = here("plugins", "info", "ageing")
         assert done.returncode == 0
@@ -168,14 +182,14 @@ class TestVersions:
         )
 
 
-def test_every_built_in_states_its_version():
+def test_every_built_in_states_its_version() -> None:
     for component in registry.components():
         if component.distribution == "m2m":
             made_by = registry.load(component.kind, component.name)
             assert any("API_VERSION" in vars(c) for c in made_by.__mro__ if c is not registry.contract(component.kind))
 
 
-def test_two_claimants(install, monkeypatch):
+def test_two_claimants(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("first", "raise RuntimeError", entries="shared = first:Encoder")
     install("second", version="3.1", entries="shared = second:Encoder")
     found = listed("shared")
@@ -186,7 +200,7 @@ def test_two_claimants(install, monkeypatch):
     assert registry.load("encoder", "shared").__module__ == "second"
 
 
-def test_a_built_ins_name_cannot_be_taken(install, monkeypatch):
+def test_a_built_ins_name_cannot_be_taken(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("usurper", entries="onsets-frames = usurper:Encoder")
     with pytest.raises(M2MError, match="usurper") as caught:
         registry.load("encoder", "onsets-frames")
@@ -195,7 +209,7 @@ def test_a_built_ins_name_cannot_be_taken(install, monkeypatch):
     assert registry.load("encoder", "onsets-frames").__module__ == "m2m.encoders.onsets_frames"
 
 
-def test_load_plugins_limits_what_may_be_loaded(install, monkeypatch):
+def test_load_plugins_limits_what_may_be_loaded(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("my-friend")
     install("a-stranger")
     monkeypatch.setenv("M2M_LOAD_PLUGINS", "My_Friend")
@@ -205,7 +219,7 @@ def test_load_plugins_limits_what_may_be_loaded(install, monkeypatch):
         registry.load("encoder", "a-stranger")
 
 
-def test_switched_off_by_the_user(install, tmp_path, monkeypatch):
+def test_switched_off_by_the_user(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("noisy")
     tmp_path.joinpath("plugins.toml").write_text("[encoders.noisy]\ndisabled = true\n[vocoders.typo]\n")
     monkeypatch.chdir(tmp_path)
@@ -215,7 +229,7 @@ def test_switched_off_by_the_user(install, tmp_path, monkeypatch):
         registry.load("encoder", "noisy")
 
 
-def test_unknown_names_say_what_is_near():
+def test_unknown_names_say_what_is_near() -> None:
     with pytest.raises(M2MError, match="did you mean griffin-lim"):
         registry.load("vocoder", "griffinlim")
     with pytest.raises(M2MError, match="there are concat, film"):
@@ -224,7 +238,7 @@ def test_unknown_names_say_what_is_near():
         registry.load("stage", "film")
 
 
-def test_a_known_package_is_named(monkeypatch):
+def test_a_known_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from m2m.core.plugins import discovery
 
     table = discovery.table()
@@ -233,7 +247,7 @@ def test_a_known_package_is_named(monkeypatch):
         registry.load("vocoder", "pghi")
 
 
-def test_options_are_merged_and_coerced(install, tmp_path, monkeypatch):
+def test_options_are_merged_and_coerced(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("with-options")
     file = tmp_path / "mine.toml"
     file.write_text("[encoders.with-options.options]\nwidth = 5\nmode = 'user'\n")
@@ -251,7 +265,7 @@ def test_options_are_merged_and_coerced(install, tmp_path, monkeypatch):
         ({"width": "wide"}, "not 'wide'"),
     ],
 )
-def test_bad_options_list_the_good_ones(install, options, said):
+def test_bad_options_list_the_good_ones(install: Install, options: dict[str, str], said: str) -> None:
     install("with-options")
     with pytest.raises(M2MError) as caught:
         registry.create("encoder", "with-options", options=options)
@@ -259,14 +273,14 @@ def test_bad_options_list_the_good_ones(install, options, said):
     assert "(options are width: int = 3, mode: str | None = None)" in str(caught.value)
 
 
-def test_failure_of_the_constructor_is_the_distributions(install, encoder_code):
+def test_failure_of_the_constructor_is_the_distributions(install: Install, encoder_code: str) -> None:
     install("falls-over", f"{encoder_code}\n    def __init__(self, options=None): 1 / 0\n")
     with pytest.raises(M2MError, match="of falls-over 1.0 cannot be set up: ZeroDivisionError"):
         registry.create("encoder", "falls-over")
 
 
-def test_attribute_errors_lets_a_reader_stop_early():
-    def blocks():
+def test_attribute_errors_lets_a_reader_stop_early() -> None:
+    def blocks() -> Generator[int]:
         with registry.attribute_errors(listed("film")):
             yield 1
             yield 2
@@ -276,7 +290,7 @@ def test_attribute_errors_lets_a_reader_stop_early():
     reading.close()
 
 
-def test_damaged_metadata_hurts_nobody(install):
+def test_damaged_metadata_hurts_nobody(install: Install) -> None:
     install("whole-one")
     install("no-sense", entries="this line makes no sense\nworse = = [\n\x1b[31mred = x:y")
     bare = install("bare-one")

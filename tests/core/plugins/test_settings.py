@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,18 +12,22 @@ from m2m.core.plugins import settings
 ROOT = Path(__file__).parents[3]
 
 
+Write = Callable[[str], object]
+
+
 @pytest.fixture
-def write(tmp_path, monkeypatch):
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a plugins.toml into the working directory."""
     monkeypatch.chdir(tmp_path)
-    return lambda text: tmp_path.joinpath("plugins.toml").write_text(text) and tmp_path / "plugins.toml"
+    return (tmp_path / "plugins.toml").write_text
 
 
-def test_no_file_no_settings(tmp_path, monkeypatch):
+def test_no_file_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings.settings() == settings.Settings()
 
 
-def test_what_a_file_may_say(write):
+def test_what_a_file_may_say(write: Write) -> None:
     write('[defaults]\nvocoder = "mine"\n[vocoders.mine.options]\npasses = 3\n[encoders.other]\ndisabled = true\n')
     found = settings.settings()
     assert found.defaults == {"vocoder": "mine"}
@@ -46,7 +53,7 @@ def test_what_a_file_may_say(write):
         ("x = " + "[" * 5000, "is not valid TOML"),
     ],
 )
-def test_what_it_may_not(write, text, said):
+def test_what_it_may_not(write: Write, text: str, said: str) -> None:
     write(text)
     with pytest.raises(M2MError) as caught:
         settings.settings()
@@ -56,29 +63,29 @@ def test_what_it_may_not(write, text, said):
 
 
 @pytest.mark.parametrize("key", sorted(settings.CODE_KEYS))
-def test_it_cannot_name_code(write, key):
+def test_it_cannot_name_code(write: Write, key: str) -> None:
     write(f"[vocoders.x]\n{key} = 'os:system'\n")
     with pytest.raises(M2MError, match=f"'{key}' under .vocoders.x. would name code"):
         settings.settings()
 
 
-def test_a_table_of_built_ins_in_the_working_directory_means_nothing(write):
+def test_a_table_of_built_ins_in_the_working_directory_means_nothing(write: Write) -> None:
     write("built-in = true\n[defaults]\nvocoder = 'evil'\n[vocoders.evil]\nclass = 'evil:Evil'\n")
     assert settings.settings() == settings.Settings()
 
 
-def test_the_checkout_is_no_users_folder(monkeypatch):
+def test_the_checkout_is_no_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert settings.settings() == settings.Settings()
 
 
-def test_naming_the_built_in_table_is_refused(monkeypatch):
+def test_naming_the_built_in_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("M2M_PLUGINS", str(ROOT / "plugins.toml"))
     with pytest.raises(M2MError, match="m2m's own table"):
         settings.settings()
 
 
-def test_the_environment_comes_first(write, tmp_path, monkeypatch):
+def test_the_environment_comes_first(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write("[defaults]\nvocoder = 'here'\n")
     other = tmp_path / "other.toml"
     other.write_text("[defaults]\nvocoder = 'there'\n")
@@ -91,7 +98,7 @@ def test_the_environment_comes_first(write, tmp_path, monkeypatch):
         settings.settings()
 
 
-def test_odd_files(tmp_path, monkeypatch):
+def test_odd_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("plugins.toml")  # reading it would hang
     assert settings.settings() == settings.Settings()

@@ -1,5 +1,7 @@
 """The stages in a row, with the models that ship."""
 
+from __future__ import annotations
+
 import copy
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 import pretty_midi
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from m2m.core.checkpoint import save_model, weights_hash
 from m2m.core.choices import SampleFormat
@@ -17,10 +20,12 @@ from m2m.core.mel import Mel, MelSpec
 from m2m.core.plugins import registry
 from m2m.core.rendering.pipeline import Pipeline, presence
 from m2m.core.rendering.rerender import rerender
-from m2m.core.score import from_pretty_midi, note_array
+from m2m.core.score import NoteArray, from_pretty_midi, note_array
 from m2m.core.vocoder import Vocoder
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
+
+Array = NDArray[np.float32]
 
 
 def score_of(*parts: tuple[int, list[int]], volume: int | None = None) -> pretty_midi.PrettyMIDI:
@@ -243,7 +248,7 @@ def test_presence_falls_after_the_last_release_and_is_back_before_the_next_onset
 
 
 @pytest.mark.parametrize(("wrong", "words"), [({"gain": float("nan")}, "gain nan"), ({"seed": -1}, "seed -1")])
-def test_numbers_that_make_no_sense(pipeline: Pipeline, wrong: dict[str, float], words: str) -> None:
+def test_numbers_that_make_no_sense(pipeline: Pipeline, wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(M2MError, match=words):
         pipeline.render(from_pretty_midi(score_of((0, [60]))), **wrong)
 
@@ -277,12 +282,12 @@ def test_the_python_api(tmp_path: Path) -> None:
         ({"score": b"MThd"}, "a bytes came as the score"),
     ],
 )
-def test_a_script_is_told_as_well(pipeline: Pipeline, wrong: dict, words: str) -> None:
+def test_a_script_is_told_as_well(pipeline: Pipeline, wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(M2MError, match=words):
         pipeline.render(**{"score": from_pretty_midi(score_of((0, [60])))} | wrong)
 
 
-def test_a_programs_timbre_that_no_track_takes_is_told(pipeline: Pipeline, capsys: pytest.CaptureFixture) -> None:
+def test_a_programs_timbre_that_no_track_takes_is_told(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline.play(from_pretty_midi(score_of((0, [60])), "one.mid"), programs={0: "trumpet", 5: "trumpet"})
     assert capsys.readouterr().err == "one.mid: no track has program 5, whose timbre was given\n"
 
@@ -325,16 +330,16 @@ def test_the_first_block_does_not_wait_for_the_end_of_the_score(
     predicted = []
     predict = pipeline.model.predict_span
 
-    def counted(notes: object, timbre: object, first: int, last: int, *more: int) -> np.ndarray:
+    def counted(notes: NoteArray, timbre: Array, first: int, last: int) -> Array:
         predicted.append((first, last))
-        return predict(notes, timbre, first, last, *more)
+        return predict(notes, timbre, first, last)
 
     monkeypatch.setattr(pipeline.model, "predict_span", counted)
     played = iter(pipeline.play(from_pretty_midi(score_of((0, [60] * 240)))))  # two minutes
     assert not predicted
     assert len(next(played)) == 8 * 16_000
     assert predicted == [(0, 1024)]
-    played.close()
+    played.close()  # type: ignore[attr-defined]
 
 
 def test_a_preview_adds_up_what_sounds_together(pipeline: Pipeline) -> None:

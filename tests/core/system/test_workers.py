@@ -1,5 +1,7 @@
 """Processes that do work, die of it, or are killed. The work is `eval`, which a new process knows without this file."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections import deque
@@ -7,6 +9,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from command_line import HANGS
+
+from m2m.core.system import workers
 from m2m.core.system.workers import in_order, work_off
 
 DIE, KILLED, WHO = (
@@ -17,7 +23,7 @@ DIE, KILLED, WHO = (
 
 
 def long(_: str) -> float:
-    return 60.0
+    return HANGS
 
 
 def test_work_is_done_death_is_told_and_more_may_come() -> None:
@@ -34,7 +40,7 @@ def test_what_hangs_is_ended_and_the_rest_is_done() -> None:
     hangs = "__import__('time').sleep(600)"
     limits = {hangs: 0.5}
     found = {}
-    for task, result, death in work_off(deque([hangs, "1 + 1"]), eval, jobs=1, limit=lambda t: limits.get(t, 60.0)):
+    for task, result, death in work_off(deque([hangs, "1 + 1"]), eval, jobs=1, limit=lambda t: limits.get(t, HANGS)):
         found[task] = death or result
     assert found == {hangs: "it was not done after 0.5 s", "1 + 1": 2}
 
@@ -54,7 +60,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = HANGS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -92,8 +98,11 @@ while not any(path.read_text() for path in pathlib.Path().iterdir()):
 """
 
 
-def test_whoever_stops_reading_ends_the_processes_and_no_temporary_file_stays(tmp_path: Path, monkeypatch) -> None:
+def test_whoever_stops_reading_ends_the_processes_and_no_temporary_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workers, "STOP_SECONDS", HANGS)  # for the process to tidy up, however busy the machine is
     with closing(work_off(deque([f"exec({WRITES!r})", f"exec({LOOKS!r})"]), eval, jobs=2)) as worked:
         next(worked)
         (temporary,) = tmp_path.iterdir()
@@ -112,7 +121,7 @@ os._exit(3)
 """
 
 
-def test_a_death_is_seen_though_a_child_holds_the_pipe(tmp_path: Path, monkeypatch) -> None:
+def test_a_death_is_seen_though_a_child_holds_the_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     try:
         ((_, _, death),) = work_off(deque([f"exec({FORKS!r})"]), eval, jobs=1)
