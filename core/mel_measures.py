@@ -9,7 +9,10 @@ STILL = 1e-4  # variance of a log-mel's band below which it holds still: 0.01 ne
 
 
 def log_mel_error(predicted: NDArray[np.float32], true: NDArray[np.float32]) -> float:
-    """Mean absolute error of two log-mels (frames, n_mels) in nepers (natural-log units; 1 neper is 8.7 dB)."""
+    """Mean absolute error of a log-mel in nepers (natural-log units; 1 neper is 8.7 dB).
+
+    predicted, true: (frames, n_mels) float32, natural-log magnitudes.
+    """
     return float(np.abs(predicted - true).mean())
 
 
@@ -23,7 +26,9 @@ def paper_tanh_log_abs(predicted: NDArray[np.float32], true: NDArray[np.float32]
 
 
 def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Pearson's correlation over time of each band: two (frames, bands) -> (bands,).
+    """Pearson's correlation over time of each band: (bands,) float64, -1..1.
+
+    a, b: (frames, bands) of any float dtype.
 
     NaN where the first does not vary: such a band has nothing to follow. 0 where only the second does not.
 
@@ -42,7 +47,9 @@ def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
 
 
 def variance_ratio(predicted: NDArray[np.floating], true: NDArray[np.floating]) -> NDArray[np.float64]:
-    """How much each band moves over time, as a share of how much it should: two (frames, bands) -> (bands,) of variances.
+    """The variance of each band over time, as a share of the true one: (bands,) float64, from 0 up.
+
+    predicted, true: (frames, bands) of any float dtype.
 
     Below 1 what is predicted is blurred, above 1 it is rougher than the truth. NaN where the true one does not vary.
 
