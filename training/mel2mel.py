@@ -66,7 +66,10 @@ class Mel2MelRun(BaseModel):
 
 
 class Mel2MelTask(TrainingTask):
-    """Random segments of random instruments, the same for every run of one seed."""
+    """Random segments of random instruments, the same for every run of one seed.
+
+    Raises M2MError if the data set does not go with the run.
+    """
 
     model: nn.Module
     discriminator: MelDiscriminator | None

@@ -62,7 +62,10 @@ class StudentRun(SegmentRun):
 
 
 class StudentTask(SegmentTask):
-    """Waves that the student makes of noise, and the true ones of the same music."""
+    """Waves that the student makes of noise, and the true ones of the same music.
+
+    Raises M2MError if data or teacher do not go with the run, or if every loss has weight 0.
+    """
 
     run: StudentRun
     model: GAN

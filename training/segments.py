@@ -93,7 +93,10 @@ class TrainingSegment:
 
 
 class SegmentTask(TrainingTask):
-    """Random segments of random instruments, the same for every run of one seed."""
+    """Random segments of random instruments, the same for every run of one seed.
+
+    spec: of the mels. Raises M2MError if the data set or the run's mel_model does not go with the run.
+    """
 
     run: SegmentRun
 
