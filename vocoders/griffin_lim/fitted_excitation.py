@@ -23,11 +23,17 @@ from m2m.vocoders.shared.stft import TINY
 def fitted_excitation(
     notes: NoteArray, values: Array, first: int, spec: MelSpec, *, release: float, timbre_updates: int
 ) -> Array:
-    """Play the notes in a timbre that is fitted to the linear mel `values` (frames, n_mels).
+    """Play the notes in a timbre that is fitted to the mel of a block.
 
-    Frame 0 of the block is frame `first` of the piece; release is the time constant after a note's end, in seconds. Returns
-    the samples under the block's windows. A note's phase is counted from its onset, so two blocks that share a note play it
-    in phase.
+    A note's phase is 0 at its onset, so two blocks that share a note play it in phase.
+
+    notes: in seconds from frame 0 of the piece.
+    values: (frames, n_mels) float32 linear mel, the floor subtracted.
+    first: the frame of the piece that is `values[0]`.
+    release: seconds, the time constant after a note's end.
+    timbre_updates: of `fit_timbre`.
+
+    Returns (samples,) float32 audio: all samples under the block's windows, the first one n_fft / 2 before frame `first`.
     """
     rate, hop, frames = spec.sample_rate, spec.hop_length, len(values)
     keys, which = np.unique(notes["pitch"], return_inverse=True)
@@ -69,9 +75,16 @@ def fitted_excitation(
 def fit_timbre(
     values: Array, spectra: NDArray[Any], gate: NDArray[Any], updates: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Factorise a linear mel, (frames, n_mels), into non-negative spectra (keys, n_mels) and loudness (keys, frames).
+    """Factorise a mel into the keys' spectra and their loudness over time, by multiplicative Kullback-Leibler updates.
 
-    Kullback-Leibler updates from the given start; loudness stays zero where `gate` is: here the score comes in.
+    The score comes in by `gate`: loudness stays zero where the gate is zero.
+
+    values: (frames, n_mels) float32 linear mel.
+    spectra: (keys, n_mels) float, non-negative, the first spectra.
+    gate: (keys, frames) float, non-negative, the first loudness.
+    updates: how many.
+
+    Returns spectra (keys, n_mels) and loudness (keys, frames), float32, non-negative.
     """
     mel = torch.from_numpy(np.maximum(values, 0.0).T)  # (n_mels, frames); in torch, as NumPy's BLAS adds threads
     b = torch.from_numpy(spectra.T.astype(np.float32))  # (n_mels, keys)

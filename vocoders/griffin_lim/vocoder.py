@@ -136,7 +136,12 @@ class Pin:
     stop: int
 
     def apply(self, wave: Tensor) -> Tensor:
-        """Put the known samples into a wave, in place."""
+        """Put the known samples into a wave, in place.
+
+        wave: (samples,) float32, of the block.
+
+        Returns the same array, (samples,).
+        """
         wave[: self.sure] = self.held[: self.sure]
         if fade := len(self.held) - self.sure:
             ramp = torch.linspace(1, 0, fade, device=wave.device)

@@ -106,9 +106,11 @@ class Student(Conditioned):
     def forward(self, noise: Tensor, features: Tensor) -> Drawn:
         """Noise to samples.
 
-        noise:    (batch, T), the first of them the first of a piece: layers begin at zero.
-        features: (batch, frames, features) as `conditioning` wants them, T / hop_length of them, or as many more on either
-                  side as shall be heard beyond the stretch.
+        noise:    (batch, samples) float, white; before it, layers begin at zero.
+        features: (batch, frames, n_features) float, as for `conditioning`: samples / hop_length frames, or as many more on either
+                  side as the conditioning shall depend on.
+
+        Returns samples, mean and log scale, (batch, samples) each.
         """
         u = centre_crop(self.conditioning(features), noise.shape[1])  # (B, T, width)
         z, mean, log_scale = noise, torch.zeros_like(noise), torch.zeros_like(noise)
@@ -146,7 +148,13 @@ class Flow(nn.Module):
         return cast("list[Layer]", list(self.layers))
 
     def forward(self, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Input (batch, T) and conditioning (batch, T, width) -> mean and log scale, (batch, T) each."""
+        """A flow over whole sequences.
+
+        z: (batch, samples) float, the flow's input.
+        u: (batch, samples, width) float, the conditioning.
+
+        Returns mean and log scale of each sample, (batch, samples) each.
+        """
         before = F.pad(z, (2, 0))[..., None]  # zero before the first
         x = self.input_prev(before[:, :-2]) + self.input_cur(before[:, 1:-1])  # t - 2 and t - 1: (B, T, residual)
         hidden = F.relu(self.out(F.relu(skip_sum(self.stack, x, u))))

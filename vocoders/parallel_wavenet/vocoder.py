@@ -84,7 +84,10 @@ class ParallelWaveNet(Vocoder):
         yield from gate_silence(heard, (block for (block,) in self._blocks([heard], seed)))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
-        """Several mels side by side, which a GPU does faster; each result equals `synthesize` of that mel alone, to rounding."""
+        """Several mels side by side, which a GPU does faster.
+
+        Returns of each mel what `synthesize` gives of it alone, up to rounding: (samples,) float32 audio, in -1..1.
+        """
         waves: list[Array] = []
         for mel in mels:
             self.check(mel)

@@ -21,17 +21,28 @@ class Layer(nn.Module):
         self.res = None if last else nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, T, residual) and its conditioning (batch, T, n_mels) -> the next layer's x, and z for the skip sum."""
+        """One layer over whole sequences.
+
+        x: (batch, samples, channels) float, what the layer below gave.
+        u: (batch, samples, bands) float, the conditioning.
+
+        Returns the next layer's x, and z for the skip sum, both (batch, samples, channels).
+        """
         now = x.to(u.dtype)  # under autocast: the residual sum alone stays float32
         past = F.pad(now, (0, 0, self.dilation, 0))[:, : x.shape[1]]  # zero before the first
-        heard = torch.cat([past, now, u], dim=-1)
+        inputs = torch.cat([past, now, u], dim=-1)
         weight = torch.cat([self.prev.weight, self.cur.weight, self.cond.weight], dim=1)
-        a, b = F.linear(heard, weight, self.bias).chunk(2, dim=-1)
+        a, b = F.linear(inputs, weight, self.bias).chunk(2, dim=-1)
         z = torch.tanh(a) * torch.sigmoid(b)
         return x if self.res is None else x + self.res(z), z
 
 
 def exactly(linear: nn.Linear, x: Tensor) -> Tensor:
-    """A layer in its weights' own precision under autocast too: bfloat16 would round a mean by more than a quiet sample."""
+    """A linear layer in the precision of its weights, under autocast too: bfloat16 rounds a mean by more than a quiet sample.
+
+    x: (..., in_features) of any float type.
+
+    Returns (..., out_features) in the type of the weights.
+    """
     with torch.autocast(x.device.type, enabled=False):
         return F.linear(x.to(linear.weight.dtype), linear.weight, linear.bias)

@@ -13,7 +13,13 @@ from m2m.vocoders.shared.layer import Layer
 
 
 def skip_sum(layers: Sequence[Layer], x: Tensor, u: Tensor) -> Tensor:
-    """All layers in a row: x (batch, T, residual), conditioning (batch, T, n_mels) -> the sum of their skips (batch, T, skip)."""
+    """All layers in a row.
+
+    x: (batch, samples, residual) float, the lowest layer's input.
+    u: (batch, samples, width) float, the conditioning.
+
+    Returns (batch, samples, skip), the sum of the layers' skip outputs.
+    """
     if training_stack.does(layers, x, u):
         return training_stack.skip_sum(layers, x, u)
     gated = []

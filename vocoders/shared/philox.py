@@ -21,7 +21,12 @@ LOW, HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def philox(counter: NDArray[np.integer[Any]], key: tuple[int, int]) -> NDArray[np.uint32]:
-    """Philox4x32-10: (..., 4) counters and two key words, all of 32 bits -> (..., 4) random words.
+    """The function Philox4x32-10.
+
+    counter: (..., 4) integers of 32 bits.
+    key: two words of 32 bits.
+
+    Returns (..., 4) uint32 random words.
 
     >>> [f"{word:08x}" for word in philox(np.zeros(4, np.uint32), (0, 0))]
     ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
@@ -35,9 +40,12 @@ def philox(counter: NDArray[np.integer[Any]], key: tuple[int, int]) -> NDArray[n
 
 
 def uniforms(seed: int, streams: NDArray[np.integer[Any]], start: int, count: int) -> Array:
-    """Two uniform numbers for each of samples start..start + count of each stream: (count, streams, 2) float32 in (0, 1].
+    """Two uniform numbers for each of samples start..start + count of each stream.
 
-    (The nearest float32 to the largest is 1 itself.)
+    seed: of 64 bits.
+    streams: (streams,) integers of 32 bits, the streams' numbers.
+
+    Returns (count, streams, 2) float32 in (0, 1]: the largest number, a little below 1, rounds to 1 in float32.
     """
     counter = np.zeros((count, len(streams), 4), np.uint32)
     time = np.arange(start, start + count, dtype=np.uint64)[:, None]
@@ -48,11 +56,21 @@ def uniforms(seed: int, streams: NDArray[np.integer[Any]], start: int, count: in
 
 
 def normal(u: Array) -> Array:
-    """Two uniform numbers -> one of the normal distribution: (..., 2) -> (...,). Box and Muller, 1958."""
+    """Numbers of the standard normal distribution (Box and Muller, 1958).
+
+    u: (..., 2) float32, uniform in (0, 1].
+
+    Returns (...,) float32.
+    """
     return np.sqrt(-2 * np.log(u[..., 0])) * np.cos(np.float32(2 * np.pi) * u[..., 1])
 
 
 def logistic(u: Array) -> Array:
-    """A uniform number -> one of the logistic distribution, (...,) -> (...,); infinite where u is 1."""
+    """Numbers of the standard logistic distribution.
+
+    u: (...,) float32, uniform in (0, 1].
+
+    Returns the same shape, float32; infinite where u is 1.
+    """
     with np.errstate(divide="ignore"):
         return np.log(u) - np.log(1 - u)

@@ -1,4 +1,4 @@
-"""Silence where the mel is silent: a network that makes samples leaves a faint noise there."""
+"""The silence gate: samples are zero where the mel is silent. A network leaves a faint noise there."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from m2m.core.mel import Mel
 
 Array = NDArray[np.float32]
 
-THRESHOLD = 1e-3  # nepers over the floor, from which on a band sounds: rounding is no sound
+THRESHOLD = 1e-3  # nepers above the floor, from which a band sounds: more than rounding
 UNREAD, SILENT, SOUNDING = -1, 0, 1
 
 
 class GatedMel(Mel):
-    """A mel that notes, as it is read, which of its frames sound.
+    """A mel that remembers which of its frames sound.
 
-    The wave comes long after the mel was read for it, and one in the making is made again where it is read again.
+    The gate needs this long after the vocoder has read a frame, and a `LazyMel` computes a frame again where it is read again.
     """
 
     _mel: Mel
@@ -49,7 +49,7 @@ class GatedMel(Mel):
         return self._mel.without_notes()
 
     def sounding(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Which of frames first..last sound: (last - first,). Of them only what was never read is read for it."""
+        """Which of frames first..last sound: (last - first,). Only frames that were never read are read for it."""
         unread = first + np.flatnonzero(self._noted[first:last] == UNREAD)
         if len(unread):
             self.window(int(unread[0]), int(unread[-1]) + 1)
@@ -57,10 +57,14 @@ class GatedMel(Mel):
 
 
 def gate_silence(mel: GatedMel, blocks: Iterable[Array]) -> Iterator[Array]:
-    """The blocks of a wave, from its beginning; zero between frames of which every band is at the mel's floor.
+    """Set a wave to zero between two silent frames: those whose bands are all at the mel's floor.
 
-    A frame's window reaches far over the hop between it and the next, so what is silenced was silent in what the mel is of. A
-    hop with a silent frame on one side is faded, 8 ms in the reference's mel.
+    Nothing audible is lost, since a frame's window is much longer than the hop to the next frame. A hop with one silent frame is
+    faded linearly, 8 ms in the reference's mel.
+
+    blocks: (samples,) float32 each, of any lengths, from the beginning of the wave on.
+
+    Yields each block in the same shape.
     """
     hop, at = mel.spec.hop_length, 0
     for block in blocks:

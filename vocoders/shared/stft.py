@@ -73,7 +73,12 @@ class STFT:
         return self.overlap_add(torch.fft.irfft(spectrum, n=self.n_fft) * self.window) * weights
 
     def overlap_add(self, frames: Tensor) -> Tensor:
-        """Overlapping frames summed: (frames, n_fft) float32 -> (samples,) float32."""
+        """The sum of overlapping frames.
+
+        frames: (frames, n_fft) float32.
+
+        Returns (samples,) float32.
+        """
         count = len(frames)
         if pad := self.overlap * self.hop - self.n_fft:
             frames = torch.nn.functional.pad(frames, (0, pad))
@@ -188,12 +193,12 @@ def transfer_phase_margin(spec: MelSpec, iterations: int = 0) -> int:
 def transfer_phase(wave: Array, leader: Array, spec: MelSpec, iterations: int = 0) -> Array:
     """The magnitudes of one wave with the phases of another.
 
-    wave:       (margin + frames + margin) * hop_length samples, float32, with `transfer_phase_margin`.
-    leader:     a wave of the same length and similar sound, whose phases are taken.
+    wave:       (samples,) float32 audio, margin + frames + margin frames long, with `transfer_phase_margin`.
+    leader:     same shape; a wave of similar sound, whose phases are taken.
     iterations: of fast Griffin-Lim, which make the frames consistent: the magnitudes come nearer to those of `wave`, the phases
                 depart from those of `leader`.
 
-    Returns (frames * hop_length,) float32, without the margins.
+    Returns (frames * hop_length,) float32 audio, without the margins.
     """
     stft, margin = shared_stft(spec), transfer_phase_margin(spec, iterations) * spec.hop_length
     start, magnitude = stft.forward(torch.from_numpy(leader)), stft.forward(torch.from_numpy(wave)).abs()

@@ -1,4 +1,4 @@
-"""What every engine of WaveNet is: a network's weights, ready to draw samples one after the other."""
+"""The contract of WaveNet's engines: a network's weights, ready to draw samples one after another."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Array = NDArray[np.float32]
 
 
 class WaveNetEngine(ABC):
-    """Mels -> samples, in whole or block by block. An engine writes `blocks` and `teacher_forced`; what comes in is checked here.
+    """Mels -> samples, in whole or block by block. Arguments are checked here; an engine writes `blocks` and `teacher_forced`.
 
-    n_features: numbers of a frame, the mel's, and the roll's and the excitation's where there are any.
-    side_by_side: so many streams at once that more gain nothing.
-    about: what of it shows in its samples, for core/vocoder.py's `provenance`.
+    n_features: numbers a frame: of the mel, and of roll and excitation where the network reads them.
+    side_by_side: streams at once beyond which more gain nothing.
+    about: what of the engine may change its samples, for core/vocoder.py's `provenance`.
     """
 
     config: WaveNetConfig
@@ -43,12 +43,16 @@ class WaveNetEngine(ABC):
         temperature: float = 1.0,
         threads: int = 0,
     ) -> list[NDArray[Any]]:
-        """Samples of each mel: (frames * hop_length,) µ-law codes int16, or float32 in -1..1; with an excitation, what it lacks.
+        """Draw the samples of each mel.
 
-        mels: (frames, features) float32 log-mels, with what it hears of the score after them.
+        mels: (frames, n_features) float32 each, of any lengths: log-mel, then what the network reads of the score.
         seed: of 64 bits. Mel i draws from random stream first_stream + i, or first_stream[i], and gives the same samples
             whatever is rendered beside it.
+        temperature: zero or more; see `draw` in sampling.py.
         threads: of the CPU; 0 leaves the engine's choice.
+
+        Returns one array a mel: (frames * hop_length,) int16 µ-law codes, or float32 in -1..1. With an excitation they are what
+        it lacks, in units of the frame gain.
         Raises M2MError for a mel of another shape and a temperature below zero.
         """
         blocks = list(self.stream(mels, seed, first_stream, temperature=temperature, threads=threads))
@@ -65,10 +69,16 @@ class WaveNetEngine(ABC):
         threads: int = 0,
         frames: int = 64,
     ) -> Iterator[list[NDArray[Any]]]:
-        """The same in blocks of so many frames: one array a mel, empty where that mel is at its end.
+        """`generate` in blocks of so many frames.
 
-        A block reads its mel up to `margin` frames (vocoders/shared/conditioning.py) beyond its own: what comes after them may be
-        filled in while the stream goes on, if a mel is contiguous float32 and so not copied.
+        A block reads its mel up to `ConditioningConfig.margin` frames beyond its own. What comes after may be filled in while the
+        stream goes on, if the mel is contiguous float32, which is not copied.
+
+        mels: (frames, n_features) float32 each, as for `generate`.
+
+        Yields for each block one array a mel: (frames * hop_length,) int16 µ-law codes, or float32 in -1..1; empty where that mel
+        is at its end.
+        Raises M2MError as `generate` does, before the first block.
         """
         if not (math.isfinite(temperature) and temperature >= 0):
             raise M2MError(f"temperature {temperature} came, zero or more was wanted.")
@@ -78,8 +88,12 @@ class WaveNetEngine(ABC):
         return self.blocks(mels, seed, first_stream, temperature, threads, frames)
 
     def expected(self, samples: NDArray[Any], mel: Array) -> NDArray[np.floating[Any]]:
-        """What is expected of each of the given samples (frames * hop_length,), step by step: (samples, outputs).
+        """The distribution of each of the given samples, predicted from the true ones before it: teacher forcing.
 
+        samples: (frames * hop_length,) int µ-law codes, or float in -1..1.
+        mel: (frames, n_features) float32, as for `generate`.
+
+        Returns (samples, outputs) float: logits, or the parameters that sampling.py lists.
         Raises M2MError for a mel of another shape, another number of samples, and codes that the network has not.
         """
         self._check_mels([mel])
@@ -102,8 +116,25 @@ class WaveNetEngine(ABC):
     def blocks(
         self, mels: Sequence[Array], seed: int, streams: Sequence[int], temperature: float, threads: int, frames: int
     ) -> Iterator[list[NDArray[Any]]]:
-        """`stream`, with each mel's random stream."""
+        """Draw all streams, block by block: `stream`, with its arguments checked.
+
+        mels: (frames, n_features) float32 each, of any lengths; log-mel, then what the network reads of the score.
+        seed: of 64 bits.
+        streams: the number of each mel's random stream, of 32 bits.
+        temperature: zero or more; see `draw` in sampling.py.
+        threads: of the CPU; 0 leaves the engine's choice.
+        frames: of a block.
+
+        Yields for each block one array a mel: (frames * hop_length,) int16 µ-law codes, or float32 in -1..1; empty where that mel
+        is at its end.
+        """
 
     @abstractmethod
     def teacher_forced(self, samples: NDArray[Any], mel: Array) -> NDArray[np.floating[Any]]:
-        """`expected`."""
+        """`expected`, with its arguments checked.
+
+        samples: (frames * hop_length,) int µ-law codes, or float in -1..1.
+        mel: (frames, n_features) float32.
+
+        Returns (samples, outputs) float: logits, or the parameters that sampling.py lists.
+        """

@@ -96,12 +96,14 @@ class WaveNet(Conditioned):
                 _init_smooth(table.weight, scale)
 
     def forward(self, samples: Tensor, features: Tensor) -> Tensor:
-        """What is expected of each sample, given all before it: (batch, T, outputs).
+        """The distribution of each sample, given all before it.
 
-        samples:  (batch, 2 + T), the two before the first and the T that are predicted, of which the last is not looked at;
-                  µ-law codes, or values in -1..1. What lies further back counts as unheard: layers begin at zero.
-        features: (batch, frames, features) as `conditioning` wants them, T / hop_length of them, or as many more on
-                  either side as shall be heard beyond the stretch.
+        samples:  (batch, 2 + T) int64 µ-law codes, or float in -1..1: the two before the first, then the T that are predicted, of
+                  which the last is not read. Before these, layers begin at zero.
+        features: (batch, frames, n_features) float, as for `conditioning`: T / hop_length frames, or as many more on either side
+                  as the conditioning shall depend on.
+
+        Returns (batch, T, outputs): logits, or the parameters that sampling.py lists.
         """
         x = self.embed(samples[:, :-2], samples[:, 1:-1])  # (B, T, residual)
         u = centre_crop(self.conditioning(features), x.shape[1])  # (B, T, n_mels)
@@ -114,13 +116,19 @@ class WaveNet(Conditioned):
         return cast("list[Layer]", list(self.layers))
 
     def embed(self, previous: Tensor, current: Tensor) -> Tensor:
-        """Samples t - 2 and t - 1, of any shape, as what layer 0 hears at t: (..., residual)."""
+        """The input of layer 0 at sample t.
+
+        previous: (...,) sample t - 2, µ-law codes or float in -1..1.
+        current: (...,) sample t - 1, same shape.
+
+        Returns (..., residual) float.
+        """
         if self.config.output == "mulaw":
             return self.embed_prev(previous) + self.embed_cur(current)
         return self.input_prev(previous[..., None]) + self.input_cur(current[..., None])
 
     def silence(self, *shape: int) -> Tensor:
-        """Samples of what was before the first."""
+        """Silence, for the time before the first sample: any shape, int64 µ-law codes or float zeros."""
         if self.config.output == "mulaw":
             return torch.full(shape, self.config.classes // 2, device=self.end.weight.device)
         return self.end.weight.new_zeros(shape)
@@ -128,9 +136,9 @@ class WaveNet(Conditioned):
 
 @torch.no_grad()
 def _init_smooth(table: Tensor, scale: float) -> None:
-    """Fill a (classes, n) table with random functions of the class that change slowly: neighbours begin alike.
+    """Initialise a (classes, n) table with random smooth functions of the class, in place.
 
-    That classes are the steps of a loudness is else learned from data alone.
+    Neighbouring classes are neighbouring amplitudes. With independent rows, the network would have to learn that from data.
     """
     if table.is_meta:  # an outline without memory: nothing to fill, and PyTorch would take a second to import how
         return
@@ -143,15 +151,19 @@ def _init_smooth(table: Tensor, scale: float) -> None:
 
 @torch.no_grad()
 def apply_temperature(model: WaveNet, temperature: float) -> None:
-    """Have `temperature`, which engines apply to the classes of a µ-law, act on the density that these stand for.
+    """Make the engines' temperature act on the density of the amplitude, not on the µ-law classes; changes the model in place.
 
-    A loud sample's class is some 200 times as wide as a quiet one's. So the likeliest class of a bell around zero lies well to
-    one side of it, and what is drawn from sharpened classes is an offset, which the network hears as its past and keeps. A
-    density p is sharpened right where classes have the mass width * p^(1 / temperature): the bias of the last layer sees to it.
+    Engines divide the classes' logits by T, so a class of probability P gets P^(1/T). But P = p w, with p the density of the
+    amplitude and w the width of the class, and w grows about 200-fold from the quietest class to the loudest. Sharpening P would
+    therefore favour loud classes: for a density that is symmetric about 0 the mode would lie off 0, and the network, which reads
+    its own samples, would keep that offset. What is wanted is w p^(1/T) = (P w^(T - 1))^(1/T). So (T - 1) log w is added to the
+    logits, in the bias of the last layer. Other outputs are densities already.
+
+    temperature: zero or more; 1 changes nothing.
     """
     if model.config.output == "mulaw":
         companded = torch.linspace(-1, 1, model.config.classes, device=model.end.bias.device)
-        log_width = companded.abs() * math.log(model.config.classes)  # but for a constant
+        log_width = companded.abs() * math.log(model.config.classes)  # up to a constant
         model.end.bias.add_((temperature - 1) * log_width)
 
 

@@ -83,7 +83,12 @@ def export(model: WaveNet) -> NvWaveNetWeights:
 
 @torch.inference_mode()
 def conditioning(model: WaveNet, features: Array) -> Array:
-    """Lh of one stream, flat and column-major, from its mel (frames, features)."""
+    """Lh of one stream.
+
+    features: (frames, n_features) float32, as `Conditioned.features_of` has them.
+
+    Returns (2 R * layers * samples,) float32, column-major.
+    """
     given = torch.from_numpy(features)[None].to(model.end.weight)
     u = model.conditioning(given)[0]  # (samples, n_mels)
     return np.concatenate([layer.cond(u)[:, None].cpu().float().numpy() for layer in model.stack], axis=1).ravel()

@@ -1,6 +1,7 @@
-"""Drawing a sample from its distribution, in NumPy and float32, in the order in which the engines' kernels go.
+"""Drawing a sample from its distribution, in NumPy and float32.
 
-Outputs of the network are, for each of the three distributions (`WaveNetConfig.output`):
+The sums are computed in the order of the engines' kernels, so that all engines draw the same. For each of the three distributions
+(`WaveNetConfig.output`) the outputs of the network are:
 
     mulaw     logits of the µ-law classes
     gaussian  mean, log scale                            as ClariNet (arXiv 1807.07281)
@@ -23,9 +24,15 @@ Array = NDArray[np.float32]
 
 
 def draw(outputs: NDArray[np.floating[Any]], u: Array, output: str, temperature: float) -> NDArray[Any]:
-    """Draw samples: outputs of the network (..., outputs) and uniforms (..., 2) -> (...,) µ-law codes int16, or float32 in -1..1.
+    """Draw one sample from each distribution.
 
-    temperature: 1 draws from the distribution as it is, less from a narrower one, 0 takes what is likeliest.
+    outputs: (..., outputs) float, of the network.
+    u: (..., 2) float32, uniform in (0, 1].
+    output: "mulaw", "gaussian" or "mol".
+    temperature: 1 draws from the distribution itself, less from a narrower one, 0 takes its mode: the likeliest class, or the
+        mean (of the likeliest logistic).
+
+    Returns (...,) int16 µ-law codes, or (...,) float32 audio in -1..1.
     """
     values, heat = outputs.astype(np.float32), np.float32(temperature)
     if output == "mulaw":
@@ -42,13 +49,18 @@ def draw(outputs: NDArray[np.floating[Any]], u: Array, output: str, temperature:
 
 
 def draw_class(logits: Array, u: Array, temperature: np.float32) -> NDArray[np.int16]:
-    """The first class up to which the probabilities sum to more than u: logits (..., classes), u (...,) -> (...,) int16."""
+    """Draw a class by inversion: the first one at which the cumulative probability exceeds u.
+
+    logits: (..., classes) float32.
+    u: (...,) float32, uniform in (0, 1].
+    temperature: divides the logits; 0 takes the largest.
+
+    Returns (...,) int16.
+    """
     if temperature == 0:
         return logits.argmax(-1).astype(np.int16)
     logits = logits / temperature
     sums = np.exp(logits - logits.max(-1, keepdims=True)).cumsum(-1, dtype=np.float32)  # in order of the classes
     below = (sums <= u[..., None] * sums[..., -1:]).sum(-1)
-    last = (sums < sums[..., -1:]).sum(
-        -1
-    )  # where u rounds to 1: the last class that has any probability, not the loudest
+    last = (sums < sums[..., -1:]).sum(-1)  # the last class of any probability, for u that rounds to 1
     return np.minimum(below, last).astype(np.int16)

@@ -77,9 +77,13 @@ def _quiet(mel: Mel, ideal: int, reach: int) -> int:
 
 
 def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int, reach: float = SEARCH) -> Iterator[Array]:
-    """The wave of a piece of so many frames, part by part, from its segments in order, each with all that was rendered for it.
+    """Join the rendered segments of a piece.
 
+    waves: in order, each segment with all that was rendered for it, (samples,) float32 audio.
+    frames: of the piece.
     reach: seconds by which a segment may be moved.
+
+    Yields each segment's part of the piece, (samples,) float32; all parts together have frames * hop_length samples.
     """
     hop, fade, search = spec.hop_length, int(FADE * spec.sample_rate), int(reach * spec.sample_rate)
     old = np.zeros(0, np.float32)  # what the segment before has to say about the fade
@@ -102,14 +106,25 @@ def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int, rea
 
 
 def likeness(old: Array, new: Array) -> NDArray[np.float64]:
-    """Normalised cross-correlation of a wave with each stretch of its length in a longer one, 0 where either is silent."""
+    """Normalised cross-correlation of a wave with each part of its length in a longer one.
+
+    old: (n,) float32.
+    new: (n + m,) float32.
+
+    Returns (m + 1,) float64 in -1..1, by offset in `new`; 0 where either is silent.
+    """
     old, new = old.astype(np.float64), new.astype(np.float64)
     energy = np.convolve(new * new, np.ones(len(old)), "valid") * (old @ old)
     return np.correlate(new, old, "valid") / np.sqrt(np.maximum(energy, 1e-12))
 
 
 def crossfade(old: Array, new: Array, alike: float) -> Array:
-    """From one wave to another of the same length, at the level of both if their correlation is `alike`.
+    """A crossfade that keeps the level of two waves whose normalised correlation is `alike`.
+
+    old, new: (samples,) float32, both of one length.
+    alike: in -1..1.
+
+    Returns (samples,) float32.
 
     >>> crossfade(np.ones(4), np.ones(4), 1.0).tolist()
     [1.0, 1.0, 1.0, 1.0]

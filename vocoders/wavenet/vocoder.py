@@ -122,7 +122,10 @@ class WaveNetVocoder(Vocoder):
             yield from gate_silence(heard, join(self._render([heard], seed), mel.spec, mel.frames, self._reach))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
-        """Several mels, all their segments side by side; each result equals `synthesize` of that mel alone."""
+        """Several mels, all their segments side by side.
+
+        Returns of each mel what `synthesize` gives of it alone: (samples,) float32 audio, in -1..1.
+        """
         for mel in mels:
             self.check(mel)
         heard = [GatedMel(mel) for mel in mels]

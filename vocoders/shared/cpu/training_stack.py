@@ -1,8 +1,8 @@
-"""WaveNet's layers as they are trained on a CPU: the kernel of cpu/stack.h, forward and backward.
+"""WaveNet's layers as they are trained on a CPU: the kernel of stack.h, forward and backward.
 
-What it computes is what the layers of network.py do one after the other, in the precision of bfloat16 autocast: products of
-bfloat16, sums of float32. In PyTorch most of the time goes by between the products; a layer of 64 channels is ten passes over
-memory. The kernel has one. Where it was not built, or cannot do what is asked, network.py's layers are there.
+It computes what the layers of shared/layer.py do one after the other, in the precision of bfloat16 autocast: products of
+bfloat16, sums of float32. PyTorch spends most of the time between the products: a layer of 64 channels is ten passes over memory.
+The kernel has one. Where it was not built, or does not do these sizes, PyTorch's layers are used.
 """
 
 from __future__ import annotations
@@ -64,7 +64,11 @@ def available() -> list[str]:
 
 
 def does(layers: Sequence[Layer], x: Tensor, u: Tensor) -> bool:
-    """Whether the kernel computes these layers of x (batch, T, residual) and conditioning u (batch, T, width)."""
+    """Whether the kernel can compute these layers.
+
+    x: (batch, samples, residual), the lowest layer's input.
+    u: (batch, samples, width), the conditioning.
+    """
     return (
         u.dtype == torch.bfloat16  # it is so under autocast alone
         and x.device.type == "cpu"
@@ -77,9 +81,13 @@ def does(layers: Sequence[Layer], x: Tensor, u: Tensor) -> bool:
 
 
 def skip_sum(layers: Sequence[Layer], x: Tensor, u: Tensor, instructions: str | None = None) -> Tensor:
-    """network.py's `skip_sum`, (batch, T, skip) bfloat16, where the kernel `does` it.
+    """layer_stack.py's `skip_sum` by the kernel, where it `does` these layers.
 
+    x: (batch, samples, residual) float32, the lowest layer's input.
+    u: (batch, samples, width) bfloat16, the conditioning.
     instructions: one of `available()`; the best if None.
+
+    Returns (batch, samples, skip) bfloat16.
     """
     through = [layer.res for layer in layers if layer.res is not None]
     none = x.new_zeros(0)
@@ -104,11 +112,11 @@ class _SkipSum(torch.autograd.Function):
         pad, beyond = 1 << (min(count, cycle) - 1), -u.shape[-1] % DEPTH
         given["cond"] = F.pad(given["cond"], (0, beyond))
         given = {name: weight.float().contiguous() for name, weight in given.items()}
-        heard = F.pad(u, (0, beyond, pad, 0)).flatten(0, 1)
-        heard = F.pad(heard, (0, 0, 0, pad))
-        rows, width = heard.shape
+        padded = F.pad(u, (0, beyond, pad, 0)).flatten(0, 1)
+        padded = F.pad(padded, (0, 0, 0, pad))
+        rows, width = padded.shape
         given |= {
-            "u": heard,
+            "u": padded,
             "x": u.new_empty(count, rows, residual),
             "gates": u.new_empty(count, batch * samples, 2 * residual),
         }
@@ -127,7 +135,7 @@ class _SkipSum(torch.autograd.Function):
         wanted = any(ctx.needs_input_grad[4:])  # a teacher's weights stay
         made = (
             {f"d{name}": torch.zeros_like(given[name]) for name in WEIGHTS} if wanted else {}
-        )  # what is made is added
+        )  # the kernel adds to them
         du, dx = torch.empty_like(given["u"]), given["bias"].new_empty(batch, samples, residual)
         _run(ctx.instructions, ctx.sizes, **given, dsum=dsum.contiguous(), du=du, dfirst=dx, **made)
         du = du[: -ctx.pad].view(batch, -1, width)[:, ctx.pad :, : ctx.width]

@@ -172,7 +172,12 @@ def processors() -> int:
 
 
 def pointers(arrays: Sequence[Array]) -> ctypes.Array[c_void_p]:
-    """The addresses of contiguous arrays."""
+    """The addresses of arrays, for C.
+
+    arrays: contiguous, of any shape.
+
+    Returns a C array of pointers, (arrays,). It does not keep the arrays alive.
+    """
     return (c_void_p * len(arrays))(*(x.ctypes.data for x in arrays))
 
 

@@ -55,10 +55,16 @@ class Device(Protocol):
         """So many bytes, zeroed."""
 
     def write(self, memory: Memory, array: NDArray[Any]) -> None:
-        """Copy a contiguous array to the beginning of a device's memory."""
+        """Copy an array to the beginning of a device's memory.
+
+        array: contiguous, of any shape.
+        """
 
     def read(self, memory: Memory, array: NDArray[Any]) -> None:
-        """Wait for what was launched, and fill a contiguous array from the beginning of a device's memory."""
+        """Wait for what was launched, and fill an array from the beginning of a device's memory.
+
+        array: contiguous, of any shape.
+        """
 
     def compile(self, plan: Plan) -> Kernels | None:
         """Kernels for a plan, or None where the device cannot run a single cluster of it."""
@@ -90,7 +96,7 @@ class CudaDevice:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Make the GPU this thread's; what goes wrong within is told in one sentence."""
+        """Make the GPU current in this thread. Raises M2MError, one sentence, for what fails within."""
         from cuda.core import Device as CoreDevice
 
         try:
@@ -114,7 +120,10 @@ class CudaDevice:
             return buffer
 
     def write(self, memory: Memory, array: NDArray[Any]) -> None:
-        """Copy a contiguous array to the beginning of a device's memory."""
+        """Copy an array to the beginning of a device's memory.
+
+        array: contiguous, of any shape.
+        """
         from cuda.bindings import driver
 
         if array.nbytes:
@@ -123,7 +132,10 @@ class CudaDevice:
                 self.stream.sync()  # the array is the caller's again
 
     def read(self, memory: Memory, array: NDArray[Any]) -> None:
-        """Wait for what was launched, and fill a contiguous array from the beginning of a device's memory."""
+        """Wait for what was launched, and fill an array from the beginning of a device's memory.
+
+        array: contiguous, of any shape.
+        """
         from cuda.bindings import driver
 
         with self.working():

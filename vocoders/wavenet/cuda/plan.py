@@ -246,10 +246,15 @@ def _padded(array: NDArray[Any], *shape: int) -> NDArray[Any]:
 
 
 def to_numbers(x: NDArray[np.float32], precision: Precision) -> NDArray[Any]:
-    """float32 -> what the kernel reads."""
+    """Numbers in the kernel's precision, rounded to the nearest, ties to even.
+
+    x: float32 of any shape.
+
+    Returns the same shape: float32, float16 (limited to its range), or bfloat16 as the bits of a uint16.
+    """
     if precision == "fp32":
         return x
     if precision == "fp16":
         return np.clip(x, -65504, 65504).astype(np.float16)
     bits = x.view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)  # to the nearest, ties to even
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
