@@ -175,7 +175,7 @@ def test_a_comb_joins_without_being_moved(tmp_path: Path) -> None:
         layers=3, residual=16, skip=16, classes=16, upsample=((128, 128),), excitation=EXCITATION_VERSION
     )
     model = WaveNet(config)
-    torch.nn.init.zeros_(model.end.weight)  # the same is always added, so that what is heard is the comb
+    torch.nn.init.zeros_(model.end.weight)  # the same is always added, so that what sounds is the excitation
     save_model(tmp_path / "model", "wavenet", config, model, "")
     mel = Mel(heard(260).values, SPEC, note_array([(0.0, 2.0, 40, 100), (0.1, 2.0, 69, 100)]))
     one, many = (make(tmp_path / "model", segment=s, temperature=0).synthesize(mel) for s in (0, 0.3))

@@ -1,0 +1,89 @@
+"""A GPU without a GPU: the CUDA engine's own kernel source on the CPU.
+
+Between the engine and the driver stands `Device`; here it is a library that g++ makes of the kernel and of emulator.h, which
+says how threads, barriers, clusters and tensor cores are emulated.
+"""
+
+import ctypes
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from m2m.core.mel import MelSpec
+from m2m.vocoders.wavenet.cuda.device import PLAIN, SOURCES
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits
+
+HERE = Path(__file__).parent
+KERNELS = ("wavenet", "upsample", "upsample_last")
+SMALL = {  # two rounds of dilations, hops that nothing divides, bands and classes that are no multiple of 16
+    "layers": 5,
+    "dilation_cycle": 3,
+    "residual": 16,
+    "skip": 32,
+    "classes": 24,
+    "upsample": ((5, 3), (4, 2)),
+    "mel": MelSpec(hop_length=6, n_mels=10),
+}
+HOPPER, AMPERE, VOLTA = (
+    DeviceLimits((9, 0), 227 << 10, 16),
+    DeviceLimits((8, 0), 163 << 10),
+    DeviceLimits((7, 0), 96 << 10),
+)
+
+
+class Emulated:
+    """A GPU on the CPU. order: in which threads get their turns, 0 forward, 1 backward, else shuffled."""
+
+    def __init__(self, libraries, limits, order=0, threads=32, lanes=2, sources=SOURCES):
+        self.libraries, self.limits, self.order = libraries, limits, order
+        self.threads, self.lanes, self.sources = threads, lanes, sources
+        self.launches = []
+
+    def memory(self, size):
+        return Buffer(np.zeros(size + 128, np.uint8))
+
+    def write(self, memory, array):
+        ctypes.memmove(memory.handle, array.ctypes.data, array.nbytes)
+
+    def read(self, memory, array):
+        ctypes.memmove(array.ctypes.data, memory.handle, array.nbytes)
+
+    def compile(self, plan):
+        constants = plan.constants | {"THREADS": self.threads, "LANES": self.lanes}
+        flags = [
+            "-std=c++17",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-fPIC",
+            "-shared",
+            f"-I{HERE}",
+            f"-I{self.sources}",
+        ]
+        flags += [f"-D{name}={value}" for name, value in constants.items()]
+        target = self.libraries / f"{abs(hash((*flags, self.sources)))}.so"
+        if not target.exists():
+            subprocess.run(["g++", *flags, HERE / "emulate.cpp", "-o", target], check=True)
+        self.library, self.plan = ctypes.CDLL(str(target)), plan
+        return self
+
+    def launch(self, name, grid, *arguments):
+        self.launches.append((name, grid))
+        values = [np.array(argument) for argument in arguments]
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        plain = name != "wavenet"
+        threads, shared = (PLAIN, 0) if plain else (self.threads, self.plan.shared)
+        assert self.library.emulate(KERNELS.index(name), grid, threads, shared, self.order, pointers), "deadlock"
+
+
+class Buffer:
+    def __init__(self, array):
+        self.array = array
+        self.handle = -(-array.ctypes.data // 128) * 128
+
+
+def cluster(blocks):
+    return replace(HOPPER, cluster=blocks)

@@ -1,0 +1,148 @@
+"""The CUDA engine on an emulated GPU against the network."""
+
+import numpy as np
+import pytest
+import torch
+from emulated_gpu import AMPERE, HOPPER, SMALL, VOLTA, Emulated, cluster
+from wavenets import in_parallel, mels, network
+
+from m2m.core.errors import M2MError
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
+from m2m.vocoders.wavenet.cuda import device as cuda_device
+from m2m.vocoders.wavenet.cuda import engine as cuda_engine
+from m2m.vocoders.wavenet.cuda.engine import CudaEngine
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits
+from m2m.vocoders.wavenet.torch_engine import TorchEngine
+from m2m.vocoders.wavenet.vocoder import WaveNetOptions, make_engine
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limits", "regime", "order"),
+    [
+        (SMALL, cluster(4), "latency", 0),
+        (SMALL, cluster(4), "latency", 1),
+        (SMALL, cluster(4), "latency", 2),
+        (SMALL | {"output": "mol", "mixtures": 3}, cluster(16), "latency", 2),
+        (SMALL | {"output": "gaussian", "layers": 1}, VOLTA, "latency", 0),
+        (SMALL, VOLTA, "throughput", 1),
+        (SMALL | {"condition_on_notes": True, "excitation": EXCITATION_VERSION, "layers": 2}, cluster(2), "latency", 1),
+    ],
+)
+def test_float32_is_the_network(emulated, sizes, limits, regime, order):
+    model = network(**sizes)
+    given = mels(model, 4, 2)
+    engine, plain = CudaEngine(model, "fp32", regime, emulated(limits, order=order)), TorchEngine(model)
+    assert engine.plan.blocks == (limits.cluster if regime == "latency" else 1)
+    drawn, wanted = engine.generate(given, 2**40 + 7, 3), plain.generate(given, 2**40 + 7, 3)
+    for got, want in zip(drawn, wanted, strict=True):
+        assert got.dtype == want.dtype
+        if model.config.output == "mulaw":
+            np.testing.assert_array_equal(got, want)
+            assert len(np.unique(got)) > 4
+        else:  # what was drawn is heard by the next samples: differences of a rounding grow
+            np.testing.assert_allclose(got, want, atol=2e-3)
+    expected = engine.expected(wanted[0], given[0])
+    np.testing.assert_allclose(expected, in_parallel(model, wanted[0], given[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("regime", ["latency", "throughput"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_is_near(emulated, precision, regime):
+    """Off by no more than PyTorch in that precision is."""
+    model = network(**SMALL)
+    mel = mels(model, 6)[0]
+    samples = np.random.default_rng(2).integers(0, 24, 36)
+    truth = in_parallel(model, samples, mel)
+    engine = CudaEngine(model, precision, regime, emulated(cluster(4), threads=64, lanes=4))
+    assert engine.plan.tensor == (regime == "throughput")
+    error = engine.expected(samples, mel) - truth
+    plain = in_parallel(model, samples, mel, torch.float16 if precision == "fp16" else torch.bfloat16) - truth
+    assert 0 < error.std() < plain.std()
+    log_p, log_q = (torch.from_numpy(x).log_softmax(-1) for x in (truth, truth + error))
+    assert float((log_p.exp() * (log_p - log_q)).sum(-1).mean()) < 1e-3
+
+
+@pytest.mark.parametrize(("precision", "regime"), [("fp32", "latency"), ("fp16", "throughput")])
+def test_a_stream_is_the_same_alone_among_others_and_in_blocks(emulated, monkeypatch, precision, regime):
+    model = network(**SMALL | {"layers": 4})
+    engine = CudaEngine(model, precision, regime, emulated(cluster(2), lanes=4))
+    given = mels(model, 1, 0, 3, 2)
+    together = engine.generate(given, 5, 2)
+    assert [len(x) for x in together] == [len(mel) * 6 for mel in given]
+    alone = engine.generate([given[2]], 5, 4)[0]
+    np.testing.assert_array_equal(alone, together[2])
+    blocks = list(engine.stream(given, 5, 2, frames=2))
+    monkeypatch.setattr(cuda_engine, "MEMORY", 1)  # a launch a frame
+    launched = list(engine.stream(given, 5, 2))
+    for i, wave in enumerate(together):
+        np.testing.assert_array_equal(np.concatenate([block[i] for block in blocks]), wave)
+        np.testing.assert_array_equal(launched[0][i], wave)
+    named = engine.generate([given[2], given[0]], 5, [4, 9])
+    np.testing.assert_array_equal(named[0], alone)
+    assert not np.array_equal(engine.generate([given[2]], 5, 5)[0], alone)
+    assert not np.array_equal(engine.generate([given[2]], 6, 4)[0], alone)
+
+
+def test_weights_that_do_not_fit_are_read_where_they_lie(emulated):
+    """What is in shared memory and what is not makes no difference."""
+    model = network(**SMALL | {"output": "mol", "mixtures": 4})
+    engine = CudaEngine(model, "fp16", "latency", emulated(DeviceLimits((8, 0), 10 << 10)))
+    whole = CudaEngine(model, "fp16", "latency", emulated(AMPERE))
+    assert 0 < engine.plan.resident < engine.plan.total == whole.plan.resident
+    for temperature in (0.0, 0.7):
+        np.testing.assert_array_equal(
+            *(e.generate(mels(model, 3), 1, temperature=temperature)[0] for e in (engine, whole))
+        )
+
+
+def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(emulated):
+    model = network(**SMALL)
+    engine, (mel,) = CudaEngine(model, "bf16", "latency", emulated(cluster(4), lanes=4)), mels(model, 5)
+    drawn = engine.generate([mel], 0, temperature=0.0)[0]
+    np.testing.assert_array_equal(engine.expected(drawn, mel).argmax(-1), drawn)
+    np.testing.assert_array_equal(engine.generate([mel], 2, temperature=1e-30)[0], drawn)
+
+
+def test_nothing_comes_of_nothing(emulated):
+    model = network(**SMALL)
+    engine = CudaEngine(model, "fp32", "latency", emulated(cluster(4)))
+    assert engine.generate([], 0) == []
+    assert engine.generate(mels(model, 0), 0)[0].shape == (0,)
+    assert engine.expected(np.zeros(0, np.int16), mels(model, 0)[0]).shape == (0, 24)
+
+
+def test_a_cluster_too_large_for_the_gpu_is_halved(emulated):
+    class Small(Emulated):
+        def compile(self, plan):
+            return super().compile(plan) if plan.blocks <= 4 else None
+
+    device = emulated(HOPPER)
+    engine = CudaEngine(network(**SMALL), "fp32", "latency", Small(device.libraries, HOPPER))
+    assert engine.plan.blocks == 4
+
+
+def test_wrong_input_is_told(emulated):
+    model = network(**SMALL)
+    engine = CudaEngine(model, "fp32", "latency", emulated(cluster(4)))
+    with pytest.raises(M2MError, match=r"\(2, 79\) came, \(frames, 10\) was wanted"):
+        engine.generate([np.zeros((2, 79), np.float32)], 0)
+    for temperature in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(M2MError, match="temperature"):
+            engine.generate(mels(model, 1), 0, temperature=temperature)
+    with pytest.raises(M2MError, match="5 samples came with 1 frames"):
+        engine.expected(np.zeros(5, np.int16), mels(model, 1)[0])
+    with pytest.raises(M2MError, match="codes below 24"):
+        engine.expected(np.full(6, 24), mels(model, 1)[0])
+    with pytest.raises(M2MError, match="device 'cuda:x' came"):
+        CudaEngine(model, device="cuda:x")
+
+
+def test_the_vocoder_falls_back_or_fails_as_it_is_asked_to(monkeypatch, capsys):
+    monkeypatch.setattr(cuda_device, "available", lambda index=0: "there is no NVIDIA GPU")
+    model = network(**SMALL | {"residual": 16, "skip": 32, "classes": 32})
+    with pytest.raises(M2MError, match="CUDA cannot be used: there is no NVIDIA GPU"):
+        make_engine(model, WaveNetOptions(engine="cuda"), "cpu")
+    assert not isinstance(make_engine(model, WaveNetOptions(), "cpu"), CudaEngine)
+    assert capsys.readouterr().err == ""
+    assert not isinstance(make_engine(model, WaveNetOptions(), "cuda:0"), CudaEngine)
+    assert "WaveNet renders on the CPU: CUDA cannot be used: there is no NVIDIA GPU." in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""The CUDA engine on a GPU, where there is one, against the network."""
+
+import numpy as np
+import pytest
+from emulated_gpu import SMALL
+from wavenets import in_parallel, mels, network
+
+from m2m.vocoders.wavenet.cuda import device as cuda_device
+from m2m.vocoders.wavenet.cuda.device import available
+from m2m.vocoders.wavenet.cuda.engine import CudaEngine
+from m2m.vocoders.wavenet.torch_engine import TorchEngine
+
+gpu = pytest.mark.skipif(bool(available()), reason=f"no GPU: {available()}")
+
+
+@gpu
+@pytest.mark.parametrize("regime", ["latency", "throughput"])
+@pytest.mark.parametrize("sizes", [SMALL, SMALL | {"output": "mol", "mixtures": 3}, {}])
+def test_a_gpu_is_the_network(sizes, regime):
+    model = network(**sizes)
+    given = mels(model, 12, 3)
+    engine = CudaEngine(model, "fp32", regime)
+    wanted = TorchEngine(model).generate(given, 3)
+    np.testing.assert_allclose(engine.expected(wanted[0], given[0]), in_parallel(model, wanted[0], given[0]), atol=1e-4)
+    for got, want in zip(engine.generate(given, 3), wanted, strict=True):
+        np.testing.assert_allclose(got, want, atol=0 if model.config.output == "mulaw" else 2e-3)
+
+
+@gpu
+@pytest.mark.parametrize("regime", ["latency", "throughput"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_gpu_in_half_precision_is_near_and_repeats_itself(precision, regime):
+    if precision == "bf16" and cuda_device.CudaDevice().limits.capability < (8, 0):
+        pytest.skip("this GPU has no bf16")
+    model = network()
+    given = mels(model, 8, *range(1, 40))
+    engine = CudaEngine(model, precision, regime)
+    samples = np.random.default_rng(2).integers(0, 256, 8 * 128)
+    truth = in_parallel(model, samples, given[0])
+    error = engine.expected(samples, given[0]) - truth
+    assert error.std() < (0.01 if precision == "fp16" else 0.08) * truth.std()
+    together = engine.generate(given, 5)
+    for i in (0, 7, 39):
+        np.testing.assert_array_equal(engine.generate([given[i]], 5, i)[0], together[i])

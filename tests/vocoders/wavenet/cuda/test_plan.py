@@ -1,0 +1,59 @@
+"""The plan of a network on a GPU: sizes, and the weights in the kernel's order."""
+
+import numpy as np
+import pytest
+import torch
+from emulated_gpu import AMPERE, HOPPER, SMALL, VOLTA, cluster
+
+from m2m.core.errors import M2MError
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, make_plan, pack, to_numbers
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
+
+
+def test_the_reference_network_fits():
+    """Shared memory is filled but never more than there is; on Hopper all that a sample waits for is on the chip."""
+    config = WaveNetConfig()
+    for limits in (VOLTA, AMPERE, HOPPER):
+        for precision in ("fp32", "fp16", "bf16"):
+            for regime in ("latency", "throughput"):
+                if precision == "bf16" and limits is VOLTA:
+                    continue
+                plan = make_plan(config, precision, regime, limits)
+                assert limits.shared - 2048 < plan.shared <= limits.shared
+    hopper = make_plan(config, "fp16", "latency", HOPPER)
+    assert hopper.blocks == 16
+    assert hopper.total - hopper.resident < hopper.table_rows * config.residual  # but a part of one embedding
+    assert [make_plan(config, "fp16", "throughput", limits).streams for limits in (VOLTA, AMPERE, HOPPER)] == [
+        16,
+        16,
+        32,
+    ]
+
+
+def test_the_plan_and_the_weights_agree():
+    for sizes in ({}, {"output": "mol"}, SMALL):
+        model = WaveNet(WaveNetConfig(**sizes))
+        for limits, regime in ((cluster(8), "latency"), (AMPERE, "throughput")):
+            plan = make_plan(model.config, "fp16", regime, limits)
+            assert pack(model, plan)[0].shape == (plan.blocks, plan.total)
+
+
+def test_bfloat16_is_rounded_as_pytorch_rounds():
+    x = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    rounded = to_numbers(x, "bf16").astype(np.uint32) << 16
+    np.testing.assert_array_equal(rounded.view(np.float32), torch.from_numpy(x).bfloat16().float().numpy())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "precision", "limits", "words"),
+    [
+        ({}, "int8", HOPPER, "precision 'int8' came, the CUDA engine has fp32, fp16, bf16"),
+        ({}, "fp32", DeviceLimits((6, 1), 48 << 10), "compute capability 6.1.*wants compute capability 7.0"),
+        ({}, "bf16", VOLTA, "bf16 wants compute capability 8.0 or more"),
+        ({"skip": 16384}, "fp16", VOLTA, "16384 skip channels.* needs .* KiB of shared memory at fp16, the GPU has"),
+    ],
+)
+def test_what_does_not_fit_is_told(sizes, precision, limits, words):
+    for regime in ("latency", "throughput"):
+        with pytest.raises(M2MError, match=words):
+            make_plan(WaveNetConfig(**sizes), precision, regime, limits)

@@ -1,0 +1,137 @@
+"""The WaveNet vocoder: its contract, its temperature, its notes, and what it says where something is missing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_wavenet import SPEC, TINY, mel
+
+from m2m.core import model_folders
+from m2m.core.audio import mu_law_decode
+from m2m.core.checkpoint import save_model
+from m2m.core.errors import M2MError
+from m2m.core.mel import Mel
+from m2m.core.score import note_array
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
+from m2m.vocoders.wavenet import vocoder
+from m2m.vocoders.wavenet.cuda import device as cuda_device
+from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
+from m2m.vocoders.wavenet.torch_engine import TorchEngine
+from m2m.vocoders.wavenet.vocoder import CudaWaveNetVocoder, WaveNetOptions, WaveNetVocoder
+
+
+@pytest.fixture(autouse=True)
+def _chance() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = WaveNet(TINY)
+    save_model(tmp_path / "model", "wavenet", TINY, model, "# A card\n")
+    return tmp_path / "model"
+
+
+def make(folder: Path, **options: Any) -> WaveNetVocoder:
+    return WaveNetVocoder(WaveNetOptions(model=str(folder), engine="torch", **options))
+
+
+def test_it_speaks_the_mel_it_was_trained_on(folder: Path) -> None:
+    made = make(folder)
+    assert made.mel_spec == SPEC
+    heard = Mel(mel(70), SPEC)
+    wave = made.synthesize(heard, seed=5)
+    assert wave.shape == (heard.samples,)
+    assert wave.dtype == np.float32
+    assert np.isfinite(wave).all()
+    assert set(np.unique(wave)) <= set(mu_law_decode(np.arange(16), 16))
+    assert len(blocks := list(made.stream(heard, 5))) == 2
+    assert np.array_equal(np.concatenate(blocks), wave)
+    assert not np.array_equal(made.synthesize(heard, seed=6), wave)
+    with pytest.raises(M2MError, match="floor is 1e-06, wanted 1e-05"):
+        made.synthesize(Mel(mel(3), SPEC.model_copy(update={"floor": 1e-6})))
+
+
+def test_a_batch_is_its_mels_one_by_one(folder: Path) -> None:
+    made = make(folder, streams=2)
+    mels = [Mel(mel(frames, seed=frames), SPEC) for frames in (4, 1, 3)]
+    for mel_, wave in zip(mels, made.batch(mels, seed=3), strict=True):
+        assert np.array_equal(wave, made.synthesize(mel_, seed=3))
+    assert made.batch([], seed=3) == []
+
+
+def test_the_model_says_at_which_temperature_it_is_best(folder: Path, tmp_path: Path) -> None:
+    config = WaveNetConfig.model_validate(TINY.model_dump() | {"temperature": 0.5})
+    save_model(tmp_path / "cool", "wavenet", config, load_wavenet(folder)[0], "")
+    heard = Mel(mel(4), SPEC)
+    cool, warm = make(tmp_path / "cool").synthesize(heard, 1), make(folder).synthesize(heard, 1)
+    assert np.array_equal(cool, make(folder, temperature=0.5).synthesize(heard, 1))
+    assert np.array_equal(warm, make(tmp_path / "cool", temperature=1).synthesize(heard, 1))
+    assert not np.array_equal(cool, warm)
+
+
+def test_temperature_zero_draws_nothing(folder: Path) -> None:
+    made = make(folder, temperature=0)
+    heard = Mel(mel(4), SPEC)
+    assert np.array_equal(made.synthesize(heard, 1), made.synthesize(heard, 2))
+
+
+@pytest.mark.parametrize("hears", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
+def test_notes_are_heard_and_may_be_missing(tmp_path: Path, hears: dict[str, object]) -> None:
+    config = WaveNetConfig.model_validate(TINY.model_dump() | hears | {"output": "gaussian"})
+    save_model(tmp_path / "model", "wavenet", config, WaveNet(config), "")
+    made = make(tmp_path / "model")
+    heard = Mel(mel(8), SPEC, note_array([(0.0, 0.002, 60, 127)]))
+    wave = made.synthesize(heard)
+    assert wave.shape == made.synthesize(heard.without_notes()).shape
+    assert not np.array_equal(wave, made.synthesize(heard.without_notes()))
+
+
+def test_where_the_kernel_cannot_run_one_line_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise M2MError("the kernel was not built.")
+
+    monkeypatch.setattr(vocoder, "CpuEngine", refuse)
+    made = WaveNetVocoder(WaveNetOptions(model=str(folder)))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "the kernel was not built" in said[0]
+    assert isinstance(made.engine, TorchEngine)
+    with pytest.raises(M2MError, match="not built"):
+        WaveNetVocoder(WaveNetOptions(model=str(folder), engine="cpu"))
+
+
+def test_without_a_model_it_says_how_to_get_one(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(M2MError, match="there is no model"):
+        make(tmp_path / "none")
+    with pytest.raises(M2MError, match="not a wavenet model"):
+        make(Path("mel2mel-film"))
+    assert load_wavenet(folder)[0].config == TINY
+    monkeypatch.setattr(model_folders, "shipped", lambda: tmp_path / "nothing")
+    with pytest.raises(M2MError, match=r"m2m train wavenet.*--vocoder-opt model=FOLDER"):
+        WaveNetVocoder()
+
+
+def test_the_weights_that_ship_say_what_they_are() -> None:
+    made = WaveNetVocoder(WaveNetOptions(engine="torch"))
+    beside = {"excitation": made.model.config.excitation, "temperature": made.model.config.temperature}
+    assert made.model.config == WaveNetConfig(**beside)  # the reference's sizes
+    assert "griffin-lim" in made.notice
+
+
+def test_cuda_by_name_says_where_there_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cuda_device, "available", lambda index=0: "there is no NVIDIA GPU")
+    options = WaveNetOptions(model=str(folder))
+    waves = [made(options).synthesize(Mel(mel(4), SPEC), 1) for made in (WaveNetVocoder, CudaWaveNetVocoder)]
+    assert np.array_equal(*waves)
+    said = [line for line in capsys.readouterr().err.splitlines() if "CUDA" in line]
+    assert said == ["WaveNet renders on the CPU: CUDA cannot be used: there is no NVIDIA GPU."]
+    with pytest.raises(M2MError, match="there is no NVIDIA GPU"):
+        CudaWaveNetVocoder(WaveNetOptions(model=str(folder), engine="cuda"))
+    assert "CUDA: there is no NVIDIA GPU" in WaveNetVocoder.best_engine().slower
