@@ -10,7 +10,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType
@@ -62,7 +62,7 @@ def _function(value: object) -> FunctionType | None:
     return value if isinstance(value, FunctionType) and value.__name__ != "<lambda>" else None
 
 
-def raises_m2m_error(function: FunctionType) -> bool:
+def raises_m2m_error(function: Callable[..., object]) -> bool:
     """An M2MError is raised in its own body."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
@@ -78,9 +78,9 @@ def raises_m2m_error(function: FunctionType) -> bool:
     return False
 
 
-def faults(function: FunctionType, doc: str) -> list[str]:
+def faults(function: Callable[..., object], doc: str) -> list[str]:
     """What a docstring leaves unsaid."""
-    hints = {name: str(hint) for name, hint in function.__annotations__.items()}
+    hints = {name: str(hint) for name, hint in inspect.get_annotations(function).items()}
     arrays = [name for name, hint in hints.items() if ARRAY.search(hint) and "Callable[" not in hint]
     # [prose, names, text of the item, names, text, ..]; an item ends with the next one or an empty line
     parts = ITEM.split(doc)
