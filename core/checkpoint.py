@@ -1,4 +1,4 @@
-"""The weights of a model folder, read and written: safetensors only, so that a stranger's checkpoint cannot run code."""
+"""The weights of a model folder, read and written: safetensors only, since a pickled checkpoint from elsewhere can run code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from m2m.core.errors import M2MError
 from m2m.core.system.files import atomic_path, make_folder, require_file
 
-if TYPE_CHECKING:  # which models there are can be told without torch and its two seconds
+if TYPE_CHECKING:  # listing models needs no torch, which takes two seconds to import
     import torch
     from torch import Tensor, nn
 from m2m.core.model_folders import CARD, CONFIG, FORMAT, WEIGHTS
@@ -49,8 +49,8 @@ def load_weights(model: nn.Module, folder: Path) -> str:
 def load_model(make: Callable[[], Module], folder: Path) -> tuple[Module, str]:
     """Make a model and fill it from `folder`; returns it and the hash of its weights. Raises M2MError if it does not fit.
 
-    It is first made without memory (on PyTorch's meta device): a config may ask for more than there is, and what the weights
-    file does not hold is not worth asking for.
+    It is first made without memory, on PyTorch's meta device, and compared with the weights file: a damaged config may ask
+    for more memory than the machine has.
     """
     import torch
 

@@ -43,7 +43,7 @@ class ScoreEncoder(ABC):
 
         notes: `NOTE` array in order of start (core/score.py), seconds from frame 0, keys 21..108.
         frame_rate: frames a second (125 for the default mel).
-        start: may be negative: what lies before the first note is silence, as is what lies after the last.
+        start: may be negative: before the first note and after the last there is silence.
 
         Returns (frames, n_features) float32, finite, in 0..1; all zeros where nothing sounds.
         """

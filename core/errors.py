@@ -1,4 +1,4 @@
-"""The one exception a user may see.
+"""The one exception that a user may see, and warnings of what is deprecated.
 
 Everything that can go wrong because of what came from outside (a file, an option, a plugin, a missing extra) is raised as
 `M2MError` with one sentence: what came, what was wanted, what to do. The command line prints that sentence and exits with 1;
@@ -16,7 +16,7 @@ _warned: set[str] = set()
 
 
 class M2MDeprecationWarning(FutureWarning):
-    """Something of m2m's, or written for it, that a later version will no longer take."""
+    """Something that still works, and that a later version of m2m will refuse."""
 
 
 class M2MError(Exception):
@@ -33,7 +33,7 @@ def explain(error: Exception) -> str:
 
 
 def one_line(text: object, most: int = 300) -> str:
-    """Somebody else's text as one line of at most `most` printable characters: it may hold terminal controls, or a page."""
+    """Text from outside as one line of at most `most` printable characters; it may hold terminal controls, or be a page long."""
     try:
         words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     except Exception:  # an exception whose __str__ raises

@@ -1,4 +1,4 @@
-"""General MIDI's 128 programs: their names in m2m, and which trained instrument speaks for one that was not trained."""
+"""General MIDI's 128 programs: their names in m2m, and which trained instrument stands in for one that was not trained."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def program_name(program: int) -> str:
 
 
 def nearest_instrument(program: int, trained: Mapping[str, int]) -> str:
-    """The trained instrument (name -> program) that speaks for a program.
+    """The trained instrument (name -> program) that stands in for a program.
 
     The program itself if it was trained, else the one of our table, else the trained program of the nearest number, since
     General MIDI orders its programs by family.

@@ -47,7 +47,7 @@ class MelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # The upper bounds are far beyond use: a stranger's model must not ask for a computer's whole memory.
+    # The upper bounds are far beyond use; they keep a damaged or hostile config from asking for all memory.
     sample_rate: int = Field(16_000, gt=0, le=768_000, description="Hz")
     hop_length: int = Field(128, gt=0, le=65_536, description="samples a frame: 8 ms")
     n_fft: int = Field(1024, gt=0, le=65_536, description="Hann window and FFT, samples: 64 ms")
@@ -149,7 +149,7 @@ class Mel:
         return self.samples / self.spec.sample_rate
 
     def window(self, first: int, last: int) -> NDArray[np.float32]:
-        """Frames first..last: (last - first, n_mels). All that is made of a mel still in the making, unlike `values`."""
+        """Frames first..last: (last - first, n_mels). Of a lazy mel only these frames are computed, unlike `values`."""
         return self.values[first:last]
 
     def without_notes(self) -> Mel:
@@ -158,10 +158,10 @@ class Mel:
 
 
 class LazyMel(Mel):
-    """A mel that is made as far as it is read, so that music can begin before its end is known.
+    """A mel that is computed when it is read, so that the first block of audio can be played before the last frame is known.
 
-    spans: the stretches that are made at a time, (first, last) frames, ascending from 0 without a gap.
-    make:  (first, last) -> values of one of them. The last two are kept; an earlier one is made again if it is asked for.
+    spans: what is computed at a time, (first, last) frames, ascending from 0 without a gap.
+    make:  (first, last) -> values of one span. The last two spans are kept; an earlier one is computed again when it is read.
     """
 
     _make: Callable[[int, int], NDArray[np.float32]]
@@ -211,7 +211,7 @@ class LazyMel(Mel):
     def _span(self, span: tuple[int, int]) -> NDArray[np.float32]:
         if span not in self._made:
             values = Mel(self._make(*span), self.spec).values  # which checks them
-            values.flags.writeable = False  # a vocoder is lent it, and may be a stranger's
+            values.flags.writeable = False  # a vocoder must not write into it
             self._made[span] = values
             while len(self._made) > 2:
                 del self._made[next(iter(self._made))]

@@ -73,9 +73,7 @@ class Mel2Mel(nn.Module):
         super().__init__()
         self.config = config
         names = {"encoder": config.encoder, "conditioner": config.conditioner}
-        self._components = {
-            kind: registry.find(kind, name) for kind, name in names.items()
-        }  # whom to name if they fail
+        self._components = {kind: registry.find(kind, name) for kind, name in names.items()}  # named in errors
         self.encoder: ScoreEncoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.timbre = nn.Embedding(len(config.instruments), config.timbre_dim)
         with registry.attribute_errors(self._components["encoder"], "cannot be set up"):
@@ -108,7 +106,7 @@ class Mel2Mel(nn.Module):
         return log_mel
 
     def _condition(self, conditioner: TimbreConditioner | None, features: Tensor, timbre: Tensor) -> Tensor:
-        """Call a conditioner, which may be a stranger's. Raises M2MError that names its package if it fails."""
+        """Call a conditioner, which may be a plugin's. Raises M2MError that names its package if it fails."""
         if conditioner is None:
             return features
         if torch.compiler.is_compiling():

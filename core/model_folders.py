@@ -1,7 +1,7 @@
 """A model on disk: a folder with `config.json`, `model.safetensors` and `README.md`, its card.
 
 config.json is {"format": 1, "kind": "mel2mel", "config": {...}}, where "config" is the model's own pydantic config with the
-full mel recipe in it. A "notice" beside it is shown to whoever renders with these weights. Nothing here imports torch.
+full mel recipe in it. A "notice" beside it is shown when these weights are loaded. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def shipped() -> Path:
 def model_folder(model: str | Path) -> Path:
     """The folder that a model is named by: where the one that ships under this name is, else itself.
 
-    What ships goes first: a folder that a stranger left in the working directory must not take its place. Say ./NAME for it.
+    What ships goes first: a folder of the same name in the working directory must not replace it unasked. ./NAME names that.
     """
     folder = Path(model)
     ours = folder == Path(folder.name) and not str(model).startswith(".") and (shipped() / folder).is_dir()
@@ -41,10 +41,10 @@ def model_folder(model: str | Path) -> Path:
 def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | None]) -> Path:
     """The folder of a model: the one named by `model` (a folder, or the name of one that ships), else the first that ships.
 
-    wanted: entries that its config must have, such as {"conditioner": "film"}; None is no wish.
+    wanted: entries that its config must have, such as {"conditioner": "film"}; None leaves it open.
     Raises M2MError that says which models there are.
     """
-    wishes = {key: value for key, value in wanted.items() if value is not None}
+    criteria = {key: value for key, value in wanted.items() if value is not None}
     ships = sorted(path.parent for path in shipped().glob(f"*/{CONFIG}"))
     candidates = ships if model is None else [model_folder(model)]
     if model is not None and not (candidates[0] / CONFIG).is_file():
@@ -53,18 +53,20 @@ def find_model(kind: str, model: str | Path | None, wanted: Mapping[str, str | N
     for folder in candidates:
         about = read_json(folder / CONFIG)
         config = about.get("config")
-        if about.get("kind") == kind and isinstance(config, dict) and wishes.items() <= config.items():
+        if about.get("kind") == kind and isinstance(config, dict) and criteria.items() <= config.items():
             return folder
         if model is not None and about.get("kind") == kind:
             if not isinstance(config, dict):
                 raise M2MError(f"{folder / CONFIG} holds no config; the folder is damaged.")
-            has = ", ".join(f"{key} {config.get(key)!r}" for key in wishes)
-            raise M2MError(f"{folder} was trained with {has}, asked for was {_phrase(wishes)}; leave that option out.")
+            has = ", ".join(f"{key} {config.get(key)!r}" for key in criteria)
+            raise M2MError(
+                f"{folder} was trained with {has}, asked for was {_phrase(criteria)}; leave that option out."
+            )
     if model is not None:
         raise M2MError(f"{candidates[0]} is not a {kind} model.")
     names = ", ".join(_of_kind(kind, ships)) or "none"
     raise M2MError(
-        f"no {kind} model with {_phrase(wishes)} ships with m2m (there are {names}); "
+        f"no {kind} model with {_phrase(criteria)} ships with m2m (there are {names}); "
         f"train one with 'm2m train {kind}' and give its folder with --model."
     )
 
@@ -80,8 +82,8 @@ def _hint(folder: Path, names: list[str]) -> str:
     return f"; did you mean {' or '.join(near)}" if near else f"; those that ship are {', '.join(names)}"
 
 
-def _phrase(wishes: Mapping[str, str]) -> str:
-    return " and ".join(f"{key} {value!r}" for key, value in wishes.items())
+def _phrase(criteria: Mapping[str, str]) -> str:
+    return " and ".join(f"{key} {value!r}" for key, value in criteria.items())
 
 
 def read_config(folder: Path, kind: str, config_type: type[ConfigT]) -> ConfigT:
@@ -112,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
         about = json.loads(read_bytes(path, MAX_CONFIG_BYTES, "a model's config"))
     except M2MError as error:
         raise M2MError(f"{path.parent} is not a model folder: {error}") from error
-    except (ValueError, RecursionError) as error:  # a stranger's JSON may be nested a million deep
+    except (ValueError, RecursionError) as error:  # RecursionError: JSON may be nested a million deep
         raise M2MError(f"{path} is not JSON ({error}); the folder is damaged.") from error
     if not isinstance(about, dict):
         raise M2MError(f"{path} is not a JSON object; the folder is damaged.")

@@ -88,7 +88,7 @@ class TimbreSpace:
         return point
 
     def for_program(self, program: int) -> str:
-        """The instrument that speaks for a General MIDI program."""
+        """The instrument that stands in for a General MIDI program."""
         return nearest_instrument(program, self.instruments)
 
     @cached_property

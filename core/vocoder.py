@@ -16,8 +16,8 @@ What you promise:
   purity       inputs are not written to; an instance may be used from several threads at once; rendering again leaves no
                more threads behind than rendering once;
   memory       `stream` needs memory that does not grow with the length of its audio;
-  promptness   a stream that works through the mel reads `mel.window(first, last)`, not `mel.values`: a mel may still be in
-               the making, and is made no further than it is read, so that the first block sounds early;
+  promptness   a stream that works through the mel reads `mel.window(first, last)`, not `mel.values`: a mel may be lazy,
+               computed as far as it is read, so that the first block is ready early;
   failure      raise `M2MError` with one clear sentence for what the user can mend (missing weights, no GPU). Anything
                else that you raise is reported with your package's name and version.
 

@@ -103,6 +103,20 @@ def suite_limits() -> str:
     return table(("suite", "attribute", "default", ""), rows)
 
 
+def suite_tests() -> str:
+    """What the conformance suites test, by the docstrings of their tests."""
+    from m2m.core.plugins.kinds import KINDS
+    from m2m.core.testing.suite import Conformance, suite_of
+
+    suites = {"every component": Conformance} | {
+        kind.name: suite_of(kind.name) for kind in KINDS.values() if kind.suite
+    }
+    rows = []
+    for of, suite in suites.items():
+        rows += [(of, _first_line(test)) for name, test in vars(suite).items() if name.startswith("test_")]
+    return table(("of", "what is tested"), rows)
+
+
 def measures() -> str:
     """The measures of a bench."""
     from m2m.evaluation.measures.table import MEASURES
@@ -189,6 +203,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "server-limits": server_limits,
     "score-limits": score_limits,
     "suite-limits": suite_limits,
+    "suite-tests": suite_tests,
     "measures": measures,
     "losses": losses,
     "mel2mel-run": lambda: config("m2m.training.mel2mel:Mel2MelRun", "model", "loop"),

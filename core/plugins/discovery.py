@@ -1,7 +1,7 @@
 """What is installed, read from package metadata; nothing is imported and nothing is remembered between calls.
 
 `importlib.metadata.entry_points()` would do, were it not that it fails for everybody when one distribution's file is
-malformed. So the files are read one by one here, and what somebody else wrote is cut to one printable line.
+malformed. So the files are read one by one here, and text from a package is cut to one printable line.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _known() -> Iterator[Component]:
 
 
 def _claims(text: str) -> Iterator[tuple[str, str, str]]:
-    """(kind, name, target) of each entry point in m2m's groups; from senseless lines, a target that fails to load."""
+    """(kind, name, target) of each entry point in m2m's groups; a malformed line gives a target that fails to load."""
     groups = {kind.group: name for name, kind in KINDS.items()}
     group = ""
     for line in map(str.strip, text.splitlines()):
@@ -124,7 +124,7 @@ def _about(distribution: metadata.Distribution) -> tuple[str, str, str, str]:
     """(name, version, summary, url), with stand-ins where a distribution does not say."""
     try:
         about: Mapping[str, str] = dict(distribution.metadata.items())  # type: ignore[attr-defined]
-    except Exception:  # metadata is whatever somebody has written
+    except Exception:  # a package's metadata may be malformed in any way
         about = {}
     folder = Path(str(getattr(distribution, "_path", "unnamed"))).stem.rpartition("-")
     urls = [about.get("Home-page", ""), about.get("Project-URL", "").partition(",")[2]]

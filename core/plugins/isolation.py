@@ -1,10 +1,11 @@
-"""Calls into strangers' code from a process of its own, which may hang or die without harm to this one.
+"""Calls a plugin's code in a process of its own, which may hang or crash without harm to this one.
 
-The process is given one item after another as a line of JSON and answers each with one. Where an answer stays away it is
-killed, with whatever it has started, and the next item gets a new process.
+The process is given one item after another as a line of JSON and answers each with a line of JSON. Where no answer comes in time
+it is killed, with all that it has started, and the next item gets a new process.
 
-core/system/workers.py shares out m2m's own work. Here the code is a stranger's: each process is a session of its own, so that all
-that it starts can be killed; it is mute; its answers are JSON; and an item's time does not count the start of its process.
+core/system/workers.py is for m2m's own work. A plugin's code is not trusted to end: each process is a session of its own, so
+that all that it starts can be killed; its output is discarded; its answers are JSON, not pickles; and an item's time does not
+count the start of its process.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ START_SECONDS = 120.0  # for Python to start and m2m to be imported, beyond an i
 
 @dataclass(frozen=True)
 class Lost:
-    """In the place of an answer: what became of it, as a phrase that follows the name of who is at fault."""
+    """In the place of an answer: what happened, as a phrase that follows the name of the component at fault."""
 
     text: str
     seconds: float
@@ -60,7 +61,7 @@ class _Worker:
         code = f"from m2m.core.plugins.isolation import serve; serve({function!r})"
         debug = os.environ.get("M2M_DEBUG", "0") not in ("", "0")
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],  # -P: a stranger's folder is not searched for modules
+            [sys.executable, "-P", "-c", code],  # -P: the working directory is not searched for modules
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debug else subprocess.DEVNULL,
@@ -115,7 +116,7 @@ class _Worker:
         self.process.wait()
         assert self.process.stdin
         assert self.process.stdout
-        self.reader.join(1)  # it sees the end, unless what the plugin started has left its session and holds on
+        self.reader.join(1)  # it ends with the process, unless one that has left the session keeps the pipe open
         if not self.reader.is_alive():
             self.process.stdout.close()
         with suppress(OSError):
@@ -125,7 +126,7 @@ class _Worker:
 def serve(function: str) -> None:
     """Answer items until standard input ends: what the process of `each` runs."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever a plugin prints, by whichever way, is no answer
+    os.dup2(2, 1)  # what a plugin prints, in any way, is no answer
     items = os.fdopen(os.dup(0), "rb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     module, _, name = function.partition(":")

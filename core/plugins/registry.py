@@ -1,7 +1,7 @@
 """The components that are installed: listed from metadata, loaded by name. The only file that knows stevedore.
 
 A component is a name in the entry-point group of its kind (core/plugins/kinds.py), such as `m2m.vocoders`. Listing reads
-package metadata and imports nothing; loading imports the one component asked for, whatever the others are like. Built-ins
+package metadata and imports nothing; loading imports the one component asked for, whether the others work or not. Built-ins
 are found in the same way; m2m's own table (plugins.toml in the package) adds their summaries and default options.
 
 stevedore has habits that are worked around here. It remembers entry points on disk by coarse times, so that a plugin
@@ -50,9 +50,9 @@ def components(kind: str | None = None) -> list[Component]:
     listed = {(c.kind, c.name): c for c in discover() if c.kind in kinds}
     for kind_ in kinds:
         for name, use in chosen.uses(kind_).items():
-            stranger = Component(kind_, name, "-", "", "", status="missing", note=f"named in {file}, but not installed")
-            component = listed.setdefault((kind_, name), stranger)
-            if use.disabled and component is not stranger:
+            unknown = Component(kind_, name, "-", "", "", status="missing", note=f"named in {file}, but not installed")
+            component = listed.setdefault((kind_, name), unknown)
+            if use.disabled and component is not unknown:
                 listed[kind_, name] = replace(component, status="disabled", note=f"switched off in {file}")
     return sorted(listed.values(), key=lambda c: (kinds.index(c.kind), c.name))
 

@@ -11,8 +11,8 @@
     disabled = true
 
 It is the file that `M2M_PLUGINS` (or `--plugins`) names, else `plugins.toml` in the working directory; an empty
-`M2M_PLUGINS` means none. It names installed components and never code: a stranger's folder must not be able to run
-anything, so what a name stands for is decided by installed packages alone (core/plugins/registry.py).
+`M2M_PLUGINS` means none. It names installed components and never code: working in a folder must not run what lies in it, so
+installed packages alone decide what a name stands for (core/plugins/registry.py).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def user_file() -> Path | None:
             raise M2MError(f"M2M_PLUGINS (or --plugins) names {named}, which is not a file.")
         return Path(named) if named else None
     path = Path("plugins.toml")
-    # A table of built-ins here is m2m's own checkout (or a copy): no user's settings, and nobody reads its classes.
+    # A table of built-ins here is that of m2m's own checkout (or of a copy): no user's settings.
     return path if path.is_file() and BUILT_IN not in _parse(path) else None
 
 

@@ -94,7 +94,7 @@ def run(jobs: Sequence[RenderJob], workers: int) -> Generator[RenderOutcome]:
 
 
 def _at_work(job: RenderJob) -> str:
-    """Whose code a job runs, as far as it is a stranger's, else its vocoder: what a process that died can no longer tell."""
+    """The plugins whose code a job runs, else its vocoder: for a process that died and cannot name them itself."""
     from m2m.core.mel2mel import Mel2MelConfig
     from m2m.core.model_folders import read_config
     from m2m.core.rendering.pipeline import choose_model
@@ -109,8 +109,8 @@ def _at_work(job: RenderJob) -> str:
     for kind, name in parts.items():
         with suppress(M2MError):
             found.append(registry.find(kind, name))
-    strangers = [component for component in found if component.distribution != "m2m"]
-    return f"at work was {' and '.join(map(str, strangers or found[:1]))}"
+    plugins = [component for component in found if component.distribution != "m2m"]
+    return f"at work was {' and '.join(map(str, plugins or found[:1]))}"
 
 
 @lru_cache(maxsize=1)
@@ -124,9 +124,9 @@ def _pipeline(components: tuple[tuple[str, Any], ...]) -> Any:
 def _attempt(job: RenderJob) -> RenderOutcome:
     try:
         return _render(job)
-    except BrokenPipeError:  # of standard output: whoever read it has had enough, which is no failure
+    except BrokenPipeError:  # standard output's reader has ended, which is no failure
         raise
-    except Exception as error:  # whatever it was, the other scores have not earned it
+    except Exception as error:  # the other scores are rendered all the same
         return RenderOutcome(str(job.score), error=explain(error))
 
 

@@ -1,4 +1,4 @@
-"""Parts played together: the mix is handed out block by block while the vocoder is still at work on the rest."""
+"""Parts mixed as they are rendered: each block of the mix is ready before the vocoder has done the next."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from m2m.core.score import Track
 
 @dataclass(eq=False)
 class Lane:
-    """A part on its way into the mix.
+    """A part that is being mixed.
 
-    blocks: its audio, (samples,) float32 each. track: whose gain curve it has. name: of the track's stem, "" if none is kept.
+    blocks: its audio, (samples,) float32 each. track: the track that has its gain curve. name: the stem's, "" if none is kept.
     at: samples that are in the mix already.
     """
 
@@ -32,8 +32,8 @@ class Lane:
 class Performance:
     """A score while it is rendered. Iterate once for the blocks of its mix, then `finish`.
 
-    mix:   (samples,) float32, all there from the beginning; so much of it is music as blocks have come. Peaks are as they
-           fall: only the whole can tell by how much they must come down.
+    mix:   (samples,) float32, zero beyond the blocks that have come. Its peaks are not limited yet: by how much they must be
+           is known at the end.
     lanes: its parts. gain: linear, on everything. stems: one wave a lane that has a name.
     about: (clip mode, samples as written) -> a Rendering with everything but the stems.
     """
@@ -48,7 +48,7 @@ class Performance:
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """The mix's blocks, (samples,) float32 each, in order; together all of it.
 
-        The lane that is least far along always plays next, so that memory for all but the mix does not grow with length.
+        The lane that is furthest behind goes next, so that memory for all but the mix does not grow with length.
         """
         total, ready, playing = len(self.mix), 0, list(self.lanes)
         self.stems = {lane.name: np.zeros_like(self.mix) for lane in playing if lane.name}

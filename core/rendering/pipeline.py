@@ -350,7 +350,7 @@ def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[
     """
     if not len(notes):
         return np.zeros(last - first, np.float32)
-    reach = spec.n_fft / 2 / spec.sample_rate  # seconds by which a window hears an onset early
+    reach = spec.n_fft / 2 / spec.sample_rate  # seconds: a frame's window reaches an onset so early
     at = np.arange(first, last) / spec.frame_rate
     begun = np.searchsorted(notes["start"] - reach, at, side="right")  # how many notes have begun
     ends = np.maximum.accumulate(np.append(-np.inf, notes["end"]))

@@ -9,7 +9,7 @@ from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 quiet = False  # set by the command line's --quiet
-bars = True  # not in worker processes, whose bars would fight over one line
+bars = True  # not in worker processes: several bars cannot share one line
 _results: TextIO | None = None
 
 

@@ -1,8 +1,8 @@
-"""Processes that work off a queue, and whose death is a result: a plugin may crash its interpreter or hang, not the command.
+"""Worker processes for a queue of tasks. A worker that crashes or hangs is a result of its task and does not end the command.
 
-A process ends with its parent. Ctrl-C is the parent's to hear; it ends its processes by SIGTERM, which they take as Ctrl-C is
-taken, so that temporary files go. Where the parent is killed outright they see that and do the same. Windows has no SIGTERM that
-could be heard: a process ends at once there.
+Workers ignore Ctrl-C. Their parent handles it and ends them by SIGTERM, which they handle as an interrupt, so that temporary
+files are deleted. Where the parent is killed, they notice and end in the same way. Windows has no SIGTERM that a process could
+handle: a worker ends at once there.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _serve(connection: Connection, function: Callable[[Any], Any], threads: int,
             code = 1
         else:  # it was told to stop, of which a library may have made another exception
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)  # so that whoever asks learns what has ended it
+            os.kill(os.getpid(), signal.SIGTERM)  # so that its exit code says what has ended it
     os._exit(code)  # not waiting for threads that a plugin has left
 
 
@@ -206,7 +206,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its processes, which would work to the end of their tasks for nobody."""
+    """End this process after its parent: a parent that was killed could not do so."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -76,7 +76,7 @@ class EncoderConformance(Conformance):
             raise SkipTest("it makes no difference how hard a key is struck")
 
     def test_a_later_note_changes_nothing_before_it(self) -> None:
-        """What is played after a window and its note's end has no say in it"""
+        """A note that begins after a window does not change it"""
         early = note_array([(0.1, 0.4, 60, 80)])
         both = note_array([(0.1, 0.4, 60, 80), (3.0, 3.5, 64, 80)])
         self._same(self.encode(both, 0, 200), self.encode(early, 0, 200), "a window before a later note")
@@ -89,7 +89,7 @@ class EncoderConformance(Conformance):
         try:
             first = self.encode(notes, 0, 300).copy()
         except ValueError as error:
-            raise BrokenPromiseError(f"it wrote into what it was lent: {error}") from error
+            raise BrokenPromiseError(f"it wrote into its input: {error}") from error
         require(np.array_equal(notes, tune()), "the notes were changed: work on a copy.")
         self._same(self.encode(notes, 0, 300), first, "a second call")
         again = registry.create("encoder", self.name, options=self.encoder.options.model_dump(mode="json"))

@@ -30,7 +30,7 @@ class VocoderConformance(Conformance):
     tolerance: by which samples may differ between ways that should give the same (full scale is 1).
     silence: the highest peak that silence may come out with; 0.001 is -60 dB.
     cents: how near a tone must come out when its note is given; without a note, a band of the mel is the limit.
-    waits: lengths of mels of which one must sound before it is made to its end; a GPU may work on an hour at once.
+    waits: seconds of lazy mels, of which one must sound before it is computed to its end; a GPU may take an hour at once.
     growth: bytes by which the peak of memory may grow when `long_seconds` become twice as many.
     """
 
@@ -140,7 +140,7 @@ class VocoderConformance(Conformance):
         unit = self.tones()
         largest: dict[float, int] = {}
         grown: list[int | None] = []
-        for _ in range(3):  # the least of three: what an allocator keeps for later is nobody's growth
+        for _ in range(3):  # the least of three: an allocator may keep memory for later
             peaks = []
             for seconds in (self.long_seconds, 2 * self.long_seconds):
                 mel = Mel(np.tile(unit.values, (round(seconds / unit.seconds), 1)), unit.spec)
@@ -165,7 +165,7 @@ class VocoderConformance(Conformance):
         )
 
     def test_promptness(self) -> None:
-        """A stream sounds before the mel is made to its end: it reads `mel.window`, not `mel.values`"""
+        """A stream yields before the whole mel is computed: it reads `mel.window`, not `mel.values`"""
         for seconds in self.waits:
             try:
                 self._begin(seconds)
@@ -176,7 +176,7 @@ class VocoderConformance(Conformance):
                 return
 
     def _begin(self, seconds: float) -> None:
-        """Ask for the first block of a mel in the making, which must not be made to its end for it."""
+        """Ask for the first block of a lazy mel, the last span of which must not be computed for it."""
         unit = self.tones()
         count = round(seconds / unit.seconds)
         spans = [(n * unit.frames, (n + 1) * unit.frames) for n in range(count)]
@@ -249,15 +249,17 @@ class VocoderConformance(Conformance):
         """It writes neither into the mel nor into the notes"""
         mel = self.tones()
         assert mel.notes is not None
-        lent = Mel(mel.values.copy(), mel.spec, mel.notes.copy(), np.zeros((1, 10), np.float32))
+        given = Mel(mel.values.copy(), mel.spec, mel.notes.copy(), np.zeros((1, 10), np.float32))
         try:
-            self.vocoder.synthesize(lent, 3)
+            self.vocoder.synthesize(given, 3)
         except ValueError as error:
-            raise BrokenPromiseError(f"it wrote into what it was lent: {error}") from error
-        assert lent.notes is not None
-        assert lent.timbre is not None
+            raise BrokenPromiseError(f"it wrote into its input: {error}") from error
+        assert given.notes is not None
+        assert given.timbre is not None
         same = (
-            np.array_equal(lent.values, mel.values) and np.array_equal(lent.notes, mel.notes) and not lent.timbre.any()
+            np.array_equal(given.values, mel.values)
+            and np.array_equal(given.notes, mel.notes)
+            and not given.timbre.any()
         )
         require(same, "its input was changed: work on a copy.")
 
@@ -352,7 +354,7 @@ def _band_spacing(hz: float, spec: MelSpec) -> float:
 def _peak_memory(work: Callable[[], object]) -> int | None:
     """Bytes of memory of this process at the highest while working; None where the system does not tell.
 
-    Not those beyond what it had before: an allocator that gave some back in between would pass for growth.
+    Not the difference to before: memory that the allocator gave back in between would count as growth.
     """
     status = Path("/proc/self/status")
     try:

@@ -28,5 +28,9 @@ class ExampleConditioner(TimbreConditioner):
         nn.init.zeros_(self.gate.bias)
 
     def forward(self, features: Tensor, timbre: Tensor) -> Tensor:
-        """(batch, frames, n_features), (batch, frames or 1, timbre_dim) -> (batch, frames, n_features)."""
+        """Condition every frame: (batch, frames, n_features).
+
+        features: (batch, frames, n_features).
+        timbre: (batch, frames or 1, timbre_dim).
+        """
         return features * (1 + self.options.reach * torch.tanh(self.gate(timbre)))

@@ -1,4 +1,4 @@
-"""An oscillator for each band of the mel, as loud as its band: as plain as a vocoder can be, and whole."""
+"""A bank of oscillators, one for each band of the mel, as loud as its band: a whole vocoder, and a simple one."""
 
 from __future__ import annotations
 
