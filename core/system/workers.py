@@ -109,7 +109,8 @@ class _Worker(Generic[Task]):
         context = multiprocessing.get_context("spawn")  # a forked torch may hang in its thread pool
         here, there = context.Pipe()
         process = context.Process(target=_serve, args=(there, function, threads, quiet))
-        process.start()
+        with _safe_path():
+            process.start()
         there.close()  # or its end would seem open after the process has died
         return cls(process, here)
 
@@ -155,12 +156,27 @@ def _stop(workers: list[_Worker[Task]]) -> None:
 
 
 @contextmanager
+def _safe_path() -> Iterator[None]:
+    """An interpreter that is started within does not search the working directory for modules, as `python -c` would."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+@contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Keep Ctrl-C and SIGTERM waiting; a process that is started within keeps them so until it knows what to do about them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # the first process would start it, and that lets signals in
+    with _safe_path():
+        resource_tracker.ensure_running()  # the first process would start it, and that lets signals in
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield

@@ -1,0 +1,110 @@
+"""A stranger's folder runs no code: no command imports a module that lies in the working directory, in any of its processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from command_line import HANGS
+from datasets import SOUNDFONT, needs_fluidsynth, write_midi
+
+# What the installed command runs. `python -m m2m` is no replacement: Python itself puts the working directory first there.
+COMMAND = "from m2m.cli import main\nif __name__ == '__main__':\n    main()\n"
+NAMES = sorted(
+    {*sys.stdlib_module_names, *packages_distributions(), "m2m", "sitecustomize", "usercustomize", "core", "cli"}
+)
+BENCH = ["bench", "--vocoders", "griffin-lim", "--stages", "true-mel", "--files", "2", "--instruments", "trumpet"]
+TINY = [
+    *("--set", "model.hidden=8", "--set", "model.timbre_dim=2", "--set", "sequence=40", "--set", "loop.batch_size=2"),
+    *("--set", "validation_seconds=1", "--steps", "1"),
+]
+
+
+class Folder:
+    """A folder with a module of every name that m2m could import, each of which leaves a line in `traces` if it is run."""
+
+    def __init__(self, root: Path) -> None:
+        self.path, self.traces, self.command = root / "folder", root / "traces", root / "bin" / "m2m"
+        self.command.parent.mkdir()
+        self.command.write_text(COMMAND)
+        write_midi(self.path / "a.mid", (60, 64))
+        write_midi(self.path / "b.mid", (62, 65))
+        for name in NAMES:
+            (self.path / f"{name}.py").write_text(
+                f"with open({str(self.traces)!r}, 'a') as file: file.write({name!r} + '\\n')\nraise SystemExit(7)\n"
+            )
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        self.variables = kept | {"OMP_NUM_THREADS": "1"}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command as it is installed, whose own folder is searched and not the working directory."""
+        command = [sys.executable, self.command, *arguments]
+        done = subprocess.run(command, cwd=self.path, env=self.variables, capture_output=True, text=True, timeout=HANGS)
+        traces = self.traces.read_text().split() if self.traces.is_file() else []
+        assert traces == [], (arguments, done.stderr)
+        return done
+
+    def works(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_the_modules_would_be_found(folder: Folder) -> None:
+    """The test tests something: a Python that searches the working directory runs what lies there."""
+    subprocess.run([sys.executable, "-c", "import random"], cwd=folder.path, env=folder.variables, capture_output=True)
+    assert folder.traces.read_text().split() != []
+
+
+def test_scores_are_rendered(folder: Folder) -> None:
+    folder.works("render", "a.mid", "b.mid", "-j", "2", "--stems")
+    folder.works("rerender", "a.wav")
+    folder.works("timbres")
+
+
+def test_plugins_are_listed_tried_and_made(folder: Folder) -> None:
+    folder.works("plugins", "list")
+    folder.works("plugins", "info", "film")
+    folder.works("plugins", "new", "mine", "--kind", "conditioner")
+    folder.works("plugins", "check", "film")
+    assert "griffin-lim" in folder.run("doctor").stdout
+
+
+@needs_fluidsynth
+def test_data_sets_are_built(folder: Folder) -> None:
+    folder.works("dataset", "build", ".", "--soundfont", str(SOUNDFONT), "-o", "data", "-j", "2", "--programs", "0",
+                 "--set", "seconds=3")  # fmt: skip
+
+
+def test_models_are_trained(folder: Folder, data: Path) -> None:
+    folder.works("train", "mel2mel", str(data), "-o", "run", *TINY)
+
+
+def test_benches_and_listening_tests_are_made(folder: Folder) -> None:
+    pytest.importorskip("mir_eval", reason="m2m[eval] is not installed")
+    folder.works(*BENCH, "-o", "b", "-j", "2", "--seconds", "1", "--repeats", "1")
+    folder.works("bench", "compare", "b", "b")
+    folder.works("mos", "make", "b", "--recordings", "1", "--seconds", "1")
+    folder.run("mos", "report", "listening/key.json", "none.json")
+
+
+def test_the_explorer_is_served(folder: Folder) -> None:
+    pytest.importorskip("fastapi", reason="m2m[web] is not installed")
+    command = [sys.executable, folder.command, "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=folder.path, env=folder.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        assert server.stdout.readline().startswith("http://")
+        server.terminate()
+        server.communicate(timeout=HANGS)
+    assert not folder.traces.exists()
