@@ -20,7 +20,7 @@ async function start() {
     state.components = components;
     state.chosen = { model: defaultOf(components.models), vocoder: defaultOf(components.vocoders) };
     showComponents(components);
-    api.ready(state.chosen).then(caution, () => {}); // what is wrong with the default is told where it is used
+    api.ready(state.chosen).then(caution, () => {}); // what is wrong with a default is shown when it is used
     listExamples(examples);
     await Promise.all([showMap(), examples.length ? openFirstExample() : showScore(null)]);
     page.volume.dispatchEvent(new Event("input"));
@@ -39,6 +39,7 @@ watchServer(async () => {
 page.model.addEventListener("change", () => choose("model", page.model.value));
 page.vocoder.addEventListener("change", () => choose("vocoder", page.vocoder.value));
 
-Object.assign(window, { m2m: { player, map, sheet, takes: () => state.takes } }); // for the browser's console, and for tests
+// For the browser's console, and for tests.
+Object.assign(window, { m2m: { player, map, sheet, takes: () => state.takes } });
 await start();
 document.body.dataset.ready = "true";

@@ -66,7 +66,8 @@ export function contour(c, columns, rows, at, level, w, h) {
 }
 
 /**
- * Where each name fits beside its dot. Several orders of placing them are tried; the one that leaves the fewest out is taken.
+ * Where each name fits beside its dot. Several orders of placing them are tried; the one that leaves the fewest out is
+ * taken.
  * @param {Dot[]} dots
  * @param {number} width of the picture
  * @param {number} height

@@ -8,8 +8,8 @@ import { contour, evenly, placeLabels } from "./geometry.js";
 /** @import { Instrument, MapInfo, Shade } from "../messages.js" */
 /** @import { Context, Label, Place } from "./geometry.js" */
 /**
- * hover: the place under the pointer, or null. pick: play there. path: play along it. move: the point was moved by a key.
- * node: so many points of a path were set by keys.
+ * hover: the place under the pointer, or null. pick: play there. path: play along it. move: a key has moved the point.
+ * node: how many points of a path keys have set.
  * @typedef {{ hover: Place | null, pick: Place, path: Place[], move: Place, node: number }} MapEvents
  */
 
@@ -85,7 +85,7 @@ export class TimbreMap extends Emitter {
     return this.map;
   }
 
-  /** @param {Place} place @returns {string} as the command line takes it: an instrument's name or the place's coordinates */
+  /** @param {Place} place @returns {string} as the command line takes it: an instrument's name, or coordinates */
   text(place) {
     return this.#near(place)?.name ?? `map@${place.map((value) => +value.toFixed(3)).join(",")}`;
   }

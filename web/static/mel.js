@@ -1,6 +1,6 @@
 // @ts-check
-// The mel picture: of the timbre under the pointer, else of the selected recording. One request at a time is made; while it
-// runs, the latest wish replaces the earlier ones.
+// The mel picture: of the timbre under the pointer, else of the selected recording. One request is made at a time; a later
+// wish replaces an earlier one that waits.
 
 import * as api from "./api.js";
 import { page } from "./page.js";

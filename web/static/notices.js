@@ -1,5 +1,5 @@
 // @ts-check
-// Notices, one of each kind, in a place of their own, so that nothing moves; and veils over a picture that is not there.
+// Notices, one of each kind, in a place of their own, so that nothing moves; and veils over a picture that is missing.
 
 import { makeButton, page } from "./page.js";
 

@@ -1,8 +1,9 @@
 // @ts-check
-// Plays a recording while it still arrives: its samples are scheduled in short slices on the audio clock, a little ahead.
+// Plays a recording while it still arrives: its samples are scheduled in short slices, a little ahead of the audio
+// clock.
 //
-// Peaks beyond full scale are brought down by as much as the loudest sample so far asks for; that is known before the sample
-// sounds, since it must have arrived. Once all is there, the gain is the one that the downloaded file has.
+// Where the loudest sample that has arrived exceeds full scale, the gain is lowered so that it does not; a sample
+// arrives before it sounds. Once all samples are there, the gain is that of the downloaded file.
 
 import { Emitter } from "./emitter.js";
 
