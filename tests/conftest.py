@@ -14,7 +14,7 @@ settings.load_profile("m2m")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("CI", None)  # under which pyfluidsynth prints where it found its library, and others more
 
-pytest_plugins = ["command_line", "datasets", "distributions", "environments"]  # tests/support
+pytest_plugins = ["command_line", "datasets", "distributions", "environments", "renderings"]  # tests/support
 collect_ignore = ["fixtures"]  # packages with tests of their own
 
 

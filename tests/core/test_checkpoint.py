@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from m2m.core.checkpoint import load_model, save_model
+from m2m.core.checkpoint import load_model, load_weights, save_model
 from m2m.core.errors import M2MError, explain
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig, load_mel2mel
-from m2m.core.model_folders import CONFIG, WEIGHTS, model_folder, shipped
+from m2m.core.model_folders import CONFIG, WEIGHTS
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 
@@ -53,17 +53,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Path:
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "copy")
-
-
-def test_a_folder_left_in_the_working_directory_does_not_replace_what_ships(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("mel2mel-film", "mine"):
-        (tmp_path / name).mkdir()
-    assert model_folder("mel2mel-film") == shipped() / "mel2mel-film"
-    assert model_folder("./mel2mel-film") == Path("mel2mel-film")
-    assert model_folder("mine") == Path("mine")
 
 
 def outcome(folder: Path, kind: str = "mel2mel") -> str:
@@ -210,3 +199,27 @@ def test_nan_weights_are_refused(copy: Path) -> None:
     nn.init.constant_(model.inward.weight, float("nan"))
     save_model(copy, "mel2mel", TINY, model, "")
     assert "holds NaN or infinite numbers in inward.weight" in outcome(copy)
+
+
+@only(["mel2mel"])
+def test_weights_of_another_model_are_refused(copy: Path) -> None:
+    with pytest.raises(M2MError, match=r"tensors differ.*found.*wanted"):
+        load_weights(Mel2Mel(Mel2MelConfig(hidden=9, timbre_dim=3)), copy)
+
+
+@only(["mel2mel"])
+def test_broken_weights_are_refused(copy: Path) -> None:
+    tensors = load_file(copy / WEIGHTS)
+    tensors["outward.bias"] = torch.full_like(tensors["outward.bias"], torch.nan)
+    save_file(tensors, copy / WEIGHTS)
+    with pytest.raises(M2MError, match=r"NaN.*outward\.bias"):
+        load_mel2mel(copy)
+    torch.save(tensors, copy / WEIGHTS)
+    with pytest.raises(M2MError, match="only safetensors"):
+        load_mel2mel(copy)
+    (copy / WEIGHTS).write_bytes(b"\x10")
+    with pytest.raises(M2MError, match="cannot read the weights"):
+        load_mel2mel(copy)
+    (copy / WEIGHTS).unlink()
+    with pytest.raises(M2MError, match="cannot read the weights"):
+        load_mel2mel(copy)

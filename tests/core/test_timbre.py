@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2m.core.errors import M2MError
-from m2m.core.instruments import REFERENCE, nearest_instrument, program_name
 from m2m.core.timbre import TimbreSpace
 
 SPACE = TimbreSpace({"piano": 0, "organ": 19, "trumpet": 56}, np.eye(3, dtype=np.float32))
@@ -70,19 +69,6 @@ def test_the_plane_keeps_distances_that_fit_on_it() -> None:
     plane = TimbreSpace({"a": 0, "b": 1, "c": 2}, np.array([[0, 0], [3, 4], [6, 8.1]], np.float32)).plane()
     assert np.linalg.norm(plane[0] - plane[1]) == pytest.approx(5.0)
     assert TimbreSpace({"a": 0, "b": 1}, np.array([[0], [2]], np.float32)).plane().shape == (2, 2)
-
-
-def test_every_program_finds_a_trained_instrument() -> None:
-    trained = {name: program for program, name in REFERENCE.items()}
-    spoken = [nearest_instrument(program, trained) for program in range(128)]
-    assert [spoken[program] for program in trained.values()] == list(trained)
-    assert spoken[40] == "string-ensemble"
-    assert spoken[73] == "church-organ"
-    assert len({program_name(program) for program in range(128)}) == 128
-
-
-def test_a_model_without_the_tables_instrument_takes_the_nearest_program() -> None:
-    assert nearest_instrument(40, {"flute": 73, "cello": 42}) == "cello"
 
 
 @given(st.text(alphabet="@map;:,.0123456789- organtrumpeti", max_size=30))

@@ -32,14 +32,6 @@ def test_built_ins_load_by_the_same_road() -> None:
     assert isinstance(registry.create("conditioner", "film", 4, 2), FiLM)
 
 
-def test_listed_without_import(install: Install) -> None:
-    install("quiet-one", "raise RuntimeError('imported')")
-    found = listed("quiet-one")
-    assert (found.kind, found.distribution, found.version, found.status) == ("encoder", "quiet-one", "1.0", "ok")
-    assert found.summary == "A made-up plugin"
-    assert "quiet_one" not in sys.modules
-
-
 def test_loaded_the_moment_it_is_installed(install: Install) -> None:
     with pytest.raises(M2MError, match="no encoder 'late-comer'"):
         registry.load("encoder", "late-comer")
@@ -189,36 +181,6 @@ def test_every_built_in_states_its_version() -> None:
             assert any("API_VERSION" in vars(c) for c in made_by.__mro__ if c is not registry.contract(component.kind))
 
 
-def test_two_claimants(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("first", "raise RuntimeError", entries="shared = first:Encoder")
-    install("second", version="3.1", entries="shared = second:Encoder")
-    found = listed("shared")
-    assert found.status == "conflict"
-    with pytest.raises(M2MError, match=r"(first 1\.0 and second 3\.1|second 3\.1 and first 1\.0) both claim the name"):
-        registry.load("encoder", "shared")
-    monkeypatch.setenv("M2M_LOAD_PLUGINS", "second")
-    assert registry.load("encoder", "shared").__module__ == "second"
-
-
-def test_a_built_ins_name_cannot_be_taken(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("usurper", entries="onsets-frames = usurper:Encoder")
-    with pytest.raises(M2MError, match="usurper") as caught:
-        registry.load("encoder", "onsets-frames")
-    assert "m2m" in str(caught.value)
-    monkeypatch.setenv("M2M_LOAD_PLUGINS", "")
-    assert registry.load("encoder", "onsets-frames").__module__ == "m2m.encoders.onsets_frames"
-
-
-def test_load_plugins_limits_what_may_be_loaded(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("my-friend")
-    install("a-stranger")
-    monkeypatch.setenv("M2M_LOAD_PLUGINS", "My_Friend")
-    assert registry.load("encoder", "my-friend")
-    assert listed("a-stranger").status == "disabled"
-    with pytest.raises(M2MError, match="a-stranger is not in M2M_LOAD_PLUGINS"):
-        registry.load("encoder", "a-stranger")
-
-
 def test_switched_off_by_the_user(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("noisy")
     tmp_path.joinpath("plugins.toml").write_text("[encoders.noisy]\ndisabled = true\n[vocoders.typo]\n")
@@ -236,15 +198,6 @@ def test_unknown_names_say_what_is_near() -> None:
         registry.load("conditioner", "zzz")
     with pytest.raises(M2MError, match="no kind of component 'stage'"):
         registry.load("stage", "film")
-
-
-def test_a_known_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from m2m.core.plugins import discovery
-
-    table = discovery.table()
-    monkeypatch.setattr(discovery, "table", lambda: table | {"vocoders": {"pghi": {"package": "m2m-pghi"}}})
-    with pytest.raises(M2MError, match="not installed: pip install m2m-pghi"):
-        registry.load("vocoder", "pghi")
 
 
 def test_options_are_merged_and_coerced(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,20 +241,3 @@ def test_attribute_errors_lets_a_reader_stop_early() -> None:
     reading = blocks()
     next(reading)
     reading.close()
-
-
-def test_damaged_metadata_hurts_nobody(install: Install) -> None:
-    install("whole-one")
-    install("no-sense", entries="this line makes no sense\nworse = = [\n\x1b[31mred = x:y")
-    bare = install("bare-one")
-    (bare / "METADATA").unlink()
-    binary = install("binary-one")
-    (binary / "entry_points.txt").write_bytes(b"[m2m.encoders]\nx = \xff\xfe:y\n")
-    names = [c.name for c in registry.components("encoder")]
-    assert "whole-one" in names
-    assert "bare-one" in names
-    assert all(name.isprintable() for name in names)
-    assert listed("bare-one").distribution in ("bare-one", "bare_one")
-    with pytest.raises(M2MError, match="no-sense 1.0 cannot be imported"):
-        registry.load("encoder", "worse")
-    assert registry.load("encoder", "whole-one")

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pretty_midi
 import pytest
-import torch
 from numpy.typing import NDArray
+from renderings import score_of
 
-from m2m.core.checkpoint import save_model, weights_hash
-from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.plugins import registry
 from m2m.core.rendering.pipeline import Pipeline, presence
-from m2m.core.rendering.rerender import rerender
-from m2m.core.score import NoteArray, from_pretty_midi, note_array
+from m2m.core.score import from_pretty_midi, note_array
 from m2m.core.vocoder import Vocoder
-from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig
-from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 Array = NDArray[np.float32]
-
-
-def score_of(*parts: tuple[int, list[int]], volume: int | None = None) -> pretty_midi.PrettyMIDI:
-    """One instrument a part (program, keys), its keys struck one after the other, half a second each."""
-    midi = pretty_midi.PrettyMIDI()
-    for program, keys in parts:
-        instrument = pretty_midi.Instrument(program, name=f"Part {program}")
-        instrument.notes = [pretty_midi.Note(90, key, 0.5 * i, 0.5 * i + 0.4) for i, key in enumerate(keys)]
-        if volume is not None:
-            instrument.control_changes = [pretty_midi.ControlChange(7, volume, 0.0)]
-        midi.instruments.append(instrument)
-    return midi
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return Pipeline()
 
 
 def pitch_of(wave: np.ndarray, rate: int, near: float) -> float:
@@ -92,15 +67,6 @@ def test_volume_is_mixed_in(pipeline: Pipeline) -> None:
     assert ratio == pytest.approx(0.25, rel=0.01)
 
 
-def test_stems_add_up_to_the_mix(pipeline: Pipeline) -> None:
-    score = from_pretty_midi(score_of((0, [60]), (56, [67])))
-    rendering = pipeline.render(score, stems=True, gain=40.0)  # so loud that it must be rescaled
-    assert "softer" in rendering.notice
-    assert list(rendering.stems) == ["1-part-0", "2-part-56"]
-    assert np.allclose(sum(rendering.stems.values()), rendering.audio, atol=1e-5)
-    assert np.abs(rendering.audio).max() <= 1.0
-
-
 def test_a_timbre_path_moves_the_spectrum(pipeline: Pipeline) -> None:
     midi = pretty_midi.PrettyMIDI()
     instrument = pretty_midi.Instrument(0)
@@ -119,64 +85,6 @@ def test_a_score_without_a_playable_note_says_what_was_left_out(pipeline: Pipeli
     midi.instruments.append(drums)
     with pytest.raises(M2MError, match="no note that can sound: drum notes left out"):
         pipeline.render(from_pretty_midi(midi))
-
-
-def test_a_rendering_is_made_again_from_its_file(pipeline: Pipeline, tmp_path: Path) -> None:
-    score_of((11, [60, 64])).write(str(tmp_path / "a.mid"))
-    rendering = pipeline.render(tmp_path / "a.mid", timbre="vibraphone:2,trumpet:1", seed=7, programs={5: "trumpet"})
-    rendering.save(tmp_path / "a.ogg")
-    result = rerender(tmp_path / "a.ogg")
-    assert result.same
-    assert not result.changes
-    score_of((11, [60, 65])).write(str(tmp_path / "a.mid"))
-    changed = rerender(tmp_path / "a.ogg")
-    assert not changed.same
-    assert len(changed.changes) == 1
-    assert changed.changes[0].startswith("score.sha256 was")
-    (tmp_path / "a.mid").rename(tmp_path / "b.mid")
-    with pytest.raises(M2MError, match="give it with --score"):
-        rerender(tmp_path / "a.ogg")
-
-
-@pytest.mark.parametrize("name", ["wavenet", "parallel-wavenet"])
-def test_it_says_that_the_vocoders_weights_or_engine_are_others(name: str, tmp_path: Path) -> None:
-    def train(seed: int) -> None:
-        torch.manual_seed(seed)
-        sizes = {"residual": 16, "skip": 16}
-        made: Any = (
-            Student(StudentConfig(flows=(2,), **sizes))
-            if name == "parallel-wavenet"
-            else WaveNet(WaveNetConfig(layers=2, classes=16, **sizes))
-        )
-        save_model(tmp_path / "vocoder", name, made.config, made, "")
-
-    train(0)
-    score_of((0, [60])).write(str(tmp_path / "a.mid"))
-    options = {"model": str(tmp_path / "vocoder")}
-    rendering = Pipeline(vocoder=name, vocoder_options=options).render(tmp_path / "a.mid")
-    rendering.save(tmp_path / "a.wav")
-    told = rendering.provenance["vocoder"]["provenance"]
-    assert told["weights"] == weights_hash(tmp_path / "vocoder")
-    assert {"engine", "precision"} < told.keys()
-    again = rerender(tmp_path / "a.wav")
-    assert again.same
-    assert not again.changes
-    train(1)
-    other = rerender(tmp_path / "a.wav")
-    assert not other.same
-    (line,) = other.changes
-    assert line.startswith(f"vocoder.provenance.weights was {told['weights']}, is ")
-    # a file of an m2m before this told nothing of it: it is rendered all the same, and nothing is made up
-    older = copy.deepcopy(rendering.provenance)
-    del older["vocoder"]["provenance"]
-    replace(rendering, provenance=older).save(tmp_path / "older.wav")
-    assert rerender(tmp_path / "older.wav").changes == ()
-    moved = copy.deepcopy(rendering.provenance)
-    moved["vocoder"]["provenance"] = other.rendering.provenance["vocoder"]["provenance"] | {"engine": "an abacus"}
-    replace(rendering, provenance=moved).save(tmp_path / "moved.wav")
-    assert rerender(tmp_path / "moved.wav").changes == (
-        f"vocoder.provenance.engine was an abacus, is {told['engine']}",
-    )
 
 
 def test_a_vocoder_made_for_another_mel_is_never_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,20 +166,6 @@ def test_an_unknown_device_is_one_line() -> None:
         Pipeline(device="warp")
 
 
-def test_the_python_api(tmp_path: Path) -> None:
-    import m2m
-
-    score_of((0, [60])).write(str(tmp_path / "a.mid"))
-    rendering = m2m.render(tmp_path / "a.mid", timbre="vibraphone")
-    assert repr(rendering) == "Rendering('a.mid', 2.4 s, film, griffin-lim)"
-    assert "<audio controls src='data:audio/wav;base64,UklGR" in rendering._repr_html_()
-    assert "&#x27;a.mid&#x27;, 2.4 s" in rendering._repr_html_()
-    assert rendering.save(tmp_path / "a.flac").stat().st_size > 1000
-    score = m2m.read_score(tmp_path / "a.mid")
-    assert repr(score).startswith("Score('a.mid', 1 tracks, 1 notes")
-    assert score._repr_html_().count("<rect") == 1
-
-
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -292,54 +186,9 @@ def test_a_programs_timbre_that_no_track_takes_is_told(pipeline: Pipeline, capsy
     assert capsys.readouterr().err == "one.mid: no track has program 5, whose timbre was given\n"
 
 
-@pytest.mark.parametrize(("name", "sample_format"), [("a.wav", None), ("a.wav", "float"), ("a.flac", "pcm24")])
-def test_a_file_that_somebody_has_edited_is_not_the_same(
-    pipeline: Pipeline, tmp_path: Path, name: str, sample_format: SampleFormat | None
-) -> None:
-    score_of((0, [60])).write(str(tmp_path / "a.mid"))
-    made = pipeline.render(tmp_path / "a.mid")
-    made.save(tmp_path / name, sample_format=sample_format)
-    assert rerender(tmp_path / name).same
-    made.audio[5000:6000] = 0
-    made.save(tmp_path / name, sample_format=sample_format, overwrite=True)
-    edited = rerender(tmp_path / name)
-    assert not edited.same
-    assert "it was cut or edited" in edited.changes[0]
-
-
 def test_an_empty_part_has_an_empty_mel(pipeline: Pipeline) -> None:
     mel = Mel(np.zeros((0, 80), np.float32), pipeline.spec, note_array([]))
     assert list(pipeline.stream(mel, 0)) == []
-
-
-@pytest.mark.parametrize("stems", [False, True])
-def test_what_is_heard_while_it_is_rendered_is_what_is_rendered(pipeline: Pipeline, stems: bool) -> None:
-    score = from_pretty_midi(score_of((0, list(range(60, 76))), (56, [67, 69]), volume=90))  # the second ends early
-    played = pipeline.play(score, seed=2, gain=0.0, stems=stems)
-    blocks = [block.copy() for block in played]
-    whole = pipeline.render(score, seed=2, gain=0.0, stems=stems)
-    assert len(blocks) > 1
-    assert len(whole.audio) == pipeline.length(score) == sum(map(len, blocks))
-    assert np.array_equal(np.concatenate(blocks), whole.audio)
-    assert played.finish().provenance == whole.provenance
-
-
-def test_the_first_block_does_not_wait_for_the_end_of_the_score(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    predicted = []
-    predict = pipeline.model.predict_span
-
-    def counted(notes: NoteArray, timbre: Array, first: int, last: int) -> Array:
-        predicted.append((first, last))
-        return predict(notes, timbre, first, last)
-
-    monkeypatch.setattr(pipeline.model, "predict_span", counted)
-    played = iter(pipeline.play(from_pretty_midi(score_of((0, [60] * 240)))))  # two minutes
-    assert not predicted
-    assert len(next(played)) == 8 * 16_000
-    assert predicted == [(0, 1024)]
-    played.close()  # type: ignore[attr-defined]
 
 
 def test_a_preview_adds_up_what_sounds_together(pipeline: Pipeline) -> None:

@@ -1,0 +1,52 @@
+"""Parts mixed as they are rendered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from renderings import score_of
+
+from m2m.core.rendering.pipeline import Pipeline
+from m2m.core.score import NoteArray, from_pretty_midi
+
+Array = NDArray[np.float32]
+
+
+def test_stems_add_up_to_the_mix(pipeline: Pipeline) -> None:
+    score = from_pretty_midi(score_of((0, [60]), (56, [67])))
+    rendering = pipeline.render(score, stems=True, gain=40.0)  # so loud that it must be rescaled
+    assert "softer" in rendering.notice
+    assert list(rendering.stems) == ["1-part-0", "2-part-56"]
+    assert np.allclose(sum(rendering.stems.values()), rendering.audio, atol=1e-5)
+    assert np.abs(rendering.audio).max() <= 1.0
+
+
+@pytest.mark.parametrize("stems", [False, True])
+def test_what_is_heard_while_it_is_rendered_is_what_is_rendered(pipeline: Pipeline, stems: bool) -> None:
+    score = from_pretty_midi(score_of((0, list(range(60, 76))), (56, [67, 69]), volume=90))  # the second ends early
+    played = pipeline.play(score, seed=2, gain=0.0, stems=stems)
+    blocks = [block.copy() for block in played]
+    whole = pipeline.render(score, seed=2, gain=0.0, stems=stems)
+    assert len(blocks) > 1
+    assert len(whole.audio) == pipeline.length(score) == sum(map(len, blocks))
+    assert np.array_equal(np.concatenate(blocks), whole.audio)
+    assert played.finish().provenance == whole.provenance
+
+
+def test_the_first_block_does_not_wait_for_the_end_of_the_score(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = []
+    predict = pipeline.model.predict_span
+
+    def counted(notes: NoteArray, timbre: Array, first: int, last: int) -> Array:
+        predicted.append((first, last))
+        return predict(notes, timbre, first, last)
+
+    monkeypatch.setattr(pipeline.model, "predict_span", counted)
+    played = iter(pipeline.play(from_pretty_midi(score_of((0, [60] * 240)))))  # two minutes
+    assert not predicted
+    assert len(next(played)) == 8 * 16_000
+    assert predicted == [(0, 1024)]
+    played.close()  # type: ignore[attr-defined]
