@@ -169,6 +169,9 @@ NAMES: dict[str, dict[str, str]] = {
             "reach=window_reach shared=shared_stft spread=bands_to_bins"
         ),
     },
+    "m2m.vocoders.wavenet.cpu_engine": {
+        "m2m.vocoders.wavenet.cpu.engine": "Shape=NetworkShape in_order=weights_in_order",
+    },
     "m2m.vocoders.wavenet.cuda_plan": {
         "m2m.vocoders.wavenet.cuda.plan": "Limits=DeviceLimits",
     },
@@ -183,6 +186,9 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.vocoders.wavenet.sampling": {
         "m2m.training.losses.nll": "LEVELS MAX_LOG_SCALE MIN_LOG_SCALE gaussian_nll logistics_nll nll",
         "m2m.vocoders.shared.philox": "HIGH KEY_STEPS LOW MULTIPLIERS ROUNDS logistic normal philox uniforms",
+    },
+    "m2m.vocoders.wavenet.segments": {
+        "m2m.vocoders.wavenet.segments": "likeness=normalised_correlation pieces=segment_count",
     },
     "m2m.web.app": {
         "m2m.web.executor": "Desk=Executor",

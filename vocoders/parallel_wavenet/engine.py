@@ -1,10 +1,10 @@
-"""The student's inference, in blocks over time: memory that does not grow, and a stream whose blocks meet exactly.
+"""The student's inference, in blocks over time: memory does not grow with length, and blocks meet exactly.
 
-A layer that looks back d samples keeps the last d of its inputs, a flow the last two of its noise; with these before it a block
-comes out as if all had been computed at once. Blocks have one length, the last is filled up: then every step is the same
-computation, which `torch.compile` and CUDA graphs want, and which gives the same bits whatever the music's length.
+A layer that looks back d samples keeps its last d inputs, and a flow its last two. A block that begins with these equals that
+part of the whole. All blocks have one length, the last one is padded: so every step is the same computation, as `torch.compile`
+and CUDA graphs require, and gives the same bits whatever the length of the music.
 
-The noise is a function of seed and sample alone (Philox, vocoders/wavenet/sampling.py), not of blocks. With it, the samples are.
+The noise is a function of seed and sample alone (Philox, vocoders/shared/philox.py), not of blocks, and so are the samples.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Array = NDArray[np.float32]
 Precision = Literal["fp32", "bf16"]
 Kept = list[Tensor]  # of a flow: its last two inputs (streams, 2), then of each layer its last d (streams, d, residual)
 
-AHEAD = 64  # frames that are heard together where less are needed, half a second
-WORDS = 4  # random words that Philox gives at once
+AHEAD = 64  # frames, half a second: features are computed at least so many at a time
+WORDS = 4  # random words that one call of Philox gives
 
 
 def has_bf16(device: str) -> bool:
@@ -86,22 +86,24 @@ class StudentEngine:
     def stream(self, mels: Sequence[Mel], seed: int, frames: int, temperature: float = 1.0) -> Iterator[list[Array]]:
         """Audio of each mel in blocks of so many frames: (samples,) float32 each, empty where that mel is at its end.
 
-        All mels hear the same noise, so that each comes out as it would alone. temperature: the noise's scale.
+        All mels get the same noise, so that each result equals that of the mel alone.
+
+        temperature: the scale of the noise, zero or more.
         """
         hop, lengths = self.config.mel.hop_length, [mel.frames for mel in mels]
         samples = frames * hop
         kept = [flow.silence(len(mels)) for flow in self.flows]
-        hearing = [_FeatureReader(self.student, mel) for mel in mels]
+        readers = [_FeatureReader(self.student, mel) for mel in mels]
         step = _Graph(self.step, kept) if self.device.type == "cuda" else self.step
         for first in range(0, max(lengths, default=0), frames):
             noise = torch.from_numpy(white_noise(seed, first * hop, samples, self.config.noise)).to(self.device)
             z = (noise * temperature).to(self.sums).expand(len(mels), -1)
-            heard = [one.between(first, first + frames) for one in hearing]
-            u = torch.stack([conditioning for conditioning, _ in heard])
+            inputs = [reader.between(first, first + frames) for reader in readers]
+            u = torch.stack([conditioning for conditioning, _ in inputs])
             drawn = step(z, u.to(self.dtype), kept).float().cpu()
             yield [
                 self.student.to_sound(y[: len(features) * hop], features).numpy().copy()
-                for y, (_, features) in zip(drawn, heard, strict=True)
+                for y, (_, features) in zip(drawn, inputs, strict=True)
             ]
 
     def _step(self, z: Tensor, u: Tensor, kept: list[Kept]) -> Tensor:
@@ -113,8 +115,9 @@ class StudentEngine:
 
 
 class _FeatureReader:
-    """The features of a mel, from its beginning on, some frames more at a time than a block needs: a stretch of the excitation
-    depends on frames around it, which cost as much as its own.
+    """Reads a mel's features from its beginning on, at least `AHEAD` frames at a time.
+
+    The excitation of a few frames depends on as many frames around them, which cost as much again.
     """
 
     def __init__(self, student: Student, mel: Mel) -> None:
@@ -157,9 +160,9 @@ class _PackedFlow:
         return zeros
 
     def __call__(self, z: Tensor, u: Tensor, kept: Kept) -> tuple[Tensor, Tensor]:
-        heard = torch.cat([kept[0], z], dim=1)  # (B, 2 + T)
-        x = F.linear(torch.stack([heard[:, :-2], heard[:, 1:-1]], dim=-1), self.input, self.input_bias)
-        kept[0].copy_(heard[:, -2:])
+        padded = torch.cat([kept[0], z], dim=1)  # (B, 2 + T)
+        x = F.linear(torch.stack([padded[:, :-2], padded[:, 1:-1]], dim=-1), self.input, self.input_bias)
+        kept[0].copy_(padded[:, -2:])
         channels, skip = x.shape[-1], self.skip_bias
         for layer, before in zip(self.layers, kept[1:], strict=True):
             now = torch.cat([before, x.to(self.dtype)], dim=1)  # (B, d + T, residual)
@@ -181,7 +184,7 @@ class _PackedLayer:
 
     def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
         self.dilation, channels = layer.dilation, len(layer.bias) // 2
-        gates = torch.cat([layer.prev.weight, layer.cur.weight, layer.cond.weight], dim=1)  # (2 residual, heard)
+        gates = torch.cat([layer.prev.weight, layer.cur.weight, layer.cond.weight], dim=1)  # (2 residual, inputs)
         twice = gates.new_ones(2 * channels)
         twice[:channels] = 2
         self.gates, self.gates_bias = (gates * twice[:, None]).to(dtype), (layer.bias * twice).to(dtype)

@@ -80,8 +80,8 @@ class ParallelWaveNet(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield a block of audio at a time: (samples,) float32."""
-        heard = GatedMel(mel)
-        yield from gate_silence(heard, (block for (block,) in self._blocks([heard], seed)))
+        gated = GatedMel(mel)
+        yield from gate_silence(gated, (block for (block,) in self._blocks([gated], seed)))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels side by side, which a GPU does faster.

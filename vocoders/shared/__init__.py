@@ -1,1 +1,1 @@
-"""What several vocoders hear and do."""
+"""What several vocoders share: signal processing, conditioning, layers, random numbers."""

@@ -5,9 +5,9 @@ A stream is sequential, so one piece alone has one stream's speed. Cut into segm
     cut    each segment ends at the quietest frame near where it should, which is before an onset or in a rest if there is one;
     lead   it is rendered from some time before its part begins: its layers start at zero and fill over the receptive field;
     join   a note that sounds across a cut has another phase in the next segment, so that one is moved, by up to SEARCH samples,
-           to where the two waves agree best, and faded in. How alike they are decides how: of two equal waves the sum of the
-           gains is one, of two unrelated ones the sum of their squares, so the level dips in neither. A network that hears a
-           comb takes its phases from there, in every segment the same, and nothing is moved.
+           to where the two waves correlate best, and faded in. Their correlation sets the gains of the crossfade: for equal
+           waves the gains sum to one, for unrelated ones their squares do, so the level dips in neither case. With a harmonic
+           excitation all segments have the same phases, and none is moved.
 
 Each segment has its own random numbers, by its place in the piece. So the samples depend on the mel and on the length of
 segments, and not on how many of them run side by side.
@@ -29,7 +29,7 @@ FADE = 0.016  # seconds: some periods of a middle note, too short for two onsets
 SEARCH = 0.010  # seconds to either side: half a period of the lowest notes
 SHORTEST = 0.25  # seconds
 NEAR = 0.25  # of a segment's length: how far from its ideal place a cut may lie
-REST = 5  # frames, 40 ms: over which quietness is judged
+QUIET_FRAMES = 5  # 40 ms: loudness is summed over so many frames
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Segment:
     stop: int
 
 
-def pieces(mel: Mel, seconds: float) -> int:
+def segment_count(mel: Mel, seconds: float) -> int:
     """How many segments of about so many seconds a mel is cut into; 1 if `seconds` is 0."""
     return max(1, round(mel.frames / (seconds * mel.spec.frame_rate))) if seconds else 1
 
 
 def cut(mel: Mel, seconds: float, lead: int, tail: int) -> Iterator[Segment]:
-    """Those segments, in order; reads no more of a mel in the making than the next cut needs.
+    """Those segments, in order; reads no more of a `LazyMel` than the next cut needs.
 
     lead, tail: frames rendered before and after each part.
 
@@ -57,7 +57,7 @@ def cut(mel: Mel, seconds: float, lead: int, tail: int) -> Iterator[Segment]:
     >>> [(s.first, s.last, s.start, s.stop) for s in cut(silence, 1.0, 16, 3)]
     [(0, 150, 0, 153), (150, 300, 134, 300)]
     """
-    frames, count = mel.frames, pieces(mel, seconds)
+    frames, count = mel.frames, segment_count(mel, seconds)
     first = 0
     for number in range(count):
         ideal = round(frames * (number + 1) / count)
@@ -69,10 +69,10 @@ def cut(mel: Mel, seconds: float, lead: int, tail: int) -> Iterator[Segment]:
 def _quiet(mel: Mel, ideal: int, reach: int) -> int:
     """The quietest frame within reach of the ideal one; of equals, the nearest."""
     near = np.arange(ideal - reach, ideal + reach + 1)
-    begin = max(0, int(near[0]) - REST // 2)
-    loudness = np.exp(mel.window(begin, int(near[-1]) + REST // 2 + 1).astype(np.float64)).sum(axis=1)
-    heard = [loudness[max(0, at - REST // 2) : at + REST // 2 + 1].sum() for at in near - begin]
-    quiet = near[np.array(heard) <= min(heard) * 1.001]
+    begin = max(0, int(near[0]) - QUIET_FRAMES // 2)
+    loudness = np.exp(mel.window(begin, int(near[-1]) + QUIET_FRAMES // 2 + 1).astype(np.float64)).sum(axis=1)
+    summed = [loudness[max(0, at - QUIET_FRAMES // 2) : at + QUIET_FRAMES // 2 + 1].sum() for at in near - begin]
+    quiet = near[np.array(summed) <= min(summed) * 1.001]
     return int(quiet[np.abs(quiet - ideal).argmin()])
 
 
@@ -86,7 +86,7 @@ def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int, rea
     Yields each segment's part of the piece, (samples,) float32; all parts together have frames * hop_length samples.
     """
     hop, fade, search = spec.hop_length, int(FADE * spec.sample_rate), int(reach * spec.sample_rate)
-    old = np.zeros(0, np.float32)  # what the segment before has to say about the fade
+    old = np.zeros(0, np.float32)  # the segment before, over the fade
     for segment, wave in waves:
         # In samples of this segment's wave: where its fade begins, where it hands over, and by how much both may move.
         begin = (segment.first - segment.start) * hop - fade // 2 if segment.first else 0
@@ -94,7 +94,7 @@ def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int, rea
         end = (segment.last - segment.start) * hop + (0 if last else fade - fade // 2)
         if segment.first:
             least, most = -min(search, begin), min(search, len(wave) - end)
-            alike = likeness(old, wave[begin + least : begin + most + fade])
+            alike = normalised_correlation(old, wave[begin + least : begin + most + fade])
             best = int(alike.argmax())
             begin, end = begin + least + best, end + least + best
             wave = wave.copy()
@@ -105,7 +105,7 @@ def join(waves: Iterable[tuple[Segment, Array]], spec: MelSpec, frames: int, rea
         yield wave[begin:end]
 
 
-def likeness(old: Array, new: Array) -> NDArray[np.float64]:
+def normalised_correlation(old: Array, new: Array) -> NDArray[np.float64]:
     """Normalised cross-correlation of a wave with each part of its length in a longer one.
 
     old: (n,) float32.

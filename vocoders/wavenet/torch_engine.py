@@ -48,8 +48,8 @@ class TorchEngine(WaveNetEngine):
         rings, before, current = self._start(len(mels))
         for first in range(0, max(length, default=0), frames):
             last = min(first + frames, max(length))
-            heard = [self.model.conditioning_between(mel, first, last) for mel in mels]
-            u = torch.stack(heard, dim=1)  # (samples, streams, n_mels)
+            parts = [self.model.conditioning_between(mel, first, last) for mel in mels]
+            u = torch.stack(parts, dim=1)  # (samples, streams, n_mels)
             numbers = uniforms(seed, np.asarray(streams), first * hop, len(u))
             drawn = []
             for t in range(len(u)):

@@ -26,11 +26,11 @@ from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.cuda.engine import CudaEngine
 from m2m.vocoders.wavenet.engine import WaveNetEngine
 from m2m.vocoders.wavenet.network import WaveNet, apply_temperature, load_wavenet
-from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join, pieces
+from m2m.vocoders.wavenet.segments import FADE, SEARCH, SHORTEST, Segment, cut, join, segment_count
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 Array = NDArray[np.float32]
-BLOCK = 64  # frames that a piece in one stream is heard and made by
+BLOCK = 64  # frames of a piece in one stream that are read and made at a time
 FASTEST = "int8"  # costs about 0.001 nats a sample on trained weights: docs/performance.md
 
 
@@ -115,11 +115,11 @@ class WaveNetVocoder(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
-        heard = GatedMel(mel)
-        if pieces(mel, self.options.segment) == 1:
-            yield from gate_silence(heard, self._in_one(heard, seed))
+        gated = GatedMel(mel)
+        if segment_count(mel, self.options.segment) == 1:
+            yield from gate_silence(gated, self._in_one(gated, seed))
         else:
-            yield from gate_silence(heard, join(self._render([heard], seed), mel.spec, mel.frames, self._reach))
+            yield from gate_silence(gated, join(self._render([gated], seed), mel.spec, mel.frames, self._reach))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels, all their segments side by side.
@@ -128,18 +128,18 @@ class WaveNetVocoder(Vocoder):
         """
         for mel in mels:
             self.check(mel)
-        heard = [GatedMel(mel) for mel in mels]
-        rendered, empty = self._render(heard, seed), np.zeros(0, np.float32)
-        counts = [pieces(mel, self.options.segment) for mel in mels]
+        gated = [GatedMel(mel) for mel in mels]
+        rendered, empty = self._render(gated, seed), np.zeros(0, np.float32)
+        counts = [segment_count(mel, self.options.segment) for mel in mels]
         return [
             np.concatenate(
                 [empty, *gate_silence(mel, join(islice(rendered, count), mel.spec, mel.frames, self._reach))]
             )
-            for mel, count in zip(heard, counts, strict=True)
+            for mel, count in zip(gated, counts, strict=True)
         ]
 
     def _in_one(self, mel: Mel, seed: int) -> Iterator[Array]:
-        """A piece in one stream, heard as far as each block needs it."""
+        """A piece in one stream; the mel is read as far as each block needs it."""
         features, known = np.zeros((mel.frames, self.model.n_features), np.float32), 0
         drawn = self.engine.stream([features], seed, frames=BLOCK, **self._drawing)
         for first in range(0, mel.frames, BLOCK):
@@ -160,11 +160,11 @@ class WaveNetVocoder(Vocoder):
     def _render(self, mels: Sequence[Mel], seed: int) -> Iterator[tuple[Segment, Array]]:
         """All that is rendered for each segment, mel by mel; so many at once as fill the engine, in rounds of like size."""
         jobs = ((mel, segment) for mel in mels for segment in self._cut(mel))
-        count = sum(pieces(mel, self.options.segment) for mel in mels)
+        count = sum(segment_count(mel, self.options.segment) for mel in mels)
         rounds = max(1, math.ceil(count / (self.options.streams or self.engine.side_by_side)))
         for size in map(len, np.array_split(np.arange(count), rounds)):
             segments, features = [], []
-            for mel, segment in islice(jobs, size):  # each heard when it is cut: a mel in the making is made once
+            for mel, segment in islice(jobs, size):  # each read when it is cut, so that a LazyMel is computed once
                 segments.append(segment)
                 features.append(self.model.features_of(mel, segment.start, segment.stop))
             numbers = [segment.number for segment in segments]

@@ -10,10 +10,10 @@ from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig
 
 def test_the_inverse_of_the_flows_gives_the_noise_back() -> None:
     """Sample by sample, from the last flow to the first: what autoregression would do."""
-    model, heard = student(), features(6)
+    model, inputs = student(), features(6)
     noise = torch.randn(1, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    z = model(noise, heard).samples
-    u = model.conditioning(heard)
+    z = model(noise, inputs).samples
+    u = model.conditioning(inputs)
     assert (z - noise).abs().max() > 0.1
     for flow in reversed(model.stack):
         before = torch.zeros_like(z)
@@ -25,12 +25,12 @@ def test_the_inverse_of_the_flows_gives_the_noise_back() -> None:
 
 
 def test_the_log_scales_are_the_jacobians_log_determinant() -> None:
-    model, heard = student(), features(4)
+    model, inputs = student(), features(4)
     noise = torch.randn(32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    jacobian = torch.autograd.functional.jacobian(lambda z: model(z[None], heard).samples[0], noise)
-    assert jacobian.triu(1).abs().max() == 0  # no sample hears noise after its own
+    jacobian = torch.autograd.functional.jacobian(lambda z: model(z[None], inputs).samples[0], noise)
+    assert jacobian.triu(1).abs().max() == 0  # no sample depends on noise after its own
     assert jacobian.tril(-1).abs().max() > 1e-3  # but noise before it
-    drawn = model(noise[None], heard)
+    drawn = model(noise[None], inputs)
     sign, log_determinant = torch.linalg.slogdet(jacobian)
     assert sign == 1
     assert log_determinant.item() == pytest.approx(drawn.log_scale.sum().item(), abs=1e-9)
@@ -39,13 +39,13 @@ def test_the_log_scales_are_the_jacobians_log_determinant() -> None:
 
 def test_the_flows_fold_into_one_distribution_a_sample() -> None:
     """Other noise at t and after it leaves mean and scale of t; the sample is that noise, scaled and moved."""
-    model, heard = student(), features(4)
+    model, inputs = student(), features(4)
     noise = torch.randn(1, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    drawn = model(noise, heard)
+    drawn = model(noise, inputs)
     assert torch.allclose(drawn.samples, noise * drawn.log_scale.exp() + drawn.mean, atol=1e-12)
     other = noise.clone()
     other[:, 20:] = 3.0
-    again = model(other, heard)
+    again = model(other, inputs)
     for name in ("mean", "log_scale"):
         assert torch.equal(getattr(again, name)[:, :21], getattr(drawn, name)[:, :21])
     assert not torch.allclose(again.mean[:, 21:], drawn.mean[:, 21:])
@@ -63,14 +63,14 @@ def test_the_receptive_field_is_what_is_heard() -> None:
     assert StudentConfig().receptive_field == 4 * (1023 + 2)
     model = student()
     assert model.config.receptive_field == (1 + 2 + 4 + 2) + (1 + 2 + 4 + 1 + 2)
-    heard = features(8)
+    inputs = features(8)
     noise = torch.randn(1, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     at, reach = 40, model.config.receptive_field
     touched = []
     for t in range(at + 1):
         other = noise.clone()
         other[0, t] += 1
-        touched.append(bool((model(other, heard).samples[0, at] != model(noise, heard).samples[0, at]).item()))
+        touched.append(bool((model(other, inputs).samples[0, at] != model(noise, inputs).samples[0, at]).item()))
     assert touched.index(True) == at - reach
 
 

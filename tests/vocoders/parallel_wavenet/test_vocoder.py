@@ -33,16 +33,16 @@ def make(folder: Path, **options: Any) -> ParallelWaveNet:
 def test_it_keeps_the_contract(folder: Path) -> None:
     made = make(folder, block_seconds=0.05)
     assert made.mel_spec == SPEC
-    heard = Mel(mel(300), SPEC)
-    heard.values.flags.writeable = False
-    wave = made.synthesize(heard, seed=5)
-    assert wave.shape == (heard.samples,)
+    music = Mel(mel(300), SPEC)
+    music.values.flags.writeable = False
+    wave = made.synthesize(music, seed=5)
+    assert wave.shape == (music.samples,)
     assert wave.dtype == np.float32
     assert np.isfinite(wave).all()
-    blocks = list(made.stream(heard, 5))
+    blocks = list(made.stream(music, 5))
     assert len(blocks) == 3
     assert np.array_equal(np.concatenate(blocks), wave)
-    assert not np.array_equal(made.synthesize(heard, seed=6), wave)
+    assert not np.array_equal(made.synthesize(music, seed=6), wave)
     assert made.synthesize(Mel(mel(0), SPEC)).shape == (0,)
     assert made.synthesize(Mel(mel(1), SPEC)).shape == (8,)
     with pytest.raises(M2MError, match="floor is 1e-06, wanted 1e-05"):
@@ -82,7 +82,7 @@ def test_graphs_are_captured_while_other_threads_render(folder: Path) -> None:
     """Each thread captures a graph of its own, while others allocate memory of sizes that are new to the allocator."""
     made = ParallelWaveNet(ParallelWaveNetOptions(model=str(folder), block_seconds=0.05), device="cuda")
     mels = [Mel(mel(300, seed), SPEC) for seed in range(8)]
-    alone = [made.synthesize(heard) for heard in mels]
+    alone = [made.synthesize(music) for music in mels]
 
     def work(number: int) -> np.ndarray:
         for turn in range(20):
@@ -98,28 +98,28 @@ def test_graphs_are_captured_while_other_threads_render(folder: Path) -> None:
 def test_the_model_says_at_which_temperature_it_is_best(folder: Path, tmp_path: Path) -> None:
     config = StudentConfig.model_validate(TINY.model_dump() | {"temperature": 0.5})
     save_model(tmp_path / "cool", KIND, config, load_student(folder)[0], "")
-    heard = Mel(mel(4), SPEC)
-    cool = make(tmp_path / "cool").synthesize(heard, 1)
-    assert np.array_equal(cool, make(folder, temperature=0.5).synthesize(heard, 1))
-    assert not np.array_equal(cool, make(tmp_path / "cool", temperature=1).synthesize(heard, 1))
+    music = Mel(mel(4), SPEC)
+    cool = make(tmp_path / "cool").synthesize(music, 1)
+    assert np.array_equal(cool, make(folder, temperature=0.5).synthesize(music, 1))
+    assert not np.array_equal(cool, make(tmp_path / "cool", temperature=1).synthesize(music, 1))
 
 
 def test_temperature_zero_draws_nothing(folder: Path) -> None:
     made = make(folder, temperature=0)
-    heard = Mel(mel(4), SPEC)
-    assert np.array_equal(made.synthesize(heard, 1), made.synthesize(heard, 2))
+    music = Mel(mel(4), SPEC)
+    assert np.array_equal(made.synthesize(music, 1), made.synthesize(music, 2))
 
 
-def test_notes_are_heard_and_may_be_missing(tmp_path: Path) -> None:
+def test_notes_are_read_and_may_be_missing(tmp_path: Path) -> None:
     config = StudentConfig.model_validate(TINY.model_dump() | {"condition_on_notes": True})
     save_model(tmp_path / "model", KIND, config, student(config), "")
     made = make(tmp_path / "model", block_seconds=0.05)
     notes = note_array([(0.0, 0.002, 60, 127), (0.06, 0.1, 72, 99)])
-    heard = Mel(mel(200), SPEC, notes)
-    wave = made.synthesize(heard)
-    assert wave.shape == made.synthesize(heard.without_notes()).shape
-    assert not np.array_equal(wave, made.synthesize(heard.without_notes()))
-    whole = ParallelWaveNet(ParallelWaveNetOptions(model=str(tmp_path / "model"), block_seconds=60)).synthesize(heard)
+    music = Mel(mel(200), SPEC, notes)
+    wave = made.synthesize(music)
+    assert wave.shape == made.synthesize(music.without_notes()).shape
+    assert not np.array_equal(wave, made.synthesize(music.without_notes()))
+    whole = ParallelWaveNet(ParallelWaveNetOptions(model=str(tmp_path / "model"), block_seconds=60)).synthesize(music)
     assert np.allclose(wave, whole, atol=1e-5)  # the roll of a block is that part of the whole
 
 
@@ -128,10 +128,10 @@ def test_the_excitation_is_the_same_in_blocks_of_any_length(tmp_path: Path) -> N
         TINY.model_dump() | {"excitation": EXCITATION_VERSION, "condition_on_notes": True}
     )
     save_model(tmp_path / "model", KIND, config, student(config), "")
-    heard = Mel(mel(200), SPEC, note_array([(0.0, 0.04, 60, 127), (0.03, 0.1, 72, 99)]))
-    short, long = (make(tmp_path / "model", block_seconds=s).synthesize(heard) for s in (0.05, 60))
+    music = Mel(mel(200), SPEC, note_array([(0.0, 0.04, 60, 127), (0.03, 0.1, 72, 99)]))
+    short, long = (make(tmp_path / "model", block_seconds=s).synthesize(music) for s in (0.05, 60))
     assert np.allclose(short, long, atol=1e-5)
-    assert not np.allclose(short, make(tmp_path / "model").synthesize(heard.without_notes()), atol=1e-3)
+    assert not np.allclose(short, make(tmp_path / "model").synthesize(music.without_notes()), atol=1e-3)
 
 
 def test_memory_does_not_grow_with_length(folder: Path) -> None:

@@ -53,9 +53,9 @@ def test_an_untrained_network_passes_the_excitation_through(upsample: tuple[tupl
     assert wave.abs().max() > 0.02
     level = model.frame_gain(torch.from_numpy(features)).repeat_interleave(128)
     assert (u[:, -1] * level - wave).abs().max() < 1e-6
-    heard = torch.from_numpy(features)
-    assert (model.to_sound(torch.zeros(12 * 128), heard) - wave).abs().max() < 1e-6
-    assert model.from_sound(wave, heard).abs().max() < 1e-5
+    given = torch.from_numpy(features)
+    assert (model.to_sound(torch.zeros(12 * 128), given) - wave).abs().max() < 1e-6
+    assert model.from_sound(wave, given).abs().max() < 1e-5
     assert u[:, :-1].abs().max() > 0.01  # and the mel with it
 
 

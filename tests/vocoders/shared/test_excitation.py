@@ -35,9 +35,9 @@ def test_a_mel_matched_excitation_has_the_mel_and_its_notes_pitch(notes: list[tu
     spec, time = MelSpec(), np.arange(32_000) / 16_000
     values = log_mel(0.3 * np.sin(2 * np.pi * 440 * time), spec)
     wave = mel_matched_excitation(note_array(notes), values, 20, spec)
-    heard = log_mel(wave, spec)[20:-20]
+    found = log_mel(wave, spec)[20:-20]
     loud = values[40:-40] > -5
-    assert np.abs(heard - values[40:-40])[loud].mean() < (0.1 if notes else 0.8)
+    assert np.abs(found - values[40:-40])[loud].mean() < (0.1 if notes else 0.8)
     spectrum = np.abs(np.fft.rfft(wave[6000:22_000] * np.hanning(16_000)))
     assert abs(int(spectrum.argmax()) - 440) <= (1 if notes else 40)
 

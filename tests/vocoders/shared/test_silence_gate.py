@@ -51,7 +51,7 @@ def test_music_between_rests_is_untouched() -> None:
     assert not kept[30 * HOP :].any()
 
 
-# --- what a vocoder has heard, it does not ask for again --------------------------------------------------------------
+# --- a frame that a vocoder has read is not computed again --------------------------------------------------------------
 
 
 NETWORKS = {"wavenet": {"layers": 2, "classes": 16}, "parallel-wavenet": {"flows": (2,)}}
@@ -119,9 +119,9 @@ def test_the_first_sound_does_not_wait_for_the_whole_mel(
 
 def test_what_was_never_heard_is_read() -> None:
     mel, made = counted(SOUNDS)
-    heard = GatedMel(mel)
-    heard.window(0, 150)
-    assert heard.sounding(100, 260).tolist() == [True] * 100 + [False] * 60
+    gated = GatedMel(mel)
+    gated.window(0, 150)
+    assert gated.sounding(100, 260).tolist() == [True] * 100 + [False] * 60
     assert made == [(0, 100), (100, 200), (200, 300)]
-    assert heard.sounding(0, 260).sum() == 200
+    assert gated.sounding(0, 260).sum() == 200
     assert len(made) == 3

@@ -15,7 +15,7 @@ from m2m.core.mel import LazyMel, Mel, MelSpec, log_mel
 from m2m.core.score import note_array
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
-from m2m.vocoders.wavenet.segments import FADE, SEARCH, Segment, crossfade, cut, join, likeness
+from m2m.vocoders.wavenet.segments import FADE, SEARCH, Segment, crossfade, cut, join, normalised_correlation
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, WaveNetVocoder
 
 SPEC = MelSpec()
@@ -98,11 +98,11 @@ def test_noise_keeps_its_level() -> None:
 def test_likeness_and_crossfade() -> None:
     draw = np.random.default_rng(3)
     long, other = draw.standard_normal((2, 600)).astype(np.float32)
-    alike = likeness(long[200:300], long)
+    alike = normalised_correlation(long[200:300], long)
     assert alike.shape == (501,)
     assert alike.argmax() == 200
     assert alike[200] == pytest.approx(1)
-    assert np.abs(likeness(long[:100], np.zeros(150, np.float32))).max() == 0
+    assert np.abs(normalised_correlation(long[:100], np.zeros(150, np.float32))).max() == 0
     faded = crossfade(long, other, 0.0)
     assert faded[0] == pytest.approx(long[0], abs=0.01)
     assert faded[-1] == pytest.approx(other[-1], abs=0.01)
@@ -133,12 +133,12 @@ def make(folder: Path, **options: Any) -> WaveNetVocoder:
     return WaveNetVocoder(WaveNetOptions(model=str(folder), **options))
 
 
-def heard(frames: int, seed: int = 0) -> Mel:
+def random_mel(frames: int, seed: int = 0) -> Mel:
     return Mel(log_mel(np.random.default_rng(seed).standard_normal(frames * HOP).astype(np.float32) * 0.1, SPEC), SPEC)
 
 
 def test_the_number_of_streams_changes_no_sample(folder: Path) -> None:
-    mel = heard(260)
+    mel = random_mel(260)
     one, five = (make(folder, segment=0.3, streams=streams).synthesize(mel, seed=4) for streams in (1, 5))
     assert one.shape == (mel.samples,)
     assert np.array_equal(one, five)
@@ -147,7 +147,7 @@ def test_the_number_of_streams_changes_no_sample(folder: Path) -> None:
 
 
 def test_music_begins_before_the_end_of_the_mel_is_known(folder: Path) -> None:
-    whole, made = heard(1000), []
+    whole, made = random_mel(1000), []
 
     def make_span(first: int, last: int) -> np.ndarray:
         made.append(last)
@@ -163,7 +163,7 @@ def test_music_begins_before_the_end_of_the_mel_is_known(folder: Path) -> None:
 
 def test_several_mels_share_the_streams(folder: Path) -> None:
     made = make(folder, segment=0.3, streams=4)
-    mels = [heard(frames, seed=frames) for frames in (100, 1, 230)]
+    mels = [random_mel(frames, seed=frames) for frames in (100, 1, 230)]
     waves = made.batch([*mels, Mel(np.zeros((0, 80), np.float32), SPEC)], seed=3)
     assert waves.pop().shape == (0,)
     for mel, wave in zip(mels, waves, strict=True):
@@ -177,14 +177,14 @@ def test_a_comb_joins_without_being_moved(tmp_path: Path) -> None:
     model = WaveNet(config)
     torch.nn.init.zeros_(model.end.weight)  # the same is always added, so that what sounds is the excitation
     save_model(tmp_path / "model", "wavenet", config, model, "")
-    mel = Mel(heard(260).values, SPEC, note_array([(0.0, 2.0, 40, 100), (0.1, 2.0, 69, 100)]))
+    mel = Mel(random_mel(260).values, SPEC, note_array([(0.0, 2.0, 40, 100), (0.1, 2.0, 69, 100)]))
     one, many = (make(tmp_path / "model", segment=s, temperature=0).synthesize(mel) for s in (0, 0.3))
     assert np.abs(one).max() > 0.01
     assert np.allclose(one, many, atol=1e-5)
 
 
 def test_in_one_stream_nothing_is_joined(folder: Path) -> None:
-    made, mel = make(folder, segment=0), heard(300)
+    made, mel = make(folder, segment=0), random_mel(300)
     features = made.model.features_of(mel)
     (codes,) = made.engine.generate([features], 1)
     assert np.array_equal(made.synthesize(mel, seed=1), made._wave(codes, features))

@@ -41,15 +41,15 @@ def make(folder: Path, **options: Any) -> WaveNetVocoder:
 def test_it_speaks_the_mel_it_was_trained_on(folder: Path) -> None:
     made = make(folder)
     assert made.mel_spec == SPEC
-    heard = Mel(mel(70), SPEC)
-    wave = made.synthesize(heard, seed=5)
-    assert wave.shape == (heard.samples,)
+    music = Mel(mel(70), SPEC)
+    wave = made.synthesize(music, seed=5)
+    assert wave.shape == (music.samples,)
     assert wave.dtype == np.float32
     assert np.isfinite(wave).all()
     assert set(np.unique(wave)) <= set(mu_law_decode(np.arange(16), 16))
-    assert len(blocks := list(made.stream(heard, 5))) == 2
+    assert len(blocks := list(made.stream(music, 5))) == 2
     assert np.array_equal(np.concatenate(blocks), wave)
-    assert not np.array_equal(made.synthesize(heard, seed=6), wave)
+    assert not np.array_equal(made.synthesize(music, seed=6), wave)
     with pytest.raises(M2MError, match="floor is 1e-06, wanted 1e-05"):
         made.synthesize(Mel(mel(3), SPEC.model_copy(update={"floor": 1e-6})))
 
@@ -65,28 +65,28 @@ def test_a_batch_is_its_mels_one_by_one(folder: Path) -> None:
 def test_the_model_says_at_which_temperature_it_is_best(folder: Path, tmp_path: Path) -> None:
     config = WaveNetConfig.model_validate(TINY.model_dump() | {"temperature": 0.5})
     save_model(tmp_path / "cool", "wavenet", config, load_wavenet(folder)[0], "")
-    heard = Mel(mel(4), SPEC)
-    cool, warm = make(tmp_path / "cool").synthesize(heard, 1), make(folder).synthesize(heard, 1)
-    assert np.array_equal(cool, make(folder, temperature=0.5).synthesize(heard, 1))
-    assert np.array_equal(warm, make(tmp_path / "cool", temperature=1).synthesize(heard, 1))
+    music = Mel(mel(4), SPEC)
+    cool, warm = make(tmp_path / "cool").synthesize(music, 1), make(folder).synthesize(music, 1)
+    assert np.array_equal(cool, make(folder, temperature=0.5).synthesize(music, 1))
+    assert np.array_equal(warm, make(tmp_path / "cool", temperature=1).synthesize(music, 1))
     assert not np.array_equal(cool, warm)
 
 
 def test_temperature_zero_draws_nothing(folder: Path) -> None:
     made = make(folder, temperature=0)
-    heard = Mel(mel(4), SPEC)
-    assert np.array_equal(made.synthesize(heard, 1), made.synthesize(heard, 2))
+    music = Mel(mel(4), SPEC)
+    assert np.array_equal(made.synthesize(music, 1), made.synthesize(music, 2))
 
 
-@pytest.mark.parametrize("hears", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
-def test_notes_are_heard_and_may_be_missing(tmp_path: Path, hears: dict[str, object]) -> None:
-    config = WaveNetConfig.model_validate(TINY.model_dump() | hears | {"output": "gaussian"})
+@pytest.mark.parametrize("reads", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
+def test_notes_are_read_and_may_be_missing(tmp_path: Path, reads: dict[str, object]) -> None:
+    config = WaveNetConfig.model_validate(TINY.model_dump() | reads | {"output": "gaussian"})
     save_model(tmp_path / "model", "wavenet", config, WaveNet(config), "")
     made = make(tmp_path / "model")
-    heard = Mel(mel(8), SPEC, note_array([(0.0, 0.002, 60, 127)]))
-    wave = made.synthesize(heard)
-    assert wave.shape == made.synthesize(heard.without_notes()).shape
-    assert not np.array_equal(wave, made.synthesize(heard.without_notes()))
+    music = Mel(mel(8), SPEC, note_array([(0.0, 0.002, 60, 127)]))
+    wave = made.synthesize(music)
+    assert wave.shape == made.synthesize(music.without_notes()).shape
+    assert not np.array_equal(wave, made.synthesize(music.without_notes()))
 
 
 def test_where_the_kernel_cannot_run_one_line_says_so(

@@ -27,12 +27,12 @@ HERE = Path(__file__).parent
 INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "generic")  # best first
 BITS: dict[str, int] = {"fp32": 32, "bf16": 16, "int8": 8}
 GROUP = 8  # most streams that read each weight together; more gain nothing
-MULTIPLE = 16  # what the kernel's vectors divide
+MULTIPLE = 16  # of which channels are multiples: the kernel's vectors
 MAX_STAGES = 8
 CALL_SECONDS = 1.0  # of audio, over all streams, that one call into the kernel makes: Ctrl-C waits no longer
 
 
-class Shape(ctypes.Structure):
+class NetworkShape(ctypes.Structure):
     """As cpu/wavenet.h has it."""
 
     _fields_ = [
@@ -89,7 +89,7 @@ class CpuEngine(WaveNetEngine):
             )
         self._library, self.side_by_side = lib, GROUP * processors()
         self.about = {"engine": "cpu", "precision": precision, "instructions": self.instructions}
-        weights = np.concatenate([x.detach().cpu().float().numpy().ravel() for x in in_order(model)])
+        weights = np.concatenate([x.detach().cpu().float().numpy().ravel() for x in weights_in_order(model)])
         engine = lib.wavenet_engine(ctypes.byref(shape_of(model)), weights.ctypes.data, BITS[precision])
         if not engine:
             raise MemoryError("WaveNet's weights")
@@ -100,7 +100,7 @@ class CpuEngine(WaveNetEngine):
         self, mels: Sequence[Array], seed: int, streams: Sequence[int], temperature: float, threads: int, frames: int
     ) -> Iterator[list[NDArray[Any]]]:
         hop = self.config.mel.hop_length
-        session = _Session(self, mels, seed, streams, temperature, threads or processors())
+        session = _CpuSession(self, mels, seed, streams, temperature, threads or processors())
         longest = max(map(len, mels), default=0)
         for first in range(0, longest, frames):
             last = min(first + frames, longest)
@@ -110,12 +110,12 @@ class CpuEngine(WaveNetEngine):
 
     def teacher_forced(self, samples: NDArray[Any], mel: Array) -> Array:
         given, outputs = np.array(samples, np.float32), np.empty((len(samples), self.config.outputs), np.float32)
-        _Session(self, [mel], 0, [0], 0.0, 1).step(len(mel), [given], [outputs])
+        _CpuSession(self, [mel], 0, [0], 0.0, 1).step(len(mel), [given], [outputs])
         return outputs
 
 
-class _Session:
-    """Streams on their way. Those of like length share a group, since a group runs until its longest is at its end."""
+class _CpuSession:
+    """The state of streams between blocks. Streams of similar length share a group, which runs until its longest ends."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class _Session:
         self.engine, self.threads = engine, threads
         self.order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
         self.mels = [np.ascontiguousarray(mels[i], np.float32) for i in self.order]  # the kernel reads them here
-        # As many groups as keep all threads busy, none larger than pays.
+        # As many groups as keep all threads busy, none larger than GROUP.
         rounds = -(-len(mels) // (threads * GROUP))
         size = max(1, -(-len(mels) // (threads * rounds))) if mels else 1
         count = len(mels)
@@ -153,7 +153,7 @@ class _Session:
     def step(self, frames: int, samples: Sequence[Array], outputs: Sequence[Array] | None = None) -> None:
         """The next frames of each stream, in the callers' order, into `samples`; or from them, into `outputs`.
 
-        In several calls, since Python hears no Ctrl-C while the kernel runs.
+        In several calls, since Python handles no Ctrl-C while the kernel runs.
         """
         mel = self.engine.config.mel
         part = max(1, int(CALL_SECONDS * mel.frame_rate / max(1, len(self.mels))))
@@ -167,7 +167,7 @@ class _Session:
 
 
 def processors() -> int:
-    """Those that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -192,11 +192,11 @@ def check(config: WaveNetConfig) -> None:
         )
 
 
-def shape_of(model: WaveNet) -> Shape:
+def shape_of(model: WaveNet) -> NetworkShape:
     """The sizes of a network as the kernel wants them."""
     c = model.config
     windows, strides = zip(*c.upsample, strict=True)
-    return Shape(
+    return NetworkShape(
         *(c.layers, c.dilation_cycle, c.residual, c.skip, c.classes, c.outputs),
         ("mulaw", "gaussian", "mol").index(c.output),
         *(model.n_features, c.mel.n_mels, len(c.upsample)),
@@ -206,7 +206,7 @@ def shape_of(model: WaveNet) -> Shape:
     )
 
 
-def in_order(model: WaveNet) -> Iterator[Any]:
+def weights_in_order(model: WaveNet) -> Iterator[Any]:
     """Every weight in the order in which the kernel takes them."""
     if model.config.output == "mulaw":
         yield from (model.embed_prev.weight, model.embed_cur.weight)

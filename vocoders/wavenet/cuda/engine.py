@@ -1,7 +1,7 @@
 """The CUDA engine: the kernel of cuda/wavenet.cu, compiled for this network and this GPU when it is first needed.
 
 Audio is made in blocks of some thousand samples a stream, one launch each, since a launch cannot be interrupted and its audio
-cannot be heard before its end; what a stream must remember stays in the GPU's memory from launch to launch. The mel comes to the
+is not available before its end; the state of a stream stays in the GPU's memory from launch to launch. The mel comes to the
 rate of samples on the GPU, block by block, so memory does not grow with length.
 """
 
@@ -78,7 +78,7 @@ class CudaEngine(WaveNetEngine):
         self, mels: Sequence[Array], seed: int, streams: Sequence[int], temperature: float, threads: int, frames: int
     ) -> Iterator[list[NDArray[Any]]]:
         hop, longest = self.config.mel.hop_length, max(map(len, mels), default=0)
-        session = _Session(self, mels, seed, streams, temperature)
+        session = _CudaSession(self, mels, seed, streams, temperature)
         for first in range(0, longest, frames):
             last = min(first + frames, longest)
             block = [np.empty(max(0, min(last, len(mel)) - first) * hop, self.kind) for mel in mels]
@@ -91,14 +91,14 @@ class CudaEngine(WaveNetEngine):
 
     def teacher_forced(self, samples: NDArray[Any], mel: Array) -> Array:
         given, hop = np.array(samples, np.float32), self.config.mel.hop_length
-        session, found = _Session(self, [mel], 0, [0], 0.0), [np.zeros((0, self.config.outputs), np.float32)]
+        session, found = _CudaSession(self, [mel], 0, [0], 0.0), [np.zeros((0, self.config.outputs), np.float32)]
         for start, count in session.parts(0, len(mel)):
             found.append(session.step(start, count, given[None, start * hop : (start + count) * hop])[1][0])
         return np.concatenate(found)
 
 
-class _Session:
-    """Streams on their way, the longest first, so that those still running are the first ones."""
+class _CudaSession:
+    """The state of streams between blocks, the longest first, so that those still running are the first ones."""
 
     def __init__(
         self,
@@ -165,16 +165,16 @@ class _Session:
         """The mel of these frames at the rate of samples: (samples, streams, bands filled up), as the kernel's numbers."""
         engine, plan, config = self.engine, self.engine.plan, self.engine.config
         margin, bands, rate = config.margin, config.mel.n_mels, 1
-        heard = np.zeros((streams, frames + 2 * margin, engine.n_features), np.float32)
+        features = np.zeros((streams, frames + 2 * margin, engine.n_features), np.float32)
         for i, mel in enumerate(self.mels[:streams]):
             begin = max(0, first - margin)
             part = mel[begin : first + frames + margin]
-            to = heard[i, begin - first + margin :][: len(part)]
+            to = features[i, begin - first + margin :][: len(part)]
             to[:] = part
             to[:, :bands] = config.mel.scaled(to[:, :bands])
-        level = self._memory("mel", heard.nbytes)
-        engine.device.write(level, heard)
-        start, there = first - margin, heard.shape[1]  # what `level` holds, at its rate
+        level = self._memory("mel", features.nbytes)
+        engine.device.write(level, features)
+        start, there = first - margin, features.shape[1]  # what `level` holds, at its rate
         for i, (window, stride, inputs, weight, bias) in enumerate(engine.stages):
             rate, final = rate * stride, i + 1 == len(engine.stages)
             in_first, in_count = start, there

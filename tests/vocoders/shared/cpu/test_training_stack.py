@@ -19,7 +19,7 @@ built = pytest.mark.skipif(
 )
 instruction_sets = pytest.mark.parametrize("instructions", training_stack.available())
 
-SIZES = [  # layers, dilation cycle, residual, skip, bands heard, batch, samples
+SIZES = [  # layers, dilation cycle, residual, skip, bands, batch, samples
     (5, 3, 32, 32, 80, 2, 96),
     (1, 1, 32, 64, 32, 3, 32),  # one layer has no residual
     (6, 4, 96, 32, 17, 1, 1088),  # chunks, the last one short
@@ -100,14 +100,14 @@ def test_sequences_do_not_hear_each_other_nor_the_future(instructions):
 @built
 @instruction_sets
 def test_no_gradient_comes_from_what_is_not_heard(instructions):
-    """One output sample, late in one sequence: it has heard that sequence as far as it looks back, and nothing else."""
+    """One output sample, late in one sequence: it depends on that sequence as far as it looks back, and on nothing else."""
     layers, (x, u, _) = stacks(4, 4, 32, 32, 32), inputs(32, 32, 32, 2, 128)
     x.requires_grad_()
     training_stack.skip_sum(layers, x, u.bfloat16(), instructions)[1, 100].float().sum().backward()
-    heard = x.grad.abs().sum(-1) > 0
-    assert not heard[0].any()
-    assert heard[1, 100 - 15 : 101].all()  # dilations 1 + 2 + 4 + 8
-    assert heard[1].sum() == 16
+    touched = x.grad.abs().sum(-1) > 0
+    assert not touched[0].any()
+    assert touched[1, 100 - 15 : 101].all()  # dilations 1 + 2 + 4 + 8
+    assert touched[1].sum() == 16
 
 
 @built

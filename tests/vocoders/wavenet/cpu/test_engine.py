@@ -49,7 +49,7 @@ def test_float32_is_the_network(sizes, instructions):
         assert got.dtype == want.dtype
         if model.config.output == "mulaw":
             np.testing.assert_array_equal(got, want)
-        else:  # what was drawn is heard by the next samples: differences of a rounding grow
+        else:  # the next samples depend on what was drawn: rounding errors grow
             np.testing.assert_allclose(got, want, atol=2e-3)
     expected = engine.expected(wanted[0], given[0])
     np.testing.assert_allclose(expected, in_parallel(model, wanted[0], given[0]), atol=1e-5)
@@ -109,9 +109,9 @@ def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision):
 
 
 @built
-@pytest.mark.parametrize("heard", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
-def test_the_score_stands_beside_the_mel(heard):
-    model = network(**SMALL, **heard)
+@pytest.mark.parametrize("conditioning", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
+def test_the_score_stands_beside_the_mel(conditioning):
+    model = network(**SMALL, **conditioning)
     given = mels(model, 2)
     np.testing.assert_array_equal(CpuEngine(model).generate(given, 0)[0], TorchEngine(model).generate(given, 0)[0])
 

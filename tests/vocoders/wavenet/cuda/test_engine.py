@@ -39,7 +39,7 @@ def test_float32_is_the_network(emulated, sizes, limits, regime, order):
         if model.config.output == "mulaw":
             np.testing.assert_array_equal(got, want)
             assert len(np.unique(got)) > 4
-        else:  # what was drawn is heard by the next samples: differences of a rounding grow
+        else:  # the next samples depend on what was drawn: rounding errors grow
             np.testing.assert_allclose(got, want, atol=2e-3)
     expected = engine.expected(wanted[0], given[0])
     np.testing.assert_allclose(expected, in_parallel(model, wanted[0], given[0]), atol=1e-5)
