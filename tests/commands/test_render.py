@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,12 +14,12 @@ import pretty_midi
 import pytest
 import soundfile
 import torch
+from command_line import HANGS, M2M
+from distributions import Install
 
 from m2m.core.checkpoint import save_model
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
-
-M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_a_job_in_another_process_makes_the_same_samples(work: Path, here: M2M) 
 def test_standard_output_is_a_wav(work: Path) -> None:
     command = [sys.executable, "-m", "m2m", "render", "solo.mid", "-o", "-"]
     # Under CI=..., pyfluidsynth, which pretty_midi imports, prints where it found its library.
-    done = subprocess.run(command, cwd=work, capture_output=True, timeout=60, env=os.environ | {"CI": "true"})
+    done = subprocess.run(command, cwd=work, capture_output=True, timeout=HANGS, env=os.environ | {"CI": "true"})
     assert done.returncode == 0
     assert done.stdout[:4] == b"RIFF"
 
@@ -193,7 +192,7 @@ def test_an_interrupt_leaves_nothing_half_written(work: Path, stop: signal.Signa
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(stop)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 128 + stop
     assert "Traceback" not in errors
     assert sorted(p.name for p in work.iterdir()) == ["duo.mid", "long.mid", "solo.mid", "solo.wav"]
@@ -213,7 +212,7 @@ class Encoder(Vocoder):
 """
 
 
-def test_a_score_that_a_process_dies_of_is_reported_and_the_rest_go_on(work: Path, m2m: M2M, install) -> None:
+def test_a_score_that_a_process_dies_of_is_reported_and_the_rest_go_on(work: Path, m2m: M2M, install: Install) -> None:
     install("crashing", CRASHING, group="m2m.vocoders")
     midi = pretty_midi.PrettyMIDI(str(work / "solo.mid"))
     midi.instruments[0].notes.append(pretty_midi.Note(90, 60, 2.0, 3.0))
@@ -246,13 +245,15 @@ soundfile.SoundFile.write = write
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_processes_that_are_stopped_while_they_write_leave_nothing(work: Path, install, stop: signal.Signals) -> None:
+def test_processes_that_are_stopped_while_they_write_leave_nothing(
+    work: Path, install: Install, stop: signal.Signals
+) -> None:
     """Ctrl-C reaches all of them, SIGTERM and SIGKILL the command alone."""
     install("writing", WRITING, group="m2m.vocoders")
     command = [sys.executable, "-m", "m2m", "render", "solo.mid", "duo.mid", "--vocoder", "writing", "--jobs", "2"]
     process = subprocess.Popen(command, cwd=work, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANGS
         while len(workers := [path.name.split("-")[1] for path in work.glob("writing-*")]) < 2:
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -262,7 +263,7 @@ def test_processes_that_are_stopped_while_they_write_leave_nothing(work: Path, i
             os.killpg(process.pid, stop)
         else:
             process.send_signal(stop)
-        _, errors = process.communicate(timeout=30)  # to the end of what the processes may say
+        _, errors = process.communicate(timeout=HANGS)  # to the end of what the processes may say
         assert not any(running(worker) for worker in workers)
     finally:
         with suppress(ProcessLookupError):
@@ -281,7 +282,7 @@ def running(pid: str) -> bool:
 
 def test_a_reader_that_leaves_early_is_no_traceback(work: Path) -> None:
     command = f"{sys.executable} -m m2m render solo.mid -o - | head -c 10 > /dev/null"
-    done = subprocess.run(command, shell=True, cwd=work, capture_output=True, text=True, timeout=60, env=os.environ)
+    done = subprocess.run(command, shell=True, cwd=work, capture_output=True, text=True, timeout=HANGS, env=os.environ)
     assert "Traceback" not in done.stderr
 
 

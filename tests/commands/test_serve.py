@@ -6,13 +6,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import HANGS, M2M
 
 pytest.importorskip("fastapi", reason="m2m[web] is not installed")
-M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -28,7 +27,7 @@ def test_it_tells_its_address_serves_and_ends(tmp_path: Path) -> None:
         with urllib.request.urlopen(f"{address}api/about") as answer:
             assert b'"m2m"' in answer.read()
         server.send_signal(signal.SIGINT)
-        rest, said = server.communicate(timeout=30)
+        rest, said = server.communicate(timeout=HANGS)
     assert (server.returncode, rest, said.strip()) == (130, "", "")
     assert list(tmp_path.iterdir()) == []  # nothing is written
 
@@ -38,7 +37,7 @@ def test_another_address_has_a_token(tmp_path: Path) -> None:
         assert server.stdout
         address = server.stdout.readline().strip()
         server.terminate()
-        server.communicate(timeout=30)
+        server.communicate(timeout=HANGS)
     assert len(address.partition("/?token=")[2]) > 20
 
 

@@ -2,19 +2,19 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+from command_line import M2M
 from numpy.typing import NDArray
 
 from m2m.core.score import NoteArray
 from m2m.dataset import build as dataset
 
-M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 SOUNDFONT = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
 TINY = [
     *("--set", "model.hidden=8", "--set", "model.timbre_dim=2", "--set", "sequence=40", "--set", "loop.batch_size=2"),
