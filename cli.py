@@ -18,7 +18,7 @@ import click
 
 from m2m import __version__
 from m2m.commands import bench, dataset, plugins, render, serve, train
-from m2m.commands.terminal import note, talk
+from m2m.commands.terminal import output_options, print_error, print_note
 from m2m.core.errors import M2MDeprecationWarning, explain
 
 LEAVE_SECONDS = 2.0
@@ -30,7 +30,7 @@ LEAVE_SECONDS = 2.0
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Your plugins.toml: defaults, options, components switched off.  [default: M2M_PLUGINS, else ./plugins.toml]",
 )
-@talk
+@output_options
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli(plugins: Path | None) -> None:
     """Render scores as music with neural networks; every stage is a plugin."""
@@ -66,7 +66,7 @@ def main() -> None:
 
     def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
         if issubclass(category, M2MDeprecationWarning):  # for the user: a line, without the code that it came from
-            note(f"m2m: {message}")
+            print_note(f"m2m: {message}")
         else:
             shown(message, category, *where, **more)
 
@@ -83,7 +83,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
-        click.echo(f"m2m: error: {explain(error)}", err=True)
+        print_error(explain(error))
         code = 1
     for number in (
         signal.SIGINT,

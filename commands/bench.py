@@ -8,30 +8,45 @@ from typing import Any, get_args
 
 import click
 
-from m2m.commands.terminal import listed, note, pairs, print_json, print_table, put, talk
-from m2m.core.choices import MAX_SEED, STAGES, Split
+from m2m.commands.terminal import (
+    names,
+    output_options,
+    pairs,
+    print_error,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+)
+from m2m.core.choices import (
+    BENCH_REPEATS,
+    BENCH_SECONDS,
+    BENCH_SPLIT,
+    LISTENING_RECORDINGS,
+    LISTENING_SECONDS,
+    MAX_SEED,
+    STAGES,
+    Split,
+)
 
 
 @click.group(invoke_without_command=True)
 @click.option("--config", type=click.Path(path_type=Path), help="A TOML file with any of these, see docs/bench.md.")
-@click.option("--vocoders", callback=listed, metavar="NAMES", help="'griffin-lim,wavenet'.  [default: all installed]")
-@click.option("--conditioners", callback=listed, metavar="NAMES", help="'film,concat'.  [default: all with a model]")
-@click.option("--losses", callback=listed, metavar="NAMES", help="Only models trained with these.")
-@click.option(
-    "--models",
-    callback=listed,
-    metavar="FOLDERS",
-    help="Models or runs, or folders of them.  [default: those that ship]",
-)
-@click.option("--stages", callback=listed, metavar="NAMES", help=f"Of {','.join(STAGES)}.  [default: all]")
+@names("--vocoders", "'griffin-lim,wavenet'.  [default: all installed]")
+@names("--conditioners", "'film,concat'.  [default: all with a model]")
+@names("--losses", "Only models trained with these.")
+@names("--models", "Models or runs, or folders of them.  [default: those that ship]", "FOLDERS")
+@names("--stages", f"Of {','.join(STAGES)}.  [default: all]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="A data set, or a folder of recordings.  [default: built in]"
 )
-@click.option("--split", type=click.Choice(get_args(Split)), help="Of the data set.  [default: test]")
-@click.option("--files", callback=listed, metavar="NAMES", help="Names, or the first so many.  [default: all]")
-@click.option("--instruments", callback=listed, metavar="NAMES", help="[default: all]")
-@click.option("--seconds", type=float, help="Of each recording.  [default: 30]")
-@click.option("--repeats", type=click.IntRange(0), help="Of the speed measurement; 0: none.  [default: 5]")
+@click.option("--split", type=click.Choice(get_args(Split)), help=f"Of the data set.  [default: {BENCH_SPLIT}]")
+@names("--files", "Names, or the first so many.  [default: all]")
+@names("--instruments", "[default: all]")
+@click.option("--seconds", type=float, help=f"Of each recording.  [default: {BENCH_SECONDS:g}]")
+@click.option(
+    "--repeats", type=click.IntRange(0), help=f"Of the speed measurement; 0: none.  [default: {BENCH_REPEATS}]"
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED))
 @click.option("--device", help="cpu or cuda.  [default: cpu]")
 @pairs("--set", "values", "Any field of the config, such as vocoder_options.griffin-lim.iterations=5.")
@@ -48,7 +63,7 @@ from m2m.core.choices import MAX_SEED, STAGES, Split
 @click.option("--retry", is_flag=True, help="Compute once more what has failed.")
 @click.option("--json", "as_json", is_flag=True, help="What was done as a JSON object, instead of the summary.")
 @click.pass_context
-@talk
+@output_options
 def bench(
     context: click.Context,
     config: Path | None,
@@ -78,8 +93,10 @@ def bench(
     if as_json:
         print_json({"folder": str(output), **vars(outcome)})
     else:
-        put((output / "summary.md").read_text().rstrip())
-    note(f"{outcome.cells} cells, {outcome.computed} computed now, {outcome.failed} failed: {output / 'report.html'}")
+        print_line((output / "summary.md").read_text().rstrip())
+    print_note(
+        f"{outcome.cells} cells, {outcome.computed} computed now, {outcome.failed} failed: {output / 'report.html'}"
+    )
     if outcome.failed:
         raise SystemExit(1)
 
@@ -89,7 +106,7 @@ def bench(
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Also what is the same.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
-@talk
+@output_options
 def compare_benches(old: Path, new: Path, everything: bool, as_json: bool) -> None:
     """Say what got better or worse from one bench to another, beyond the noise; the exit code is 1 if anything got worse."""
     from m2m.evaluation.bench.compare import broken, compare
@@ -100,16 +117,16 @@ def compare_benches(old: Path, new: Path, everything: bool, as_json: bool) -> No
     if as_json:
         print_json({"changes": [vars(change) for change in changes], "failures": failures})
     else:
-        told = [change for change in changes if everything or change.verdict != "same"]
+        shown = [change for change in changes if everything or change.verdict != "same"]
         rows = [("", "SYSTEM", "MEASURE", "OLD", "NEW", "DIFFERENCE, 95 %")]
         rows += [
             (c.verdict, c.system, c.measure, f"{c.old:.4g}", f"{c.new:.4g}", f"{c.low:+.4g} to {c.high:+.4g}")
-            for c in told
+            for c in shown
         ]
-        print_table(rows if told else [("nothing changed beyond the noise",)])
-        note(f"{len(changes)} compared, {sum(c.verdict == 'same' for c in changes)} the same within the noise")
+        print_table(rows if shown else [("nothing changed beyond the noise",)])
+        print_note(f"{len(changes)} compared, {sum(c.verdict == 'same' for c in changes)} the same within the noise")
     for failure in failures:
-        click.echo(f"m2m: error: {failure}", err=True)
+        print_error(failure)
     if failures or any(change.verdict == "worse" for change in changes):
         raise SystemExit(1)
 
@@ -122,28 +139,34 @@ def mos() -> None:
 @mos.command("make")
 @click.argument("folder", metavar="BENCH", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="listening", show_default=True, type=click.Path(path_type=Path))
-@click.option("--systems", metavar="NAMES", callback=listed, help="As the bench's summary names them.  [default: all]")
+@names("--systems", "As the bench's summary names them.  [default: all]")
 @click.option(
-    "--recordings", default=6, show_default=True, type=click.IntRange(1), help="How many, spread over the bench."
+    "--recordings",
+    default=LISTENING_RECORDINGS,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many, spread over the bench.",
 )
-@click.option("--seconds", default=8.0, show_default=True, type=click.FloatRange(0.1), help="Of each, at most.")
+@click.option(
+    "--seconds", default=LISTENING_SECONDS, show_default=True, type=click.FloatRange(0.1), help="Of each, at most."
+)
 @click.option("--seed", default=0, show_default=True, help="Of the choice.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite an existing test.")
-@talk
+@output_options
 def make_listening_test(folder: Path, output: Path, **chosen: Any) -> None:
     """Make a blind listening test: a page to open from a file or any web server, and the key to it, not to be shown."""
     from m2m.evaluation.listening.blind_test import make
 
     made = make(folder, output, **chosen)
-    note(f"{made.stimuli} stimuli of {made.systems} systems and {made.recordings} recordings; key: {made.key}")
-    put(str(made.page))
+    print_note(f"{made.stimuli} stimuli of {made.systems} systems and {made.recordings} recordings; key: {made.key}")
+    print_line(str(made.page))
 
 
 @mos.command("report")
 @click.argument("key", type=click.Path(path_type=Path))
 @click.argument("ratings", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
-@talk
+@output_options
 def report_listening_test(key: Path, ratings: tuple[Path, ...], as_json: bool) -> None:
     """Mean opinion scores with standard error and 95 % interval, from the listeners' RATINGS (JSON files, or folders)."""
     from m2m.evaluation.listening.mos import report
@@ -159,5 +182,5 @@ def report_listening_test(key: Path, ratings: tuple[Path, ...], as_json: bool) -
         rows.append((s["system"], f"{s['mos']:.3f}", error, interval, str(s["ratings"])))
     print_table(rows)
     for name, reason in found.screened.items():
-        note(f"listener {name} is left out: {reason}")
-    note(f"{found.listeners} listeners count")
+        print_note(f"listener {name} is left out: {reason}")
+    print_note(f"{found.listeners} listeners count")

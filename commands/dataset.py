@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from m2m.commands.terminal import pairs, put, talk
+from m2m.commands.terminal import output_options, pairs, print_error, print_line
 
 
 @click.group()
@@ -32,7 +32,7 @@ def dataset() -> None:
 @click.option("--programs", help="General MIDI programs, '0,4,11', or 'all'.  [default: the reference's ten]")
 @pairs("--set", "values", "A field of the config, such as seconds=60.")
 @click.option("-j", "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
-@talk
+@output_options
 def build_dataset(
     midi_dir: Path,
     soundfont: Path,
@@ -52,7 +52,7 @@ def build_dataset(
         chosen["programs"] = list(range(128)) if programs == "all" else programs.split(",")
     failed = build(midi_dir, soundfont, output, load_run(DatasetConfig, None, chosen), split, jobs)
     for message in failed:
-        click.echo(f"m2m: error: {message}", err=True)
-    put(str(output))
+        print_error(message)
+    print_line(str(output))
     if failed:
         raise SystemExit(1)

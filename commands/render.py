@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from m2m.commands.terminal import limit, note, pairs, print_json, print_table, put, talk
-from m2m.core.choices import GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleFormat
+from m2m.commands.terminal import (
+    output_options,
+    pairs,
+    print_error,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    score_limits,
+)
+from m2m.core.choices import CLIP_MODE, GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleFormat
+
+if TYPE_CHECKING:
+    from m2m.core.rendering.batch import RenderOutcome
 
 
 @click.command()
@@ -39,7 +51,7 @@ from m2m.core.choices import GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleF
 @click.option("--gain", default=GAIN_DB, show_default=True, type=click.FloatRange(*GAIN_RANGE_DB), help="Decibels.")
 @click.option(
     "--clip-mode",
-    default="rescale",
+    default=CLIP_MODE,
     show_default=True,
     type=click.Choice(get_args(ClipMode)),
     help="What to do with peaks over full scale.",
@@ -49,70 +61,79 @@ from m2m.core.choices import GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleF
     type=click.Choice(get_args(SampleFormat)),
     help="Of WAV and FLAC.  [default: pcm16]",
 )
-@limit
+@score_limits
 @click.option("--stems", is_flag=True, help="Write every track by itself as well.")
 @click.option("--sidecar", is_flag=True, help="Write the provenance to a .json beside the audio as well.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto.")
 @click.option("-j", "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Scores at once.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing files.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of what was rendered, on standard output.")
-@talk
+@output_options
 def render(
-    scores: tuple[str, ...], output: str, vocoder_options: dict[str, str], programs: dict[str, str], **chosen: Any
+    scores: tuple[str, ...], output: str, jobs: int, as_json: bool, programs: dict[str, str], **chosen: Any
 ) -> None:
     """Render MIDI files as audio."""
     from m2m.core.midi import Limits
-    from m2m.core.plugins import registry, settings
     from m2m.core.rendering import batch
 
     chosen["limits"] = Limits.of(chosen["limits"])
     for program in programs:
         if not (program.isascii() and program.isdecimal() and int(program) < 128):
             raise click.BadParameter(f"{program!r} is no General MIDI program, 0 to 127.", param_hint="--map")
-    if chosen["as_json"] and output == "-":
+    if as_json and output == "-":
         raise click.UsageError("--json and -o - both want standard output; write the audio to a file.")
-    take = chosen.pop
-    components = {name: take(name) for name in ("model", "encoder", "conditioner", "vocoder", "device")}
-    mixing = {name: take(name) for name in ("timbre", "seed", "gain", "clip_mode", "stems", "limits")}
-    names = {
-        "timbre": mixing["timbre"] or settings.settings().defaults.get("timbre", "own"),
-        "vocoder": components["vocoder"] or registry.default("vocoder"),
-        "seed": str(mixing["seed"]),
+    chosen["programs"] = tuple((int(program), timbre) for program, timbre in programs.items())
+    chosen["vocoder_options"] = tuple(chosen["vocoder_options"].items())
+    names = _names(output, chosen)
+    job = {
+        "components": _pairs(chosen, "model encoder conditioner vocoder device vocoder_options"),
+        "mixing": _pairs(chosen, "timbre seed gain clip_mode stems limits programs"),
+        **dict(_pairs(chosen, "sample_format sidecar overwrite")),
     }
-    if "{conditioner}" in output:  # looked up only where it is asked for, since it is the model that knows
+    to_do = [batch.RenderJob(Path(score), batch.output_path(output, Path(score), names), **job) for score in scores]
+    batch.check_outputs(to_do)
+    outcomes = []
+    with closing(batch.run(to_do, jobs)) as rendered:  # or an interrupt could leave processes at work
+        for outcome in rendered:
+            outcomes.append(outcome)
+            _print_outcome(outcome)
+    if as_json:
+        print_json([vars(outcome) for outcome in outcomes])
+    if any(outcome.error for outcome in outcomes):
+        raise SystemExit(1)
+
+
+def _pairs(chosen: dict[str, Any], names: str) -> tuple[tuple[str, Any], ...]:
+    """Some of what was chosen, as a job has it."""
+    return tuple((name, chosen[name]) for name in names.split())
+
+
+def _names(output: str, chosen: dict[str, Any]) -> dict[str, str]:
+    """What the fields of an output template stand for."""
+    from m2m.core.plugins import registry, settings
+
+    names = {
+        "timbre": chosen["timbre"] or settings.settings().defaults.get("timbre", "own"),
+        "vocoder": chosen["vocoder"] or registry.default("vocoder"),
+        "seed": str(chosen["seed"]),
+    }
+    if "{conditioner}" in output:  # the model's config has it, which is read only where it is asked for
         from m2m.core.mel2mel import Mel2MelConfig
         from m2m.core.model_folders import read_config
         from m2m.core.rendering.pipeline import choose_model
 
-        folder = choose_model(*(components[name] for name in ("model", "encoder", "conditioner")))
+        folder = choose_model(*(chosen[name] for name in ("model", "encoder", "conditioner")))
         names["conditioner"] = read_config(folder, "mel2mel", Mel2MelConfig).conditioner
-    numbers = tuple((int(program), text) for program, text in programs.items())
-    jobs = [
-        batch.RenderJob(
-            score=Path(score),
-            out=batch.output_path(output, Path(score), names),
-            components=(*components.items(), ("vocoder_options", tuple(vocoder_options.items()))),
-            mixing=(*mixing.items(), ("programs", numbers)),
-            **{name: chosen[name] for name in ("sample_format", "sidecar", "overwrite")},
-        )
-        for score in scores
-    ]
-    batch.check_outputs(jobs)
-    outcomes = []
-    with closing(batch.run(jobs, chosen["jobs"])) as rendered:  # or an interrupt could leave processes at work
-        for outcome in rendered:
-            outcomes.append(outcome)
-            if outcome.error:
-                named = outcome.error if outcome.score in outcome.error else f"{outcome.score}: {outcome.error}"
-                click.echo(f"m2m: error: {named}", err=True)
-                continue
-            for text in (*(omission["text"] for omission in outcome.omissions), *outcome.notices):
-                note(f"{outcome.score}: {text}")
-            note(f"{outcome.score} -> {', '.join(outcome.outputs)} ({outcome.seconds:.1f} s)")
-    if chosen["as_json"]:
-        print_json([vars(outcome) for outcome in outcomes])
-    if any(outcome.error for outcome in outcomes):
-        raise SystemExit(1)
+    return names
+
+
+def _print_outcome(outcome: RenderOutcome) -> None:
+    if outcome.error:
+        print_error(outcome.error if outcome.score in outcome.error else f"{outcome.score}: {outcome.error}")
+        return
+    for text in (*(omission["text"] for omission in outcome.omissions), *outcome.notices):
+        print_note(f"{outcome.score}: {text}")
+    print_note(f"{outcome.score} -> {', '.join(outcome.outputs)} ({outcome.seconds:.1f} s)")
 
 
 @click.command()
@@ -126,9 +147,9 @@ def render(
 @click.option("--score", type=click.Path(path_type=Path), help="The score, if it has moved.")
 @click.option("--model", metavar="FOLDER", help="The model, if it has moved.")
 @click.option("--device", help="Another device than the file was rendered on.")
-@limit
+@score_limits
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite an existing file.")
-@talk
+@output_options
 def rerender(
     file: Path,
     output: Path | None,
@@ -149,8 +170,8 @@ def rerender(
     if output is not None:
         result.rendering.save(output, overwrite=overwrite)
     for change in result.changes:
-        note(change)
-    put("the same samples" if result.same else "different samples")
+        print_note(change)
+    print_line("the same samples" if result.same else "different samples")
     if not result.same:
         raise SystemExit(1)
 
@@ -159,7 +180,7 @@ def rerender(
 @click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
 @click.option("--model", metavar="FOLDER", help="A trained model of yours.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
-@talk
+@output_options
 def timbres(conditioner: str | None, model: str | None, as_json: bool) -> None:
     """List the instruments of a model's timbre space, and the General MIDI programs that each speaks for."""
     from m2m.core.mel2mel import load_mel2mel

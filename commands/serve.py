@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from m2m.commands.terminal import pairs, put, talk
+from m2m.commands.terminal import output_options, pairs, print_line
 from m2m.core.system import progress
 
 
@@ -26,7 +26,7 @@ from m2m.core.system import progress
     "How much clients may ask for, such as jobs=8 or score_seconds=120; docs/explorer.md has them all.",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in your browser.")
-@talk
+@output_options
 def serve(
     host: str,
     port: int,
@@ -49,7 +49,7 @@ def serve(
         raise M2MError(f"'m2m serve' needs {error.name}: pip install 'm2m[web]'.") from error
 
     def told(address: str) -> None:
-        put(address)
+        print_line(address)
         progress.results().flush()
         if open_page:
             click.launch(address)

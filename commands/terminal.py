@@ -1,4 +1,4 @@
-"""What all commands share: how they talk, repeatable options, tables and JSON."""
+"""What all commands share: options of several kinds, and what they print."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Choice(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2 
         return super().convert(self.old.get(value, value), param, ctx)
 
 
-def talk(command: Command) -> Command:
-    """Give a command `-q` and `-v`; the group has them too, so they may stand before or after the command's name.
+def output_options(command: Command) -> Command:
+    """Give a command `-q` and `-v`, and keep standard output for its results while it runs.
 
-    And while it runs, standard output carries nothing but its results.
+    The group has the options too, so that they may stand before or after the command's name.
     """
 
     def set_quiet(_: click.Context, __: click.Parameter, on: bool) -> None:
@@ -50,10 +50,12 @@ def talk(command: Command) -> Command:
             return command(*args, **kwargs)
 
     flag: dict[str, Any] = {"is_flag": True, "expose_value": False}
-    talking: Any = guarded
-    talking = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(talking)
-    talking = click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(talking)
-    return cast("Command", talking)
+    with_flags: Any = guarded
+    with_flags = click.option("-v", "--verbose", callback=set_verbose, help="Say more on standard error.", **flag)(
+        with_flags
+    )
+    with_flags = click.option("-q", "--quiet", callback=set_quiet, help="Say nothing but errors.", **flag)(with_flags)
+    return cast("Command", with_flags)
 
 
 def pairs(flag: str, name: str, help: str, what: str = "NAME=VALUE") -> Callable[[Command], Command]:
@@ -68,35 +70,44 @@ def pairs(flag: str, name: str, help: str, what: str = "NAME=VALUE") -> Callable
     return click.option(flag, name, multiple=True, callback=split, metavar=what, help=help)
 
 
-def limit(command: Command) -> Command:
-    """Give a command `--limit`, see core/midi.py."""
+def names(flag: str, help: str, metavar: str = "NAMES") -> Callable[[Command], Command]:
+    """An option 'a,b', which the command gets as a list, or None."""
+
+    def split(_: click.Context, __: click.Parameter, given: str | None) -> list[str] | None:
+        return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+
+    return click.option(flag, callback=split, metavar=metavar, help=help)
+
+
+def score_limits(command: Command) -> Command:
+    """Give a command `--limit`, as core/midi.py has it."""
     usual = ", ".join(f"{field.name} ({field.default:g})" for field in fields(Limits))
     return pairs("--limit", "limits", f"Read scores beyond the usual size: {usual}.", "NAME=NUMBER")(command)
 
 
-def listed(_: click.Context, __: click.Parameter, given: str | None) -> list[str] | None:
-    """A click callback that turns 'a,b' into a list."""
-    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
-
-
-def put(text: str) -> None:
-    """A line of the result, on standard output."""
+def print_line(text: str) -> None:
+    """Print a line of the result, on standard output."""
     click.echo(text, file=progress.results())
 
 
-def note(text: str, verbose: bool = False) -> None:
-    """A line on standard error, unless --quiet; with `verbose` only under --verbose."""
+def print_note(text: str, verbose: bool = False) -> None:
+    """Print a line on standard error, unless --quiet; with `verbose` only under --verbose."""
     if _verbose or not verbose:
         progress.say(text)
 
 
+def print_error(text: str) -> None:
+    """Print a failure's line on standard error."""
+    click.echo(f"m2m: error: {text}", err=True)
+
+
 def print_json(value: object) -> None:
-    """A value as indented JSON, on standard output."""
-    put(json.dumps(value, indent=2, default=str))
+    """Print a value as indented JSON, on standard output."""
+    print_line(json.dumps(value, indent=2, default=str))
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Rows of cells as aligned columns, on standard output."""
+    """Print rows of cells as aligned columns, on standard output."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 import click
 
-from m2m.commands.terminal import Choice, Command, pairs, print_json, talk
-from m2m.core.choices import Distribution, Noise
+from m2m.commands.terminal import Choice, Command, output_options, pairs, print_json
+from m2m.core.choices import Distribution, Noise, Preset
 from m2m.training.losses.mel import LOSSES
 from m2m.training.losses.student import NAMES, only
 
@@ -74,7 +74,7 @@ def _train(run_type: Any, train: Callable[..., Any], name: str, chosen: dict[str
 @click.option(
     "--start", metavar="FOLDER", help="A Mel2Mel whose weights the run begins with.  [default: random weights]"
 )
-@talk
+@output_options
 def train_mel2mel(
     conditioner: str | None, encoder: str | None, loss: str | None, start: str | None, **given: Any
 ) -> None:
@@ -93,7 +93,7 @@ def train_mel2mel(
 @run_options("runs/wavenet-OUTPUT")
 @click.option(
     "--preset",
-    type=Choice(["harmonic", "paper"], old={"comb": "harmonic"}),
+    type=Choice(get_args(Preset), old={"comb": "harmonic"}),
     help="harmonic: with a harmonic excitation from the score, hours on a CPU; paper: days on a GPU.",
 )
 @click.option(
@@ -107,15 +107,20 @@ def train_mel2mel(
     help="A WaveNet with whose weights the run begins, those that fit.  [default: random ones]",
 )
 @click.option("--mel-model", metavar="FOLDER", help="A Mel2Mel whose predicted mels are mixed in.")
-@talk
+@output_options
 def train_wavenet(
-    preset: str | None, distribution: str | None, start: str | None, mel_model: str | None, **given: Any
+    preset: Preset | None, distribution: str | None, start: str | None, mel_model: str | None, **given: Any
 ) -> None:
     """Train WaveNet on a data set."""
     from m2m.training.wavenet import PRESETS, WaveNetRun
     from m2m.training.wavenet import train as run_training
 
-    chosen = {**PRESETS.get(preset or "", {}), "model.output": distribution, "start": start, "mel_model": mel_model}
+    chosen = {
+        **(PRESETS[preset] if preset else {}),
+        "model.output": distribution,
+        "start": start,
+        "mel_model": mel_model,
+    }
     _train(WaveNetRun, run_training, f"wavenet-{distribution or 'mulaw'}", chosen, given)
 
 
@@ -136,7 +141,7 @@ def train_wavenet(
     help="A student with whose weights the run begins, those that fit.  [default: random ones]",
 )
 @click.option("--mel-model", metavar="FOLDER", help="A Mel2Mel whose predicted mels are mixed in.")
-@talk
+@output_options
 def train_parallel_wavenet(
     teacher: str | None, noise: str | None, losses: str | None, start: str | None, mel_model: str | None, **given: Any
 ) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.checkpoint import save_model
+from m2m.core.choices import Preset
 from m2m.training.loop import fit, model_card
 from m2m.training.losses.nll import nll
 from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
@@ -25,7 +26,7 @@ from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 MU = 255  # of the µ-law in whose steps noise is given
 # What `--preset` sets, over a config file and under single values; dotted names, as for `--set`.
-PRESETS: dict[str, dict[str, object]] = {
+PRESETS: dict[Preset, dict[str, object]] = {
     # Kim et al., arXiv 1811.00223, section 3.3: days on a large GPU.
     "paper": {
         "sequence": 128,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.audio import peak, tame
-from m2m.core.choices import ClipMode
+from m2m.core.choices import CLIP_MODE, ClipMode
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import Track
 
@@ -72,7 +72,7 @@ class Performance:
         target[lane.at : end] += block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * np.float32(self.gain))
         lane.at = end
 
-    def finish(self, clip_mode: ClipMode = "rescale") -> Rendering:
+    def finish(self, clip_mode: ClipMode = CLIP_MODE) -> Rendering:
         """The whole, peaks tamed, once every block has come; mix and stems come down by the same factor."""
         loudest = max(peak(wave) for wave in (self.mix, *self.stems.values()))
         mix, notice = tame(self.mix, clip_mode, loudest)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 import m2m
-from m2m.core.choices import GAIN_DB, ClipMode
+from m2m.core.choices import CLIP_MODE, GAIN_DB, ClipMode
 from m2m.core.errors import M2MError, deprecated, one_line
 from m2m.core.mel import LazyMel, Mel, MelSpec, linear_mel
 from m2m.core.mel2mel import PREVIEW_CONTEXT, Mel2Mel, load_mel2mel, spans
@@ -151,7 +151,7 @@ class Pipeline:
         programs: Mapping[int, str] | None = None,
         seed: int = 0,
         gain: float = GAIN_DB,
-        clip_mode: ClipMode = "rescale",
+        clip_mode: ClipMode = CLIP_MODE,
         stems: bool = False,
         limits: Limits | None = None,
     ) -> Rendering:
@@ -316,7 +316,7 @@ def render(
     programs: Mapping[int, str] | None = None,
     seed: int = 0,
     gain: float = GAIN_DB,
-    clip_mode: ClipMode = "rescale",
+    clip_mode: ClipMode = CLIP_MODE,
     stems: bool = False,
     limits: Limits | None = None,
     **components: Any,

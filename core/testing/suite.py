@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Literal, TypeVar
 from unittest import SkipTest
 
+from m2m.core.choices import TEST_SECONDS
 from m2m.core.errors import M2MError, explain
 from m2m.core.plugins import registry
 from m2m.core.plugins.isolation import Lost, each
@@ -106,7 +107,9 @@ class Check:
     seconds: float
 
 
-def check(kind: str, name: str, options: Mapping[str, object] | None = None, limit: float = 120.0) -> Iterator[Check]:
+def check(
+    kind: str, name: str, options: Mapping[str, object] | None = None, limit: float = TEST_SECONDS
+) -> Iterator[Check]:
     """Run a component's suite in a process of its own, without pytest.
 
     limit: seconds that a test may take before it is ended and counts as failed. Where the component cannot even be found or

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from m2m.core.checkpoint import weights_hash
-from m2m.core.choices import MAX_SEED, STAGES, Split, Stage
+from m2m.core.choices import BENCH_REPEATS, BENCH_SECONDS, BENCH_SPLIT, MAX_SEED, STAGES, Split, Stage
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import CONFIG, WEIGHTS, find_model, model_folder, shipped
 from m2m.core.plugins import registry
@@ -52,10 +52,10 @@ class BenchConfig(BaseModel):
 
     # on what
     data: Path | None = Field(None, description="a data set or folder of recordings; None: those that ship")
-    split: Split = "test"
+    split: Split = BENCH_SPLIT
     files: tuple[str, ...] | int | None = Field(None, description="names, or the first so many; None: all")
     instruments: tuple[str, ...] | None = None
-    seconds: float = Field(30.0, gt=0, le=3600, description="of each recording, from its beginning")
+    seconds: float = Field(BENCH_SECONDS, gt=0, le=3600, description="of each recording, from its beginning")
 
     # how
     transcriber: str | None = Field(
@@ -63,7 +63,9 @@ class BenchConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, le=MAX_SEED)
     device: str = "cpu"
-    repeats: int = Field(5, ge=0, le=100, description="of the speed measurement, after one to warm up; 0: none")
+    repeats: int = Field(
+        BENCH_REPEATS, ge=0, le=100, description="of the speed measurement, after one to warm up; 0: none"
+    )
     speed_seconds: float = Field(10.0, gt=0, description="of audio in each repeat")
     limit: float = Field(1800.0, gt=0, description="seconds that a cell may take before it is given up")
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from m2m.core.audio import mu_law_decode, mu_law_encode, read_audio, write_audio
+from m2m.core.choices import LISTENING_RECORDINGS, LISTENING_SECONDS
 from m2m.core.errors import M2MError
 from m2m.core.system.files import atomic_path, make_folder, refuse_overwrite
 from m2m.evaluation.bench.results import read_results
@@ -46,8 +47,8 @@ def make(
     bench: Path,
     out: Path,
     systems: Sequence[str] | None = None,
-    recordings: int = 6,
-    seconds: float = 8.0,
+    recordings: int = LISTENING_RECORDINGS,
+    seconds: float = LISTENING_SECONDS,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Made:
