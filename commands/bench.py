@@ -82,14 +82,16 @@ def bench(
         return
     from m2m.core.system.run_config import load_run
     from m2m.evaluation.bench.plan import BenchConfig
-    from m2m.evaluation.bench.sweep import QUICK, run
+    from m2m.evaluation.bench.sweep import QUICK, run_bench
 
     values = given.pop("values")
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen.get("files") and chosen["files"][0].isdecimal():
         chosen["files"] = chosen["files"][0]
     jobs = jobs or (min(2, os.cpu_count() or 1) if quick else 1)
-    outcome = run(load_run(BenchConfig, config, {**chosen, **values}, QUICK if quick else {}), output, jobs, retry)
+    outcome = run_bench(
+        load_run(BenchConfig, config, {**chosen, **values}, QUICK if quick else {}), output, jobs, retry
+    )
     if as_json:
         print_json({"folder": str(output), **vars(outcome)})
     else:
@@ -155,9 +157,9 @@ def mos() -> None:
 @output_options
 def make_listening_test(folder: Path, output: Path, **chosen: Any) -> None:
     """Make a blind listening test: a page to open from a file or any web server, and the key to it, not to be shown."""
-    from m2m.evaluation.listening.blind_test import make
+    from m2m.evaluation.listening.blind_test import make_blind_test
 
-    made = make(folder, output, **chosen)
+    made = make_blind_test(folder, output, **chosen)
     print_note(f"{made.stimuli} stimuli of {made.systems} systems and {made.recordings} recordings; key: {made.key}")
     print_line(str(made.page))
 
@@ -169,9 +171,9 @@ def make_listening_test(folder: Path, output: Path, **chosen: Any) -> None:
 @output_options
 def report_listening_test(key: Path, ratings: tuple[Path, ...], as_json: bool) -> None:
     """Mean opinion scores with standard error and 95 % interval, from the listeners' RATINGS (JSON files, or folders)."""
-    from m2m.evaluation.listening.mos import report
+    from m2m.evaluation.listening.mos import mos_report
 
-    found = report(key, ratings)
+    found = mos_report(key, ratings)
     if as_json:
         print_json(vars(found))
         return

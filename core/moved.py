@@ -94,10 +94,10 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.core.vocoder": "Engine=EngineReport",
     },
     "m2m.evaluation.bench": {
-        "m2m.evaluation.bench.sweep": "CONFIG Outcome QUICK REPORTS run",
+        "m2m.evaluation.bench.sweep": "CONFIG Outcome=BenchOutcome QUICK REPORTS run=run_bench",
     },
     "m2m.evaluation.listening": {
-        "m2m.evaluation.listening.blind_test": "ANCHOR FADE HEADROOM LOUDNESS Made PAGE REFERENCE make",
+        "m2m.evaluation.listening.blind_test": "ANCHOR FADE HEADROOM LOUDNESS Made=BlindTest PAGE REFERENCE make=make_blind_test",
     },
     "m2m.evaluation.measures": {
         "m2m.evaluation.measures.table": "MEASURES Measure Reference measure_audio measure_mel",
@@ -105,6 +105,15 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.evaluation.metrics": {
         "m2m.core.mel_measures": "STILL log_mel_error pearson tanh_log_error=paper_tanh_log_abs variance_ratio",
         "m2m.evaluation.measures.waves": "stft_distance=multi_resolution_stft_error",
+    },
+    "m2m.evaluation.opinions": {
+        "m2m.evaluation.listening.mos": "Report=MosReport report=mos_report",
+    },
+    "m2m.evaluation.speed": {
+        "m2m.evaluation.bench.speed": "Task=SpeedTask",
+    },
+    "m2m.evaluation.work": {
+        "m2m.evaluation.bench.cell": "Task=CellTask Workshop=CellRenderer",
     },
     "m2m.training.average": {
         "m2m.training.ema": "Average=EMA",

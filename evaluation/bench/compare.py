@@ -48,9 +48,9 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 
 def broken(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Cells that were well and now fail, as sentences: a regression whatever the figures of the others."""
-    well = {key for key, row in _cells(old).items() if not row["error"]}
-    fails = [row for key, row in _cells(new).items() if row["error"] and key in well]
+    """Cells that succeeded before and fail now, as sentences: a regression whatever the figures of the others."""
+    succeeded = {key for key, row in _cells(old).items() if not row["error"]}
+    fails = [row for key, row in _cells(new).items() if row["error"] and key in succeeded]
     return [f"{row['system']}, {row['file']} on {row['instrument']}: {row['error']}" for row in fails]
 
 
@@ -95,7 +95,10 @@ def _verdict(gain: float, bounds: list[float], least: float) -> Verdict:
 
 
 def interval(differences: np.ndarray, files: list[str]) -> tuple[float, float]:
-    """The bootstrap's 95 % interval of the mean of differences, drawn file by file."""
+    """The bootstrap's 95 % interval of the mean of differences, drawn file by file.
+
+    differences: (recordings,) float64, in the measure's unit. files: the file of each.
+    """
     names = list(dict.fromkeys(files))
     if len(names) < FEW_FILES:
         names = files = [str(index) for index in range(len(differences))]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Told apart on white and on near-black, and by most colour-blind eyes.
 COLOURS = ("#8a8f98", "#c98a1b", "#2f8f83", "#4f7fc9", "#b5566f", "#7d63b8", "#6d8f2f", "#a4633a")
 MARKERS = "osD^vPX*"
-INK = "#010203"  # stands for the page's own text colour, see `svg`
+INK = "#010203"  # replaced by the page's text colour (`svg`)
 OCTAVES = [f"C{octave}" for octave in range(1, 8)]
 
 # The reference system's figures (arXiv 1811.00223, read off its authors' published curves): C1, mean of 84 bins, top bin.

@@ -43,7 +43,7 @@ def gpu_peak_mb(device: str) -> float | None:
 
 
 def synchronise(device: str) -> None:
-    """Wait until a GPU has done what it was given."""
+    """Wait until a GPU has finished all queued work."""
     if device.startswith("cuda"):
         import torch
 

@@ -2,14 +2,14 @@
 
 A *system* is one way to audio: a stage and the components in it. The stages are the paper's:
 
-    original    the recording itself: what the measures against the score give at best
-    mu-law      the recording through 8 bits of µ-law and back, which is all that a perfect WaveNet could do
+    original    the recording itself: the upper bound of the measures against the score
+    mu-law      the recording through 8 bits of µ-law and back: the upper bound of a WaveNet
     true-mel    the recording's own mel through a vocoder
     predicted   a model's mel through a vocoder
     mel         a model's mel against the recording's, no vocoder
 
-A *cell* is one system on one recording. It is named by a hash of all that decides its result, so a finished cell is never
-computed again, whatever else the sweep has become, and never taken for another's.
+A *cell* is one system on one recording. Its id is a hash of all that decides its result, so a finished cell is not computed
+again when a bench is continued or extended, and is not mistaken for another.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from m2m.core.plugins import registry
 from m2m.core.system.run_config import read_run
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 
-VERSION = 1  # of the measures: raised when a cell's figures would come out different
+VERSION = 1  # of the measures: raised when they would compute other figures of the same audio
 ANCHORS: tuple[Stage, ...] = ("original", "mu-law")
 
 
@@ -72,7 +72,7 @@ class BenchConfig(BaseModel):
 
 @dataclass(frozen=True)
 class System:
-    """One way to audio. What a stage has not is empty; `problem` says why this one cannot be had."""
+    """One way to audio. Fields that a stage has no use for are empty; `problem` says why it cannot be computed."""
 
     stage: Stage
     vocoder: str = ""
@@ -84,7 +84,7 @@ class System:
 
     @property
     def label(self) -> str:
-        """What it is called, as far as that goes without the others' names (`Plan.labels`).
+        """Its name, where no other system has the same (`Plan.labels`).
 
         >>> System("predicted", "griffin-lim", "film", "tanh-log-abs").label
         'film > griffin-lim'
@@ -108,20 +108,26 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A config with everything in it looked up: systems that can be had or say why not, and recordings."""
+    """A config with everything in it looked up: systems that can be computed or say why not, and recordings."""
 
     config: BenchConfig
     systems: tuple[System, ...]
     recordings: tuple[Recording, ...]
-    prints: Mapping[System, str]
+    fingerprints: Mapping[System, str]
 
     @property
     def cells(self) -> Iterator[Cell]:
-        """All cells, recording by recording, so that what is computed of an original serves all systems."""
+        """All cells, recording by recording: what is computed of an original then serves all systems."""
         for recording in self.recordings:
             for system in self.systems:
-                parts = (VERSION, self.prints[system], asdict(recording), self.config.seconds, self.config.seed)
-                yield Cell(_hash(*parts, self.config.device, *self.heard_by), system, recording)
+                parts = (
+                    VERSION,
+                    self.fingerprints[system],
+                    _identity(recording),
+                    self.config.seconds,
+                    self.config.seed,
+                )
+                yield Cell(_hash(*parts, self.config.device, *self.transcribed_by), system, recording)
 
     @property
     def labels(self) -> dict[System, str]:
@@ -134,18 +140,23 @@ class Plan:
         return names
 
     @property
-    def heard_by(self) -> tuple[str, ...]:
-        """Which transcriber scores the notes, with its package; empty for none."""
+    def transcribed_by(self) -> tuple[str, ...]:
+        """The transcriber that the notes are scored by, with its package; empty for none."""
         return (str(registry.find("transcriber", self.config.transcriber)),) if self.config.transcriber else ()
 
     def speed_id(self, system: System, machine: str) -> str:
         """The name of a system's speed measurement on a machine."""
-        parts = (VERSION, self.prints[system], machine, self.config.repeats, self.config.speed_seconds)
-        return _hash(*parts, self.config.device, self.recordings[0].print)
+        parts = (VERSION, self.fingerprints[system], machine, self.config.repeats, self.config.speed_seconds)
+        return _hash(*parts, self.config.device, self.recordings[0].fingerprint)
+
+
+def _identity(recording: Recording) -> dict[str, str]:
+    """What a recording is, under the keys of version 0.1, so that its cells keep their ids."""
+    return {"file": recording.file, "instrument": recording.instrument, "print": recording.fingerprint}
 
 
 def make_plan(config: BenchConfig) -> Plan:
-    """Look everything up. A component that cannot be had becomes a system with a `problem`; M2MError is for the rest."""
+    """Look everything up. A component that is missing makes a system with a `problem`; all else that is wrong raises M2MError."""
     recordings = _recordings(config)
     if config.transcriber is None:
         installed = [c.name for c in registry.components("transcriber") if c.status == "ok"]
@@ -153,7 +164,7 @@ def make_plan(config: BenchConfig) -> Plan:
     elif config.transcriber:
         registry.find("transcriber", config.transcriber)
     systems = tuple(dict.fromkeys(_systems(config)))
-    return Plan(config, systems, recordings, {system: _print(system, config) for system in systems})
+    return Plan(config, systems, recordings, {system: _fingerprint(system, config) for system in systems})
 
 
 def _recordings(config: BenchConfig) -> tuple[Recording, ...]:
@@ -279,7 +290,7 @@ def _problem(kind: str, name: str) -> str:
     return ""
 
 
-def _print(system: System, config: BenchConfig) -> str:
+def _fingerprint(system: System, config: BenchConfig) -> str:
     """A hash of what a system is: its components' packages, versions, source and options, its model's weights."""
     parts: list[object] = [system.stage, system.problem]
     if system.problem:
@@ -305,10 +316,10 @@ def _print(system: System, config: BenchConfig) -> str:
 
 
 def _source(target: str) -> str:
-    """A hash of a component's module, so that an author who edits it gets new cells without a new version; loads nothing."""
+    """A hash of a component's module, so that an edit of it makes new cells without a new version; it is not imported."""
     top, *rest = target.partition(":")[0].split(".")
     try:
-        # importlib.util.find_spec of a dotted name imports the packages above it, which are a stranger's.
+        # importlib.util.find_spec of a dotted name imports the packages above it, which may be third-party code.
         spec = importlib.util.find_spec(top)
         for name in rest:
             within = spec.submodule_search_locations if spec else None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from m2m.core.errors import M2MError
 from m2m.dataset.description import DESCRIPTION, read_description
 
-if TYPE_CHECKING:  # a finished bench is told from its names, without what reads scores and sound
+if TYPE_CHECKING:  # a finished bench is found so from its files' names, without what reads scores and audio
     from m2m.core.score import NoteArray
 
 QUICK = Path(__file__).parents[1] / "quick"
@@ -27,11 +27,11 @@ SUFFIXES = (".flac", ".wav", ".ogg")
 
 @dataclass(frozen=True)
 class Recording:
-    """One original: a piece on an instrument. print: names its content, so that a change of it is seen."""
+    """One original: a piece on an instrument. fingerprint: a hash that changes with its content."""
 
     file: str
     instrument: str
-    print: str
+    fingerprint: str
 
     def __str__(self) -> str:
         return f"{self.file} on {self.instrument}"
@@ -42,11 +42,14 @@ class Recordings(ABC):
 
     @abstractmethod
     def list(self) -> list[Recording]:
-        """All of them, file by file."""
+        """All of them, file by file. Raises M2MError where there are none."""
 
     @abstractmethod
     def read(self, recording: Recording, seconds: float) -> tuple[NDArray[np.float32], int, NoteArray]:
-        """The first `seconds`: (samples,) float32, the sample rate in Hz, and the notes struck in it."""
+        """The first `seconds` of a recording. Raises M2MError where it cannot be read.
+
+        Returned are the wave, (samples,) float32 in -1..1, its sample rate in Hz, and the notes struck in it.
+        """
 
 
 class Folder(Recordings):
@@ -56,6 +59,7 @@ class Folder(Recordings):
         self.folder = folder
 
     def list(self) -> list[Recording]:
+        """All of them, file by file. Raises M2MError where there are none, or one has no score."""
         files = sorted(path for path in self.folder.glob("*--*") if path.suffix in SUFFIXES)
         found = []
         for path in files:
@@ -93,6 +97,7 @@ class DataSet(Recordings):
         self.folder, self.split = folder, split
 
     def list(self) -> list[Recording]:
+        """Those of the split. Raises M2MError where there are none, or the folder is no data set."""
         description = read_description(self.folder)
         files, made = description.files.get(self.split, []), description.fingerprint
         if not files:
@@ -104,6 +109,10 @@ class DataSet(Recordings):
         ]
 
     def read(self, recording: Recording, seconds: float) -> tuple[NDArray[np.float32], int, NoteArray]:
+        """The first `seconds` of a recording. Raises M2MError where its shard is missing or damaged.
+
+        Returned are the wave, (samples,) float32 in -1..1, its sample rate in Hz, and the notes struck in it.
+        """
         from m2m.core.score import excerpt, from_rows
         from m2m.dataset.shards import ShardReader
 
@@ -116,7 +125,7 @@ class DataSet(Recordings):
 
 
 def open_recordings(data: Path | None, split: str = "test") -> Recordings:
-    """The originals in a folder; those that ship with m2m where it is None."""
+    """The originals in a folder; those that ship with m2m where it is None. Raises M2MError where there is no folder."""
     if data is None:
         return Folder(QUICK)
     if not data.is_dir():

@@ -38,7 +38,7 @@ def page(results: dict[str, Any], out: Path) -> str:
         for title, figure in _plots(results)
         if figure is not None
     )
-    # Only the last replacement holds what strangers wrote (names, errors), and it cannot leave its script element.
+    # Only the last replacement contains third-party text (names, errors), which cannot end its script element.
     return text.replace("<!--PLOTS-->", plots).replace("/*DATA*/", json.dumps(data).replace("<", "\\u003c"))
 
 

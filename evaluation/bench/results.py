@@ -1,4 +1,4 @@
-"""What a bench has found, put together: rows, means of every system, tables as CSV, JSON and Markdown."""
+"""The results of a bench: rows, means of every system, tables as CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def write_tables(results: dict[str, Any], out: Path) -> None:
 
 
 def table(results: dict[str, Any]) -> str:
-    """One row a cell, tidy, as CSV; an empty field is a figure that the cell has not."""
+    """One row a cell, tidy, as CSV; an empty field is a measure that the cell does not have."""
     buffer = io.StringIO()
     names = ["system", *KEYS, "model", "file", "instrument", *OF_A_CELL, "audio", "processor_seconds", "error"]
     writer = csv.DictWriter(buffer, names, extrasaction="ignore", lineterminator="\n")
@@ -167,7 +167,7 @@ def speed_cells(row: Row) -> list[str]:
 
 
 def show(name: str, value: float | None) -> str:
-    """A figure with as many digits as it deserves.
+    """A figure with as many digits as its measure is shown with.
 
     >>> show("constant_q", 0.98765), show("constant_q", None)
     ('0.988', '')

@@ -1,8 +1,8 @@
 """How fast a component is and what memory it takes: alone, in a fresh process, warm, several times.
 
-A system's speed is that of its parts, so what is timed are the vocoders (from a true mel) and the models (from a score). The
-real-time factor is seconds of computing a second of audio: below 1 is faster than real time. Beside the wall clock's stands the
-processor's, which a busy machine does not inflate.
+A system's speed is that of its parts, so vocoders (from a true mel) and models (from a score) are timed. The real-time factor is
+seconds of computing a second of audio: below 1 is faster than real time. It is measured in wall-clock time and in processor
+time, which a busy machine inflates less.
 """
 
 from __future__ import annotations
@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from m2m.core.errors import M2MError, explain
-from m2m.core.mel import Mel
-from m2m.core.rendering.pipeline import synthesis
-from m2m.evaluation.bench.cell import Workshop, write_json
+from m2m.evaluation.bench.cell import CellRenderer, write_json
 from m2m.evaluation.bench.machine import gpu_peak_mb, machine, peak_mb, synchronise
 from m2m.evaluation.bench.plan import BenchConfig, System
 from m2m.evaluation.bench.recordings import Recording
-from m2m.evaluation.measures.table import Reference
 
 
 @dataclass(frozen=True)
-class Task:
+class SpeedTask:
     """One part to be timed: a system of stage "true-mel" (its vocoder) or "mel" (its model), and what it is to render."""
 
     config: BenchConfig
@@ -35,33 +32,34 @@ class Task:
     recording: Recording
 
 
-def do_timing(task: Task) -> None:
-    """Time a part and write `speed/ID.json`; to be called in a fresh process, whose memory is the part's."""
+def do_timing(task: SpeedTask) -> None:
+    """Time a part and write `speed/ID.json`; to be called in a fresh process, so that its peak memory is the part's."""
     try:
         write_timing(task, measure(task))
-    except Exception as error:  # a row that says so
+    except Exception as error:  # it becomes a row with the error
         write_timing(task, {"error": explain(error)})
 
 
-def write_timing(task: Task, found: dict[str, Any]) -> None:
+def write_timing(task: SpeedTask, found: dict[str, Any]) -> None:
     """Write a timing's file, which makes it finished."""
     system = task.system
     about = {"id": task.id, "part": system.vocoder or system.label, "machine": machine(task.config.device)}
     write_json(task.out / "speed" / f"{task.id}.json", about | asdict(system) | {"error": ""} | found)
 
 
-def measure(task: Task) -> dict[str, Any]:
-    """Load a part, render once to warm up and then `repeats` times. Raises what the part raises."""
+def measure(task: SpeedTask) -> dict[str, Any]:
+    """Load a part, render once to warm up and then `repeats` times. Raises M2MError, or what the part raises."""
     config, system = task.config, task.system
     if system.problem:
         raise M2MError(system.problem)
-    shop = Workshop(config.model_copy(update={"seconds": config.speed_seconds}))
+    renderer = CellRenderer(config.model_copy(update={"seconds": config.speed_seconds}))
+    components = renderer.components
     before, began = peak_mb(), time.perf_counter()
-    _ = shop.vocoder(system.vocoder) if system.vocoder else shop.model(system.model)
+    _ = components.vocoder(system.vocoder) if system.vocoder else components.model(system.model)
     loaded = time.perf_counter() - began
-    reference = shop.reference(system, task.recording)
+    reference = renderer.reference(system, task.recording)
     seconds = len(reference.wave) / reference.rate
-    render = _renderer(shop, system, task.recording, reference)
+    render = _part(renderer, system, task.recording)
     render()
     walls, processors = [], []
     for _ in range(config.repeats):
@@ -82,10 +80,12 @@ def measure(task: Task) -> dict[str, Any]:
     }
 
 
-def _renderer(shop: Workshop, system: System, recording: Recording, reference: Reference) -> Callable[[], object]:
+def _part(renderer: CellRenderer, system: System, recording: Recording) -> Callable[[], object]:
+    """What is timed, ready to be called."""
+    components, seed = renderer.components, renderer.config.seed
     if system.vocoder:
-        vocoder, component = shop.vocoder(system.vocoder)
-        mel = Mel(reference.mel, reference.spec, reference.notes)
-        return lambda: [len(block) for block in synthesis(vocoder, component, mel, shop.config.seed)]
-    model, point, frames = shop.model(system.model), shop.point(system, recording), len(reference.mel)
-    return lambda: model.predict(reference.notes, point, frames)
+        mel = renderer.mel(system, recording)
+        return lambda: [len(block) for block in components.stream(system.vocoder, mel, seed)]
+    reference = renderer.reference(system, recording)
+    frames = len(reference.mel)
+    return lambda: components.mel(system.model, recording.instrument, reference.notes, frames)

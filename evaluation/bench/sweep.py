@@ -5,7 +5,7 @@ A bench is a folder:
     bench.json            its config
     cells/, audio/        finished cells and their audio (evaluation/bench/cell.py); a killed sweep goes on from them
     speed/                timings, one a component and machine (evaluation/bench/speed.py)
-    table.csv             one row a cell, tidy; results.json: the same, and all else there is to know
+    table.csv             one row a cell, tidy; results.json: the same and everything else
     summary.md            the means, for reading
     report.html           all of it with plots and players, in one file
 """
@@ -29,11 +29,11 @@ from m2m.evaluation.measures.waves import need
 
 CONFIG = "bench.json"
 REPORTS = ("table.csv", "results.json", "summary.md", "report.html")
-QUICK = {"seconds": 3.0, "repeats": 3, "speed_seconds": 2.0}  # of the recordings that ship: WaveNet takes its time
+QUICK = {"seconds": 3.0, "repeats": 3, "speed_seconds": 2.0}  # of the recordings that ship; WaveNet is slow
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BenchOutcome:
     """What a run did: how many cells the bench has, how many were computed now, how many have failed."""
 
     cells: int
@@ -41,7 +41,7 @@ class Outcome:
     failed: int
 
 
-def run(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False) -> Outcome:
+def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False) -> BenchOutcome:
     """Compute what is missing of a bench in `jobs` processes and write its reports, unless nothing was missing.
 
     retry: failed cells and timings are computed once more.
@@ -67,7 +67,7 @@ def run(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False) -> O
         write_reports(collect(plan, out), out)
         (out / CONFIG).write_text(described)
     failed = sum(bool(json.loads((out / "cells" / f"{cell.id}.json").read_text())["error"]) for cell in cells)
-    return Outcome(len(cells), len(missing), failed)
+    return BenchOutcome(len(cells), len(missing), failed)
 
 
 def _finished(out: Path, kind: str, id: str, retry: bool) -> bool:
@@ -97,13 +97,13 @@ def _timings(plan: Plan, out: Path, retry: bool) -> list[tuple[str, int]]:
 
 
 def _time(plan: Plan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
-    """One after the other and before anything else, so that nothing of ours disturbs them."""
+    """One after the other and before anything else, so that nothing else of the bench disturbs them."""
     from m2m.evaluation.bench import speed
 
-    tasks = deque(speed.Task(plan.config, out, id, plan.systems[i], plan.recordings[0]) for id, i in timings)
-    for hopeless in [task for task in tasks if task.system.problem]:
-        speed.write_timing(hopeless, {"error": hopeless.system.problem})
-        tasks.remove(hopeless)
+    tasks = deque(speed.SpeedTask(plan.config, out, id, plan.systems[i], plan.recordings[0]) for id, i in timings)
+    for missing in [task for task in tasks if task.system.problem]:
+        speed.write_timing(missing, {"error": missing.system.problem})
+        tasks.remove(missing)
     with closing(work_off(tasks, speed.do_timing, 1, lambda _: plan.config.limit, fresh=True)) as worked:
         for task, _, death in progress.track(worked, "timing", len(tasks)):
             if death:
@@ -111,19 +111,19 @@ def _time(plan: Plan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
 
 
 def _compute(plan: Plan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
-    from m2m.evaluation.bench.cell import Task, cell_path, do_cells, write_cell
+    from m2m.evaluation.bench.cell import CellTask, cell_path, do_cells, write_cell
 
     groups: dict[object, list[Cell]] = {}
     for cell in missing:
         groups.setdefault(cell.recording, []).append(cell)
-    tasks = deque(Task(plan.config, out, cells) for cells in groups.values())
+    tasks = deque(CellTask(plan.config, out, cells) for cells in groups.values())
     threads = max(1, (os.cpu_count() or 1) // jobs)
     worked = work_off(tasks, do_cells, jobs, lambda t: len(t.cells) * plan.config.limit, threads=threads)
     with closing(worked), progress.advance("computing cells", len(missing)) as done:
         for task, _, death in worked:
             left = [cell for cell in task.cells if not cell_path(out, cell.id).is_file()]
-            if death and left:  # they are worked off in order: the first one left is what the process died of
+            if death and left:  # computed in order: the first one that is left ended the process
                 write_cell(out, left[0], {"error": f"{left[0].system.label} failed: {death}."})
                 if left[1:]:
-                    tasks.append(Task(plan.config, out, left[1:]))
+                    tasks.append(CellTask(plan.config, out, left[1:]))
             done(len(task.cells) - len(left[1:]))

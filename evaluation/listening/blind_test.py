@@ -1,4 +1,4 @@
-"""A blind listening test made from a bench: absolute category rating after ITU-T P.800, one rating a stimulus, 1 to 5.
+"""A blind listening test from a bench: absolute category rating by ITU-T P.800, one rating a stimulus, 1 to 5.
 
 FOLDER/page/ is what listeners get: an index.html that works from a file or any web server, and sounds whose names say nothing.
 FOLDER/key.json says which is which and stays with the experimenter. Among the stimuli are, for every recording, the original
@@ -27,14 +27,14 @@ from m2m.evaluation.measures.waves import Wave, loudness
 
 PAGE = Path(__file__).with_name("listening.html")
 REFERENCE, ANCHOR = "original", "mu-law"
-LOUDNESS = -26.0  # LUFS: quiet enough that no peak of music has to be cut; all go lower together if one would be
+LOUDNESS = -26.0  # LUFS: quiet enough for most peaks; all stimuli are made softer together where one would clip
 HEADROOM = 10 ** (-1 / 20)
 FADE = 0.01  # seconds, at both ends of an excerpt
 
 
 @dataclass(frozen=True)
-class Made:
-    """What `make` has made."""
+class BlindTest:
+    """A test that was made: where it lies and how large it is."""
 
     page: Path
     key: Path
@@ -43,7 +43,7 @@ class Made:
     recordings: int
 
 
-def make(
+def make_blind_test(
     bench: Path,
     out: Path,
     systems: Sequence[str] | None = None,
@@ -51,12 +51,12 @@ def make(
     seconds: float = LISTENING_SECONDS,
     seed: int = 0,
     overwrite: bool = False,
-) -> Made:
+) -> BlindTest:
     """Make a test from a bench's folder.
 
     systems: names as the bench's summary has them, None for all that made sound; original and µ-law are always in.
     recordings: how many, chosen by `seed`, of different pieces and instruments while there are.
-    Raises M2MError for unknown systems, sound that is gone, and an existing test unless `overwrite`.
+    Raises M2MError for unknown systems, missing audio, and an existing test unless `overwrite`.
     """
     key_path, page = out / "key.json", out / "page"
     refuse_overwrite(key_path, overwrite)
@@ -78,7 +78,7 @@ def make(
             source = rows[file, instrument, REFERENCE if name == ANCHOR else name]
             wave, rate = read_audio(bench / source["audio"])
             wave = mu_law_decode(mu_law_encode(wave)) if name == ANCHOR else wave
-            # A name that tells nothing, not even to who reads the page's source.
+            # The name identifies nothing, even to a reader of the page's source.
             id = hashlib.sha256(f"{seed} {file} {instrument} {name} {source['id']}".encode()).hexdigest()[:12]
             stimuli[id] = {"system": name, "file": file, "instrument": instrument}
             waves[id] = _excerpt(wave, rate, seconds), rate
@@ -95,7 +95,7 @@ def make(
         temporary.write_text(PAGE.read_text(encoding="utf-8").replace("/*TEST*/", shown), encoding="utf-8")
     with atomic_path(key_path) as temporary:
         temporary.write_text(json.dumps({"test": test, "stimuli": stimuli}, indent=1) + "\n")
-    return Made(page / "index.html", key_path, len(stimuli), len(names) + 2, len(stimuli) // (len(names) + 2))
+    return BlindTest(page / "index.html", key_path, len(stimuli), len(names) + 2, len(stimuli) // (len(names) + 2))
 
 
 def _systems(results: dict[str, Any], chosen: Sequence[str] | None) -> list[str]:
@@ -103,13 +103,13 @@ def _systems(results: dict[str, Any], chosen: Sequence[str] | None) -> list[str]
     unknown = [name for name in chosen or () if name not in (*known, REFERENCE, ANCHOR)]
     if unknown:
         raise M2MError(f"the bench has no system {unknown[0]!r} with sound; it has {', '.join(known)}.")
-    # Unasked, those that made nothing at all are left out: a broken plugin should not prevent the test of the others.
+    # By default systems that rendered nothing are left out: a broken plugin should not prevent a test of the others.
     working = [s["system"] for s in results["systems"] if s["system"] in known and s["failed"] < s["cells"]]
     return [name for name in (chosen or working) if name not in (REFERENCE, ANCHOR)]
 
 
 def _spread(found: list[tuple[str, str]], count: int, seed: int) -> list[tuple[str, str]]:
-    """So many of the recordings, at every choice one whose piece and instrument have been chosen least."""
+    """`count` of the recordings; each next one is of the piece and instrument that were chosen least."""
     left = sorted(found)
     chosen: list[tuple[str, str]] = []
     random.Random(seed).shuffle(left)

@@ -1,4 +1,4 @@
-"""What the listeners of a test said: mean opinion scores, after leaving out those who fail the hidden reference."""
+"""Mean opinion scores (ITU-T P.800) of a listening test, without listeners who fail the hidden reference."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from m2m.evaluation.measures.waves import need
 SCORES = (1, 2, 3, 4, 5)
 MAX_BYTES = 4 << 20
 KEY = "the key of a listening test"
-POOR = 2  # "poor" or "bad", said of the original
-MOST_POOR = 0.15  # of the hidden references: as ITU-R BS.1534 allows for misses of its hidden reference
+POOR = 2  # a rating of "poor" or "bad" for the original
+MOST_POOR = 0.15  # of a listener's hidden references, as in ITU-R BS.1534
 
 
 @dataclass(frozen=True)
-class Report:
+class MosReport:
     """systems: one dictionary each, best first: "system", "mos", "error" (standard), "low" and "high" (95 %), "ratings".
 
-    listeners: how many count; screened: who does not, and why.
+    listeners: how many are counted; screened: those left out -> why.
     """
 
     systems: list[dict[str, Any]]
@@ -34,8 +34,8 @@ class Report:
     screened: dict[str, str]
 
 
-def report(key_path: Path, paths: Sequence[Path]) -> Report:
-    """Score a test from its key and its listeners' files, or folders of them. Raises M2MError for what is none of its."""
+def mos_report(key_path: Path, paths: Sequence[Path]) -> MosReport:
+    """Score a test by its key and its listeners' files, or folders of them. Raises M2MError for a file of another test."""
     key = _read(key_path, KEY)
     stimuli = {id: about["system"] for id, about in key["stimuli"].items()}
     listeners: dict[str, dict[str, int]] = {}
@@ -50,7 +50,7 @@ def report(key_path: Path, paths: Sequence[Path]) -> Report:
         raise M2MError(f"no listener passes the hidden reference ({'; '.join(screened.values())}).")
     systems = [_score(system, kept, stimuli) for system in dict.fromkeys(stimuli.values())]
     systems = sorted((s for s in systems if s["ratings"]), key=lambda s: -s["mos"])
-    return Report(systems, len(kept), screened)
+    return MosReport(systems, len(kept), screened)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -95,7 +95,7 @@ def _ratings(path: Path, test: str, stimuli: dict[str, str]) -> tuple[str, dict[
 
 
 def _fails(ratings: dict[str, int], stimuli: dict[str, str]) -> str:
-    """Why a listener does not count, empty if one does."""
+    """Why a listener is left out, empty for those who are not."""
     original = [rating for id, rating in ratings.items() if stimuli[id] == REFERENCE]
     others = [rating for id, rating in ratings.items() if stimuli[id] != REFERENCE]
     if not original:

@@ -1,4 +1,4 @@
-"""Measures of audio against the score it was made from: are the notes there, in time, at their pitch?"""
+"""Measures of audio against the score it was made from: are the notes in it, on time and at their pitch?"""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from m2m.evaluation.measures.waves import Wave, need
 WINDOW = 0.05  # seconds: an onset within this of the score's is the same, as MIREX counts
 CHORD = 0.03  # seconds: notes struck within this are one onset
 PARTIALS = np.array([0, 12, 19, 24])  # semitones of the first four partials above the fundamental
-STANDS = 10 ** (3 / 20)  # a partial stands out 3 dB above its surroundings
+PROMINENT = 10 ** (3 / 20)  # a partial is prominent 3 dB above its surroundings
 LOWEST_BIN = 24  # the MIDI key of the constant-Q's first bin, C1
 
 
 def onset_times(notes: NoteArray) -> NDArray[np.float64]:
-    """Seconds at which something is struck, a chord counting once.
+    """Seconds at which something is struck, a chord counting once: (onsets,) float64.
 
     >>> from m2m.core.score import note_array
     >>> onset_times(note_array([(0.0, 1, 60, 80), (0.01, 1, 64, 80), (0.5, 1, 67, 80)])).tolist()
@@ -30,10 +30,12 @@ def onset_times(notes: NoteArray) -> NDArray[np.float64]:
 
 
 def onset_timing(wave: Wave, rate: int, notes: NoteArray) -> tuple[float, float]:
-    """Onsets found in the audio (librosa's detector) against the score's: F1 within 50 ms (mir_eval), median error in ms.
+    """Onsets found in the audio (librosa's detector) against the score's: F1 within 50 ms (mir_eval), and the median error.
 
-    The error is of those that match. NaN where there is nothing to find, or nothing matches. The detector misses soft onsets
-    of the original too: read the figure beside the original's own.
+    wave: (samples,) float32, -1..1, at `rate` Hz. notes: the score, seconds from the wave's first sample.
+    Returned are F1, 0..1, NaN where the score has no onset, and the error of the onsets that match, ms, NaN where none does.
+    The detector misses soft onsets of the original too: compare with the original's own figure. Raises M2MError without librosa
+    or mir_eval.
     """
     librosa, mir_eval = need("librosa", "onset timing"), need("mir_eval", "onset timing")
     wanted = onset_times(notes[notes["start"] < len(wave) / rate - WINDOW])
@@ -54,33 +56,36 @@ def onset_timing(wave: Wave, rate: int, notes: NoteArray) -> tuple[float, float]
 
 
 def notes_heard(magnitudes: NDArray[np.float32], rate: int, notes: NoteArray) -> float:
-    """The share of the score's notes that stand in the constant-Q (frames, 84) of a wave, 0..1; NaN without any.
+    """The share of the score's notes that are prominent in a wave's constant-Q, 0..1; NaN where the score has none.
 
-    A note stands if the fundamental or the octave does, and at least half of its first four partials do (instruments lack
-    some; those above the top bin do not count): over the note's first half second, its bin is 3 dB above the mean of the
-    bins two semitones either side, beyond the main lobe. Ours; dense chords hide notes of the original too, so read the
-    figure beside the original's own.
+    magnitudes: (frames, 84) float32, `waves.constant_q` of a wave at `rate` Hz. notes: the score, seconds from its first sample.
+
+    A partial is prominent if, over the note's first half second, its bin is 3 dB above the mean of the bins two semitones to
+    both sides, beyond the main lobe. A note is if its fundamental or its octave is, and at least half of its first four
+    partials are: instruments lack some, and those above the top bin do not count. The definition is m2m's own. Dense chords
+    mask notes of the original too: compare with the original's own figure.
     """
     seconds, bins = 256 / rate, magnitudes.shape[1]
-    heard = []
+    found = []
     for start, end, key, _ in notes.tolist():
-        first = int(np.ceil(start / seconds)) + 1  # past the frame that still hears what was before
+        first = int(np.ceil(start / seconds)) + 1  # after the frame whose window still covers what was before
         last = min(max(first + 1, int(min(end, start + 0.5) / seconds)), len(magnitudes))
         at = key - LOWEST_BIN + PARTIALS
         at = at[(at >= 2) & (at < bins - 2)]
         if first >= last or not len(at):
             continue
         mean = magnitudes[first:last].mean(axis=0)
-        stands = mean[at] > STANDS * (mean[at - 2] + mean[at + 2]) / 2 + 1e-7
-        stands &= mean[at] > np.maximum(mean[at - 1], mean[at + 1])
-        heard.append(bool(stands[:2].any() and stands.mean() >= 0.5))
-    return float(np.mean(heard)) if heard else float("nan")
+        prominent = mean[at] > PROMINENT * (mean[at - 2] + mean[at + 2]) / 2 + 1e-7
+        prominent &= mean[at] > np.maximum(mean[at - 1], mean[at + 1])
+        found.append(bool(prominent[:2].any() and prominent.mean() >= 0.5))
+    return float(np.mean(found)) if found else float("nan")
 
 
 def note_f1(notes: NoteArray, found: NoteArray) -> float:
-    """Note-level F1 of a transcription: key within a quarter tone, onset within 50 ms, ends not counted (mir_eval), 0..1.
+    """Note-level F1 of a transcription, 0..1: key within a quarter tone, onset within 50 ms, ends not counted (mir_eval).
 
-    NaN where the score has no notes.
+    notes, found: the score and the transcription, seconds from the same moment. Returned is NaN where the score has no notes.
+    Raises M2MError without mir_eval.
     """
     mir_eval = need("mir_eval", "note F1")
     if not len(notes):

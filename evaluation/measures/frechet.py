@@ -4,9 +4,9 @@ The Fréchet Audio Distance (Kilgour et al., arXiv 1812.08466) compares the mean
 audio. Its feature is usually a network's; ours are mel cepstra: coefficients 1 to 13 of the log-mel's cosine transform, their
 mean and standard deviation over half-second windows, 26 numbers a window, each scaled by its spread in the originals.
 
-That is fair to all systems: it was learned from nothing, so no system was trained on what it likes; it takes the shape of the
-spectrum and how it moves, not phase or exact time; and coefficient 0, the level, is left out. It is not comparable with
-figures of other features, and being biased for few windows, only between systems measured on the same recordings.
+The feature is not learned, so no system can have been trained towards it. It describes the shape of the spectrum and how that
+moves, not phase or exact time, and leaves coefficient 0, the level, out. The distance is not comparable with those of other
+features. It is biased where windows are few, so it compares only systems measured on the same recordings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ WINDOW = 0.5  # seconds
 
 
 def features(wave: Wave, rate: int) -> NDArray[np.float32]:
-    """(windows of half a second, 26): means and standard deviations of cepstra."""
+    """Means and standard deviations of mel cepstra over half-second windows: (windows, 26) float32.
+
+    wave: (samples,) float32, -1..1, at `rate` Hz. Raises M2MError without SciPy.
+    """
     fft = need("scipy.fft", "the Fréchet distance")
     spec = MelSpec(sample_rate=rate, fmax=rate / 2)
     cepstra = fft.dct(np.maximum(log_mel(wave, spec), -8.0), norm="ortho", axis=1)[:, COEFFICIENTS]  # -8: about -70 dB
@@ -32,9 +35,9 @@ def features(wave: Wave, rate: int) -> NDArray[np.float32]:
 
 
 def frechet_distance(original: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2) of two (windows, features), scaled by the original's spread; no unit.
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2) of two sets of features, each scaled by the originals' deviation; no unit.
 
-    NaN where either has fewer than two windows.
+    original, other: (windows, features) float. Returned is NaN where either has fewer than two windows.
     """
     if min(len(original), len(other)) < 2:
         return float("nan")

@@ -252,16 +252,20 @@ MEASURES: dict[str, Measure] = {
 
 
 def measure_mel(reference: Reference, mel: NDArray[np.float32]) -> dict[str, float]:
-    """A predicted log-mel, (frames, n_mels) float32, against the true one: name -> value; what is no number is left out."""
+    """A predicted log-mel against the true one: name -> value; what is no number is left out.
+
+    mel: (frames, n_mels) float32, natural-log magnitudes, of the reference's recipe.
+    """
     return _measured(PredictedMel(reference, mel), ("mel",))
 
 
 def measure_audio(
     reference: Reference, wave: Wave, transcribe: Callable[[Wave, int], NoteArray] | None = None
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
-    """A rendering, (samples,) float32, against the original and its score.
+    """A rendering against the original and its score.
 
-    Returned are the measures, name -> value, and the correlation of each semitone: (84,). What is no number is left out.
+    wave: (samples,) float32, -1..1, at the reference's sample rate. transcribe: (wave, rate) -> the notes in it.
+    Returned are the measures, name -> value without those that are no number, and each semitone's correlation: (84,) float64.
     """
     rendering = RenderedAudio(reference, wave, transcribe)
     return _measured(rendering, ("mel", "audio")), rendering.semitones

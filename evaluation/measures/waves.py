@@ -1,8 +1,7 @@
 """Measures of how near a result is to the truth, each with its unit and its source.
 
-Mels are (frames, n_mels) natural-log magnitudes, waves are (samples,) in -1..1 at `rate` Hz. What compares two waves sample by
-sample or frame by frame wants them of one length, and `align`ed. Measures against the score stand in
-against_score.py, the Fréchet distance in frechet.py, the table of all of them in table.py.
+What compares two waves sample by sample or frame by frame expects them aligned (`align`) and so of one length. Measures against
+the score are in against_score.py, the Fréchet distance is in frechet.py, the table of all of them in table.py.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from m2m.core.mel_measures import pearson
 
 Wave = NDArray[np.float32]
 REACH = 0.25  # seconds of delay that `align` looks for, either way
-COHERENT = (
-    0.5  # a correlation of waveforms above this says that the phases agree, so that the lag can be told to the sample
-)
+# A correlation of waveforms above this says that the phases agree, so that the lag is known to the sample.
+COHERENT = 0.5
 UNSURE = 0.01  # seconds: how well it is known where they do not; nine in ten of film's renderings lie within 11 ms
 SOUNDING = 1e-3  # -60 dB of full scale, or of the loudest frame: what is below counts as silence
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # FFT, hop, window: Parallel WaveGAN's three
@@ -36,7 +34,10 @@ def need(module: str, what: str) -> Any:
 
 
 def constant_q(wave: Wave, rate: int) -> NDArray[np.float32]:
-    """Constant-Q magnitudes: (frames of 256 samples, 84) semitones from C1, 32.7 Hz. Needs librosa, which computes them."""
+    """Librosa's constant-Q magnitudes in frames of 256 samples: (frames, 84) float32, semitones from C1, 32.7 Hz.
+
+    wave: (samples,) float32, -1..1, at `rate` Hz. Raises M2MError without librosa.
+    """
     librosa = need("librosa", "the constant-Q correlation")
     spectrum = librosa.cqt(wave, sr=rate, hop_length=256, fmin=librosa.note_to_hz("C1"), n_bins=84)
     magnitudes: NDArray[np.float32] = np.abs(spectrum).T
@@ -44,9 +45,10 @@ def constant_q(wave: Wave, rate: int) -> NDArray[np.float32]:
 
 
 def constant_q_correlation(original: Wave, other: Wave, rate: int) -> NDArray[np.float64]:
-    """The paper's measure of a rendering: Pearson's correlation of constant-Q magnitudes over time, (84,) semitones from C1.
+    """The paper's measure of a rendering: Pearson's correlation of constant-Q magnitudes over time.
 
-    NaN for a bin in which the original is silent.
+    original, other: (samples,) float32, -1..1, at `rate` Hz, aligned. Returned is one correlation a semitone from C1: (84,)
+    float64, NaN where the original is silent. Raises M2MError without librosa.
     """
     return pearson(constant_q(original, rate), constant_q(other, rate))
 
@@ -66,12 +68,13 @@ class Alignment:
 
 
 def align(original: Wave, other: Wave, rate: int) -> Alignment:
-    """Undo one delay of the whole, at most `REACH` seconds, and one gain, so that neither is punished; both are reported.
+    """Undo one delay of the whole, at most `REACH` seconds, and one gain, so that neither counts as an error; both are reported.
 
-    The delay is where the cross-correlation of the spectra's rises is highest, which needs no agreement of phases: a
-    vocoder from a mel has phases of its own. That is good to some milliseconds, and a lag below `UNSURE` is reported but not
-    undone. Where the waveforms themselves agree, theirs is taken, which is good to the sample. Lengths are made one by
-    cutting, or by silence at the end.
+    original, other: (samples,) float32, -1..1, at `rate` Hz; the other is cut, or padded with silence, to the original's length.
+
+    The delay is where the cross-correlation of the spectra's increases over time is highest. That needs no agreement of phases,
+    which a vocoder cannot know from a mel. It is exact to some milliseconds, and a lag below `UNSURE` is reported but not
+    undone. Where the waveforms themselves correlate, their lag is taken, which is exact to the sample.
     """
     if len(other) < len(original):
         other = np.pad(other, (0, len(original) - len(other)))
@@ -90,15 +93,15 @@ def align(original: Wave, other: Wave, rate: int) -> Alignment:
 def _lag(original: Wave, other: Wave, rate: int) -> tuple[int, bool]:
     """Samples by which `other` is late, and whether the waveforms themselves say so."""
     hop = max(1, rate // 250)  # 4 ms
-    first, second = (_rises(wave, hop) for wave in (original, other))
+    first, second = (_increases(wave, hop) for wave in (original, other))
     most = max(1, min(round(REACH * rate / hop), len(first) - 1))
     score = _correlate(first, second, most)
     best = int(score.argmax())
     at = float(best)
     if 0 < best < 2 * most:
         left, top, right = score[best - 1 : best + 2].tolist()
-        bend = left - 2 * top + right
-        at += 0.5 * (left - right) / bend if bend < 0 else 0.0
+        curvature = left - 2 * top + right  # of the parabola through the three
+        at += 0.5 * (left - right) / curvature if curvature < 0 else 0.0
     coarse = round((at - most) * hop)
     reach = min(abs(coarse) + 2 * hop, len(original) - 1)
     fine = _correlate(original[:, None], other[:, None], reach)
@@ -108,15 +111,15 @@ def _lag(original: Wave, other: Wave, rate: int) -> tuple[int, bool]:
     return (peak - reach, True) if fine[peak] > COHERENT * power else (coarse, False)
 
 
-def _rises(wave: Wave, hop: int) -> NDArray[np.float64]:
-    """How much each frequency grows over 16 ms, compressed: (frames of `hop`, bins)."""
+def _increases(wave: Wave, hop: int) -> NDArray[np.float64]:
+    """How much the root of each frequency's magnitude grows over 16 ms, its mean removed: (frames of `hop`, bins) float64."""
     padded = np.pad(wave, (4 * hop, 4 * hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, 8 * hop)[::hop]
     magnitude = np.sqrt(np.abs(np.fft.rfft(frames * np.hanning(8 * hop).astype(np.float32))))
     sums = np.pad(magnitude, ((4, 4), (0, 0)), mode="edge").cumsum(axis=0, dtype=np.float64)
     means = (sums[4:] - sums[:-4]) / 4  # of the four frames before each frame, and after them of those from it on
-    rises = np.maximum(means[4:] - means[:-4], 0)
-    centred: NDArray[np.float64] = rises - rises.mean(axis=0)
+    increases = np.maximum(means[4:] - means[:-4], 0)
+    centred: NDArray[np.float64] = increases - increases.mean(axis=0)
     return centred
 
 
@@ -131,10 +134,11 @@ def _correlate(a: NDArray[np.floating], b: NDArray[np.floating], most: int) -> N
 
 
 def multi_resolution_stft_error(original: Wave, other: Wave) -> tuple[float, float]:
-    """The multi-resolution STFT distance (Yamamoto et al., arXiv 1910.11480): spectral convergence, log-magnitude error.
+    """The multi-resolution STFT error (Yamamoto et al., arXiv 1910.11480): spectral convergence and log-magnitude error.
 
+    original, other: (samples,) float32, -1..1, aligned.
     Spectral convergence is |X - Y| / |X| (Frobenius), no unit; the other is the mean of |ln X - ln Y|, nepers. Both are means
-    over the three resolutions of Parallel WaveGAN, and both want `other` aligned.
+    over the three resolutions of Parallel WaveGAN.
     """
     import torch
 
@@ -152,7 +156,10 @@ def multi_resolution_stft_error(original: Wave, other: Wave) -> tuple[float, flo
 
 
 def loudness(wave: Wave, rate: int) -> float:
-    """Integrated loudness in LUFS (ITU-R BS.1770-4, by pyloudnorm); -inf for silence, NaN for less than 0.4 s, its block."""
+    """Integrated loudness, LUFS (ITU-R BS.1770-4, by pyloudnorm); -inf for silence, NaN for less than its block of 0.4 s.
+
+    wave: (samples,) float32, -1..1, at `rate` Hz. Raises M2MError without pyloudnorm.
+    """
     meter = need("pyloudnorm", "loudness").Meter(rate)
     if len(wave) < meter.block_size * rate:
         return float("nan")
@@ -161,9 +168,10 @@ def loudness(wave: Wave, rate: int) -> float:
 
 
 def centroid_error(original: Wave, other: Wave, rate: int) -> float:
-    """Mean absolute difference of the spectral centroids (librosa's, 64 ms frames) in Hz, where the original sounds.
+    """Mean absolute difference of the spectral centroids (librosa's, 64 ms frames) where the original sounds, Hz.
 
-    NaN where it never does.
+    original, other: (samples,) float32, -1..1, at `rate` Hz, aligned. Returned is NaN where the original never sounds.
+    Raises M2MError without librosa.
     """
     librosa = need("librosa", "the spectral centroid")
     # A floor 100 dB down, since the centroid of digital silence is undefined.
@@ -175,15 +183,17 @@ def centroid_error(original: Wave, other: Wave, rate: int) -> float:
 
 
 def clicks(wave: Wave, rate: int) -> float:
-    """Clicks a second: frames of 16 ms whose second difference jumps alone, higher than anything just before and after.
+    """Clicks a second: frames of 16 ms with an isolated peak of the second difference.
 
-    Alone: four times what the second and third frames to both sides reach, which the pulses of a reed or the attack of a note
-    do not, and ten times the frame's median, which noise does not. What is below -50 dB of full scale is no click. Our
-    definition: there is no standard one.
+    wave: (samples,) float32, -1..1, at `rate` Hz.
+
+    Isolated is a peak of four times what the second and third frames to both sides reach, which the pulses of a reed or the
+    attack of a note are not, and of ten times the frame's median, which noise is not. It has to be above -50 dB of full scale.
+    The definition is m2m's own: there is no standard one.
     """
-    bend = np.abs(np.diff(wave.astype(np.float64), 2))
+    curvature = np.abs(np.diff(wave.astype(np.float64), 2))
     size = max(8, round(0.016 * rate))
-    frames = bend[: len(bend) // size * size].reshape(-1, size)
+    frames = curvature[: len(curvature) // size * size].reshape(-1, size)
     if not len(frames):
         return 0.0
     peaks = np.pad(frames.max(axis=1), 3)
@@ -195,14 +205,17 @@ def clicks(wave: Wave, rate: int) -> float:
 
 
 def clipped(wave: Wave) -> float:
-    """The share of samples at full scale or beyond, 0..1; one step of 16 bits below counts as full scale."""
+    """The share of samples at full scale or beyond, 0..1; one step of 16 bits below counts as full scale.
+
+    wave: (samples,) float32.
+    """
     return float((np.abs(wave) >= 1 - 2**-15).mean()) if len(wave) else 0.0
 
 
 def dropped(original: Wave, other: Wave, rate: int) -> float:
     """The share of the original's sounding 20 ms frames in which `other` is silent (60 dB below full scale), 0..1.
 
-    NaN where the original never sounds.
+    original, other: (samples,) float32, -1..1, at `rate` Hz, aligned. Returned is NaN where the original never sounds.
     """
     first, second = (_frame_levels(wave, max(1, rate // 50)) for wave in (original, other))
     sounds = first > SOUNDING
