@@ -1,5 +1,7 @@
 """Recordings of a second, a vocoder that is a plugin of the test's own, and a browser."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +11,12 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+from command_line import HANGS
 
 RATE = 16_000
 ECHO = """
+import os
+import time
 import numpy as np
 from m2m.core.vocoder import Vocoder, VocoderOptions
 
@@ -25,8 +30,9 @@ class Encoder(Vocoder):
         if self.options.mode == "fail":
             raise ValueError("no such luck")
         if self.options.mode == "crash":
-            import os
             os._exit(3)
+        while os.path.exists(self.options.mode):
+            time.sleep(0.05)
         envelope = np.repeat(np.exp(mel.values).mean(axis=1), mel.spec.hop_length)
         draw = np.random.default_rng(seed).standard_normal(mel.samples)
         yield (envelope * draw).astype(np.float32)
@@ -61,10 +67,31 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def echo_code() -> str:
+    """The module of the distribution "echo"."""
+    return ECHO
+
+
 @pytest.fixture
 def echo(install: Callable[..., Path]) -> None:
-    """Install the vocoder "echo": noise under the mel's envelope, a failure or a crash, as its option says."""
+    """Install the vocoder "echo": noise under the mel's envelope.
+
+    Its option `mode` makes it fail ("fail"), crash ("crash") or wait while there is a file (its path).
+    """
     install("echo", ECHO, group="m2m.vocoders")
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished bench of made-up figures (tests/support/finished_bench.py). Not to be written to."""
+    pytest.importorskip("pyloudnorm")
+    pytest.importorskip("matplotlib")
+    from finished_bench import write_bench
+
+    folder = tmp_path_factory.mktemp("bench")
+    write_bench(folder)
+    return folder
 
 
 @pytest.fixture
@@ -78,6 +105,7 @@ def chromium() -> Iterator[Any]:
         arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
         browser = play.chromium.launch(executable_path=found, args=arguments)
         page = browser.new_page(accept_downloads=True)
+        page.set_default_timeout(1000 * HANGS)
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)

@@ -1,5 +1,6 @@
 """Better, worse, or noise."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from m2m.core.errors import M2MError
 from m2m.evaluation.bench.compare import broken, compare, interval
 
 
-def results(values: dict[str, np.ndarray], speed: list[float] = (0.1,), error: str = "") -> dict[str, Any]:
+def results(values: dict[str, np.ndarray], speed: Sequence[float] = (0.1,), error: str = "") -> dict[str, Any]:
     """A bench of one system: measure -> (files, instruments)."""
     cells = [
         {"stage": "true-mel", "vocoder": "v", "conditioner": "", "loss": "", "encoder": "", "model": "", "system": "v",

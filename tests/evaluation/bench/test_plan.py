@@ -1,6 +1,7 @@
 """What a bench would compare, without computing any of it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,9 @@ def test_other_weights_under_the_name_that_ships_make_new_cells(
 
 
 @pytest.mark.parametrize("hostile", ["raise RuntimeError('no')", "raise SystemExit(3)", "import time; time.sleep(600)"])
-def test_a_strangers_package_is_looked_into_and_not_imported(hostile: str, recordings: Path, install) -> None:
+def test_a_strangers_package_is_looked_into_and_not_imported(
+    hostile: str, recordings: Path, install: Callable[..., Path]
+) -> None:
     info = install("strange", group="m2m.vocoders", entries="strange = odd.deep.voice:Voice")
     package = info.parent / "odd"
     (package / "deep").mkdir(parents=True)

@@ -1,20 +1,29 @@
 """Whole benches through the command, at tiny sizes; SIGKILL, crashes and failures among them."""
 
+from __future__ import annotations
+
 import csv
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
+from command_line import HANGS, M2M
+from distributions import write_distribution
 
-M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 pytest.importorskip("librosa")
 pytest.importorskip("pyloudnorm")
 TINY = ("--seconds", "1", "--set", "vocoder_options.griffin-lim.iterations=1")
+LINKS = ("http://www.w3.org/", "http://purl.org/", "http://creativecommons.org/")  # names of formats
 
 
 def cells(folder: Path) -> dict[str, int]:
@@ -26,32 +35,76 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
 
 
-@pytest.mark.usefixtures("echo")
-def test_a_whole_bench_is_resumed_grown_and_compared(here: M2M, recordings: Path, tmp_path: Path) -> None:
-    """One long walk, since each start of a worker process takes seconds."""
-    work = tmp_path / "work"
-    bench = ("bench", "--data", str(recordings), "--conditioners", "film", *TINY, "-o", "b")
-    done = here(*bench, "--vocoders", "griffin-lim,echo,nobody", "--repeats", "2", "--json", "-j", "2")
-    assert done.returncode == 1, done.stderr  # nobody has failed
+@dataclass(frozen=True)
+class Finished:
+    """A bench that has run. command: its arguments but for vocoders and repeats. done: how it ended."""
+
+    folder: Path
+    command: tuple[str, ...]
+    done: subprocess.CompletedProcess[str]
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        results: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+        return results
+
+    @cached_property
+    def systems(self) -> dict[str, dict[str, Any]]:
+        return {system["system"]: system for system in self.results["systems"]}
+
+    def measured(self, name: str) -> dict[str, float]:
+        return {system: row["measures"][name] for system, row in self.systems.items() if name in row["measures"]}
+
+    def copy(self) -> Path:
+        """The bench in the folder that the command runs in, to be continued there."""
+        return Path(shutil.copytree(self.folder, "b"))
+
+
+ALL = ("--vocoders", "griffin-lim,echo,nobody", "--repeats", "2")
+
+
+@pytest.fixture(scope="module")
+def finished(recordings: Path, echo_code: str, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A bench of four recordings: two vocoders, one that is not installed, and film. Not to be written to."""
+    work, site = tmp_path_factory.mktemp("finished"), tmp_path_factory.mktemp("site")
+    write_distribution(site, "echo", echo_code, group="m2m.vocoders")
+    command = ("bench", "--data", str(recordings), "--conditioners", "film", *TINY, "-o", "b")
+    done = subprocess.run(
+        [sys.executable, "-m", "m2m", *command, *ALL, "--json", "-j", "2"],
+        cwd=work,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=2 * HANGS,
+    )
+    return Finished(work / "b", command, done)
+
+
+def test_a_bench_computes_every_system_on_every_recording(finished: Finished) -> None:
+    assert finished.done.returncode == 1, finished.done.stderr  # nobody has failed
     # original, µ-law, three vocoders from the true mel and from film's, film's mel: on four recordings
-    assert {k: v for k, v in json.loads(done.stdout).items() if k != "folder"} == {
-        "cells": 36, "computed": 36, "failed": 8,
-    }  # fmt: skip
-    results = json.loads((work / "b" / "results.json").read_text())
-    systems = {s["system"]: s for s in results["systems"]}
-    correlation = {name: s["measures"].get("constant_q") for name, s in systems.items()}
+    assert json.loads(finished.done.stdout) == {"folder": "b", "cells": 36, "computed": 36, "failed": 8}
+
+
+def test_its_figures_rank_what_is_known_to_be_better(finished: Finished) -> None:
+    correlation, frechet = finished.measured("constant_q"), finished.measured("frechet")
     assert correlation["original"] == pytest.approx(1)
     assert correlation["original"] > correlation["mu-law"] > 0.6
     assert correlation["original"] > correlation["true mel > griffin-lim"] > 0.6
     assert correlation["true mel > griffin-lim"] > correlation["true mel > echo"] + 0.2
     assert correlation["true mel > griffin-lim"] > correlation["film > griffin-lim"]
-    assert systems["film mel"]["measures"]["log_mel"] > 0
-    assert systems["true mel > griffin-lim"]["measures"]["frechet"] < systems["true mel > echo"]["measures"]["frechet"]
-    assert systems["true mel > nobody"]["failed"] == 4
-    assert "no vocoder 'nobody' is installed" in systems["true mel > nobody"]["error"]
+    assert finished.measured("log_mel")["film mel"] > 0
+    assert frechet["true mel > griffin-lim"] < frechet["true mel > echo"]
 
-    # Speed: every part in a process of its own, its memory and its machine named.
-    speed = {row["part"]: row for row in results["speed"]}
+
+def test_a_vocoder_that_is_not_installed_is_a_row_that_says_so(finished: Finished) -> None:
+    assert finished.systems["true mel > nobody"]["failed"] == 4
+    assert "no vocoder 'nobody' is installed" in finished.systems["true mel > nobody"]["error"]
+
+
+def test_every_part_is_timed_in_a_process_of_its_own(finished: Finished) -> None:
+    """Its memory and its machine are named."""
+    speed = {row["part"]: row for row in finished.results["speed"]}
     assert set(speed) == {"griffin-lim", "echo", "nobody", "film mel"}
     assert len(speed["griffin-lim"]["real_time_factors"]) == 2
     assert all(factor > 0 for factor in speed["film mel"]["real_time_factors"])
@@ -59,42 +112,53 @@ def test_a_whole_bench_is_resumed_grown_and_compared(here: M2M, recordings: Path
     assert "processors" in speed["echo"]["machine"]
     assert "no vocoder" in speed["nobody"]["error"]
 
-    # The table is tidy, sound is there for every cell that has some, and the page holds both.
-    table = rows(work / "b")
+
+def test_the_table_is_tidy_and_the_page_holds_every_sound(finished: Finished) -> None:
+    table = rows(finished.folder)
     assert len(table) == 36
     assert {row["file"] for row in table} == {"up", "down"}
-    assert all((work / "b" / row["audio"]).is_file() for row in table if row["audio"])
+    assert all((finished.folder / row["audio"]).is_file() for row in table if row["audio"])
     assert sum(bool(row["audio"]) for row in table) == 24
-    page = (work / "b" / "report.html").read_text()
+    page = (finished.folder / "report.html").read_text()
     assert page.count("data:audio/") == 24
-    assert "http://" not in page.replace("http://www.w3.org/", "").replace("http://purl.org/", "").replace(
-        "http://creativecommons.org/", ""
-    )
-    assert "| film > griffin-lim |" in (work / "b" / "summary.md").read_text()
+    for link in LINKS:
+        page = page.replace(link, "")
+    assert "http://" not in page
+    assert "| film > griffin-lim |" in (finished.folder / "summary.md").read_text()
 
-    # Once more: nothing is computed, nothing is written, and torch is not even imported.
-    before = cells(work / "b"), (work / "b" / "report.html").stat().st_mtime_ns
+
+@pytest.mark.usefixtures("echo", "here")
+def test_a_finished_bench_is_found_so_without_torch(finished: Finished) -> None:
+    """Nothing is computed and nothing is written."""
+    folder = finished.copy()
+    before = cells(folder), (folder / "report.html").stat().st_mtime_ns
     code = "import sys, m2m.cli; sys.argv[0] = 'm2m'\ntry: m2m.cli.main()\nfinally: sys.exit('torch' in sys.modules)"
-    again = [*bench, "--vocoders", "griffin-lim,echo,nobody", "--repeats", "2", "-q"]
     began = sum(os.times()[2:4])  # processor time of children, which a busy machine does not stretch
-    finished = subprocess.run([sys.executable, "-c", code, *again], cwd=work, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
+    again = [sys.executable, "-c", code, *finished.command, *ALL, "-q"]
+    done = subprocess.run(again, capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert sum(os.times()[2:4]) - began < 3
-    assert (cells(work / "b"), (work / "b" / "report.html").stat().st_mtime_ns) == before
+    assert (cells(folder), (folder / "report.html").stat().st_mtime_ns) == before
 
-    # Another option of one vocoder: its cells alone are new; the others' files are not touched.
+
+@pytest.mark.usefixtures("echo")
+def test_another_option_of_one_vocoder_computes_its_cells_alone(finished: Finished, here: M2M) -> None:
+    folder = finished.copy()
+    before = cells(folder)
     changed = ("--set", "vocoder_options.echo.mode=fail")
-    grown = here(*bench, "--vocoders", "griffin-lim,echo", "--repeats", "0", "--json", *changed)
+    grown = here(*finished.command, "--vocoders", "griffin-lim,echo", "--repeats", "0", "--json", *changed)
     assert json.loads(grown.stdout) == {"folder": "b", "cells": 28, "computed": 8, "failed": 8}
-    assert before[0].items() <= cells(work / "b").items()
-    failed = {row["error"] for row in rows(work / "b") if row["error"]}
+    assert before.items() <= cells(folder).items()  # the others' files are not touched
+    failed = {row["error"] for row in rows(folder) if row["error"]}
     assert failed == {"vocoder 'echo' of echo 1.0 failed: ValueError: no such luck."}
 
-    # Compared with itself nothing has changed; from Griffin-Lim's good options to worse ones, it has.
-    (work / "b" / "results.json").rename(work / "old.json")
+
+def test_benches_are_compared(finished: Finished, here: M2M) -> None:
+    """With itself nothing has changed; from Griffin-Lim's good options to worse ones, it has."""
+    shutil.copy(finished.folder / "results.json", "old.json")
     assert here("bench", "compare", "old.json", "old.json").stdout == "nothing changed beyond the noise\n"
-    worse = here(*bench, "--vocoders", "griffin-lim", "--repeats", "0", "--stages", "true-mel", "-o", "c", "-q",
-                 "--set", "vocoder_options.griffin-lim.score_informed=false",
+    worse = here(*finished.command, "--vocoders", "griffin-lim", "--repeats", "0", "--stages", "true-mel", "-o", "c",
+                 "-q", "--set", "vocoder_options.griffin-lim.score_informed=false",
                  "--set", "vocoder_options.griffin-lim.blind_iterations=0")  # fmt: skip
     assert worse.returncode == 0, worse.stderr
     verdict = here("bench", "compare", "old.json", "c")
@@ -120,23 +184,29 @@ def test_a_component_that_crashes_is_a_row_and_the_others_are_not_lost(here: M2M
     assert "echo failed: its process ended" in (Path("b") / "report.html").read_text()
 
 
-def test_a_killed_sweep_loses_no_finished_cell(recordings: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "m2m", "bench", "--data", str(recordings), "--vocoders", "griffin-lim",
-               "--stages", "mu-law,true-mel", "--repeats", "0", "-o", "b", "--json", "--seconds", "1"]  # fmt: skip
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+@pytest.mark.usefixtures("echo")
+def test_a_killed_sweep_loses_no_finished_cell(here: M2M, recordings: Path, tmp_path: Path) -> None:
+    """It is killed while a vocoder waits, as long as a file is there, so that no cell more can be finished."""
+    waits = tmp_path / "waits"
+    waits.touch()
+    command = ("bench", "--data", str(recordings), "--vocoders", "griffin-lim,echo", "--stages", "mu-law,true-mel",
+               "--repeats", "0", "-o", "b", "--json", "--seconds", "1",
+               "--set", f"vocoder_options.echo.mode={waits}")  # fmt: skip
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-m", "m2m", *command], **quiet) as first:
         try:
-            deadline = time.monotonic() + 60
-            while len(cells(tmp_path / "b")) < 3 and time.monotonic() < deadline:
+            deadline = time.monotonic() + HANGS
+            while len(cells(Path("b"))) < 3 and time.monotonic() < deadline:
                 time.sleep(0.01)
         finally:
             first.kill()
-    kept = cells(tmp_path / "b")
-    assert 3 <= len(kept) < 12
-    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
-    outcome = json.loads(second.stdout)
-    assert outcome["cells"] == 12
-    assert outcome["computed"] <= 12 - len(kept)
-    assert kept.items() <= cells(tmp_path / "b").items()
+            os.killpg(first.pid, signal.SIGKILL)
+    kept = cells(Path("b"))
+    assert len(kept) == 3  # original, µ-law and Griffin-Lim on the first recording
+    waits.unlink()
+    outcome = json.loads(here(*command).stdout)
+    assert outcome == {"folder": "b", "cells": 16, "computed": 13, "failed": 0}
+    assert kept.items() <= cells(Path("b")).items()
 
 
 def test_what_cannot_be_benched_is_one_line(here: M2M, recordings: Path, tmp_path: Path) -> None:
@@ -189,9 +259,7 @@ class Encoder(Transcriber):
 """
 
 
-def test_a_registered_transcriber_scores_notes(
-    here: M2M, recordings: Path, install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_registered_transcriber_scores_notes(here: M2M, recordings: Path, install: Callable[..., Path]) -> None:
     install("two-notes", TRANSCRIBER, group="m2m.transcribers")
     chosen = ("--files", "up", "--instruments", "trumpet", "--stages", "mu-law", "--repeats", "0", "--seconds", "1")
     here("bench", "--data", str(recordings), *chosen, "-o", "b")

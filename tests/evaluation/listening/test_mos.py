@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from m2m.core.errors import M2MError
-from m2m.evaluation.listening.mos import report
+from m2m.evaluation.listening.mos import mos_report
 
 pytest.importorskip("scipy.stats")
 SYSTEMS = ("original", "mu-law", "good", "bad")
@@ -40,7 +40,7 @@ def test_means_errors_and_intervals(key: Path, tmp_path: Path) -> None:
         good = np.clip(draw.integers(2, 5, 10) + number % 2, 1, 5).tolist()
         means.append(np.mean(good))
         listen(folder, f"l{number}", original=[5] * 10, mu_law=[4] * 10, good=good, bad=[1, 2] * 5)
-    found = report(key, [folder])
+    found = mos_report(key, [folder])
     assert (found.listeners, found.screened) == (6, {})
     rows = {row["system"]: row for row in found.systems}
     assert [row["system"] for row in found.systems] == ["original", "mu-law", "good", "bad"]
@@ -61,7 +61,7 @@ def test_listeners_who_fail_the_hidden_reference_do_not_count(key: Path, tmp_pat
     listen(folder, "deaf", original=[2, 2, *[5] * 8], **rest)
     listen(folder, "upside-down", original=[3] * 10, mu_law=[4] * 10, good=[5] * 10)
     listen(folder, "hasty", good=[5] * 10)
-    found = report(key, [folder])
+    found = mos_report(key, [folder])
     assert found.listeners == 1
     assert set(found.screened) == {"deaf", "upside-down", "hasty"}
     assert "2 of 10 hidden references" in found.screened["deaf"]
@@ -71,10 +71,10 @@ def test_listeners_who_fail_the_hidden_reference_do_not_count(key: Path, tmp_pat
 
 def test_one_listener_is_taken_rating_by_rating(key: Path, tmp_path: Path) -> None:
     only = listen(tmp_path / "in", "a", original=[5] * 10, good=[2, 3, 4, 3, 2, 4, 3, 3, 4, 2])
-    row = report(key, [only]).systems[1]
+    row = mos_report(key, [only]).systems[1]
     assert row["error"] == pytest.approx(np.std([2, 3, 4, 3, 2, 4, 3, 3, 4, 2], ddof=1) / math.sqrt(10))
     single = listen(tmp_path / "in", "b", original=[5], good=[4])
-    assert report(key, [single]).systems[1]["error"] is None
+    assert mos_report(key, [single]).systems[1]["error"] is None
 
 
 @pytest.mark.parametrize(
@@ -95,20 +95,20 @@ def test_one_listener_is_taken_rating_by_rating(key: Path, tmp_path: Path) -> No
 def test_a_strangers_file_can_only_be_refused(key: Path, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(M2MError, match=message):
-        report(key, [tmp_path / "x.json"])
+        mos_report(key, [tmp_path / "x.json"])
 
 
 @pytest.mark.parametrize("stimuli", ["[]", "null", '{"a": 3}', '{"a": {}}', '{"a": {"system": []}}'])
 def test_a_key_that_is_none_is_refused(tmp_path: Path, stimuli: str) -> None:
     (tmp_path / "key.json").write_text(f'{{"test": "t", "stimuli": {stimuli}}}')
     with pytest.raises(M2MError, match="is not the key of a listening test"):
-        report(tmp_path / "key.json", [tmp_path])
+        mos_report(tmp_path / "key.json", [tmp_path])
 
 
 def test_the_same_listener_twice(key: Path, tmp_path: Path) -> None:
     first = listen(tmp_path / "in", "a", original=[5] * 10)
     (tmp_path / "copy.json").write_text(first.read_text())
-    assert report(key, [first, tmp_path / "copy.json"]).listeners == 1
+    assert mos_report(key, [first, tmp_path / "copy.json"]).listeners == 1
     (tmp_path / "other.json").write_text(first.read_text().replace("5", "4"))
     with pytest.raises(M2MError, match="second file of listener a"):
-        report(key, [first, tmp_path / "other.json"])
+        mos_report(key, [first, tmp_path / "other.json"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from m2m.core.score import note_array
+from m2m.core.score import NoteArray, note_array
 from m2m.evaluation.measures.against_score import note_f1, notes_heard, onset_times, onset_timing
 from m2m.evaluation.measures.waves import constant_q
 
@@ -28,7 +28,7 @@ def play(notes: list[tuple[float, float, int]], partials: tuple[int, ...] = (1, 
     return wave.astype(np.float32)
 
 
-def score(notes: list[tuple[float, float, int]]):
+def score(notes: list[tuple[float, float, int]]) -> NoteArray:
     return note_array([(start, end, key, 90) for start, end, key in notes])
 
 
