@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec
 from m2m.dataset.build import describe
-from m2m.dataset.shards import DatasetConfig, ShardReader, read_description, read_padded
+from m2m.dataset.description import read_description
+from m2m.dataset.shards import DatasetConfig, ShardReader, read_padded
 
 SMALL = DatasetConfig(programs=(0, 56), seconds=2.0, tail=0.5)
 

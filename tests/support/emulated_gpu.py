@@ -4,20 +4,27 @@ Between the engine and the driver stands `Device`; here it is a library that g++
 says how threads, barriers, clusters and tensor cores are emulated.
 """
 
+from __future__ import annotations
+
 import ctypes
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m2m.core.mel import MelSpec
-from m2m.vocoders.wavenet.cuda.device import PLAIN, SOURCES
-from m2m.vocoders.wavenet.cuda.plan import DeviceLimits
+from m2m.vocoders.wavenet.cuda.device import PLAIN, SOURCES, Memory
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, Plan
 
 HERE = Path(__file__).parent
 KERNELS = ("wavenet", "upsample", "upsample_last")
-SMALL = {  # two rounds of dilations, hops that nothing divides, bands and classes that are no multiple of 16
+SMALL: dict[
+    str, Any
+] = {  # two rounds of dilations, hops that nothing divides, bands and classes that are no multiple of 16
     "layers": 5,
     "dilation_cycle": 3,
     "residual": 16,
@@ -36,21 +43,29 @@ HOPPER, AMPERE, VOLTA = (
 class Emulated:
     """A GPU on the CPU. order: in which threads get their turns, 0 forward, 1 backward, else shuffled."""
 
-    def __init__(self, libraries, limits, order=0, threads=32, lanes=2, sources=SOURCES):
+    def __init__(
+        self,
+        libraries: Path,
+        limits: DeviceLimits,
+        order: int = 0,
+        threads: int = 32,
+        lanes: int = 2,
+        sources: Path = SOURCES,
+    ) -> None:
         self.libraries, self.limits, self.order = libraries, limits, order
         self.threads, self.lanes, self.sources = threads, lanes, sources
-        self.launches = []
+        self.launches: list[tuple[str, int]] = []
 
-    def memory(self, size):
+    def memory(self, size: int) -> Buffer:
         return Buffer(np.zeros(size + 128, np.uint8))
 
-    def write(self, memory, array):
+    def write(self, memory: Memory, array: NDArray[Any]) -> None:
         ctypes.memmove(memory.handle, array.ctypes.data, array.nbytes)
 
-    def read(self, memory, array):
+    def read(self, memory: Memory, array: NDArray[Any]) -> None:
         ctypes.memmove(array.ctypes.data, memory.handle, array.nbytes)
 
-    def compile(self, plan):
+    def compile(self, plan: Plan) -> Emulated | None:
         constants = plan.constants | {"THREADS": self.threads, "LANES": self.lanes}
         flags = [
             "-std=c++17",
@@ -70,7 +85,7 @@ class Emulated:
         self.library, self.plan = ctypes.CDLL(str(target)), plan
         return self
 
-    def launch(self, name, grid, *arguments):
+    def launch(self, name: str, grid: int, *arguments: Any) -> None:
         self.launches.append((name, grid))
         values = [np.array(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
@@ -79,11 +94,14 @@ class Emulated:
         assert self.library.emulate(KERNELS.index(name), grid, threads, shared, self.order, pointers), "deadlock"
 
 
+Emulator: TypeAlias = Callable[..., Emulated]  # limits and options -> a GPU whose libraries are kept for the next
+
+
 class Buffer:
-    def __init__(self, array):
+    def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
         self.handle = -(-array.ctypes.data // 128) * 128
 
 
-def cluster(blocks):
+def cluster(blocks: int) -> DeviceLimits:
     return replace(HOPPER, cluster=blocks)

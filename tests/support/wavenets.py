@@ -1,12 +1,15 @@
 """WaveNets with random weights, mels for them, and what they say of given samples: for the tests of every engine."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 
-def network(seed=0, **sizes):
+def network(seed: int = 0, **sizes: Any) -> WaveNet:
     """Random weights that keep every layer busy and the distribution neither flat nor certain."""
     model, draw = WaveNet(WaveNetConfig(**sizes)), torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -18,12 +21,14 @@ def network(seed=0, **sizes):
     return model
 
 
-def mels(model, *lengths):
+def mels(model: WaveNet, *lengths: int) -> list[NDArray[np.float32]]:
     draw = np.random.default_rng(1)
     return [draw.uniform(-11.5, 0.0, (n, model.n_features)).astype(np.float32) for n in lengths]
 
 
-def in_parallel(model, samples, mel, dtype=torch.float64):
+def in_parallel(
+    model: WaveNet, samples: NDArray[np.integer[Any]], mel: NDArray[np.float32], dtype: torch.dtype = torch.float64
+) -> NDArray[np.float64]:
     """The network as it is trained, on given samples: what is expected of each, (samples, outputs) float64."""
     twin = WaveNet(model.config).to(dtype)
     twin.load_state_dict(model.state_dict())

@@ -12,7 +12,8 @@ import torch
 from m2m.core.mel import Mel, MelSpec, filter_bank, linear_mel, log_mel
 from m2m.core.score import note_array
 from m2m.vocoders.griffin_lim.fitted_excitation import fit_timbre, fitted_excitation
-from m2m.vocoders.griffin_lim.vocoder import STFT, GriffinLim, GriffinLimOptions, Pin, griffin_lim, mel_to_magnitude
+from m2m.vocoders.griffin_lim.vocoder import GriffinLim, GriffinLimOptions, Pin
+from m2m.vocoders.shared.stft import STFT, griffin_lim, mel_to_magnitude
 
 SPEC = MelSpec()
 

@@ -54,7 +54,7 @@ def test_music_between_rests_is_untouched() -> None:
 # --- a frame that a vocoder has read is not computed again --------------------------------------------------------------
 
 
-NETWORKS = {"wavenet": {"layers": 2, "classes": 16}, "parallel-wavenet": {"flows": (2,)}}
+NETWORKS: dict[str, dict[str, Any]] = {"wavenet": {"layers": 2, "classes": 16}, "parallel-wavenet": {"flows": (2,)}}
 SOUNDS = np.where(np.arange(2000)[:, None] % 300 < 200, -4.0, SPEC.silence).astype(np.float32).repeat(80, axis=1)
 
 

@@ -26,7 +26,7 @@ def test_there_and_back_is_the_same_wave() -> None:
 def test_in_phase_with_itself_is_itself() -> None:
     wave, beyond = music(60 * 128), 2 * window_reach(SPEC) * 128
     assert np.allclose(transfer_phase(wave, wave, SPEC), wave[beyond:-beyond], atol=1e-5)
-    assert np.allclose(transfer_phase(wave, -0.1 * wave, SPEC), -wave[beyond:-beyond], atol=1e-5)
+    assert np.allclose(transfer_phase(wave, np.float32(-0.1) * wave, SPEC), -wave[beyond:-beyond], atol=1e-5)
 
 
 def test_of_a_wave_its_level_of_the_leader_its_phase() -> None:

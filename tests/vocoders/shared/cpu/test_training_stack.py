@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from wavenets import network
 
 from m2m.vocoders.shared.cpu import training_stack
@@ -19,6 +23,8 @@ built = pytest.mark.skipif(
 )
 instruction_sets = pytest.mark.parametrize("instructions", training_stack.available())
 
+SkipSum: TypeAlias = Callable[[Sequence[Layer], Tensor, Tensor], Tensor]
+
 SIZES = [  # layers, dilation cycle, residual, skip, bands, batch, samples
     (5, 3, 32, 32, 80, 2, 96),
     (1, 1, 32, 64, 32, 3, 32),  # one layer has no residual
@@ -27,7 +33,7 @@ SIZES = [  # layers, dilation cycle, residual, skip, bands, batch, samples
 ]
 
 
-def stacks(layers, cycle, residual, skip, width):
+def stacks(layers: int, cycle: int, residual: int, skip: int, width: int) -> list[Layer]:
     """Layers with random weights that keep all of them busy."""
     source = network(layers=layers, dilation_cycle=cycle, residual=residual, skip=skip).stack
     found = []
@@ -39,12 +45,12 @@ def stacks(layers, cycle, residual, skip, width):
     return found
 
 
-def inputs(residual, skip, width, batch, samples):
+def inputs(residual: int, skip: int, width: int, batch: int, samples: int) -> list[Tensor]:
     draw = torch.Generator().manual_seed(1)
     return [torch.randn(batch, samples, n, generator=draw) for n in (residual, width, skip)]
 
 
-def gradients(layers, x, u, given_back, compute):
+def gradients(compute: SkipSum, layers: Sequence[Layer], x: Tensor, u: Tensor, given_back: Tensor) -> dict[str, Tensor]:
     """What `compute` makes of layers, x and u, and all gradients, where `given_back` comes back."""
     for layer in layers:
         layer.zero_grad()
@@ -53,14 +59,14 @@ def gradients(layers, x, u, given_back, compute):
     (out.to(given_back.dtype) * given_back).sum().backward()
     weights = {f"{i}.{n}": w.grad for i, layer in enumerate(layers) for n, w in layer.named_parameters()}
     found = {"out": out.detach(), "x": x.grad, "u": u.grad, **weights}
-    return {name: value.double() for name, value in found.items()}
+    return {name: value.double() for name, value in found.items() if value is not None}
 
 
-def half(compute):
+def half(compute: SkipSum) -> SkipSum:
     return lambda layers, x, u: compute(layers, x, u.to(torch.bfloat16))
 
 
-def plain(layers, x, u):
+def plain(layers: Sequence[Layer], x: Tensor, u: Tensor) -> Tensor:
     """The layers of network.py, under autocast."""
     gated = []
     with torch.autocast("cpu", torch.bfloat16):
@@ -73,13 +79,13 @@ def plain(layers, x, u):
 @built
 @instruction_sets
 @pytest.mark.parametrize("sizes", SIZES)
-def test_it_is_as_near_to_the_truth_as_pytorch_in_bfloat16(sizes, instructions):
+def test_it_is_as_near_to_the_truth_as_pytorch_in_bfloat16(sizes: tuple[int, ...], instructions: str) -> None:
     count, cycle, residual, skip, width, batch, samples = sizes
     layers, given = stacks(count, cycle, residual, skip, width), inputs(residual, skip, width, batch, samples)
-    truth = gradients([layer.double() for layer in layers], *(x.double() for x in given), skip_sum)
+    truth = gradients(skip_sum, [layer.double() for layer in layers], *(x.double() for x in given))
     layers = [layer.float() for layer in layers]
-    theirs = gradients(layers, *given, half(plain))
-    ours = gradients(layers, *given, half(lambda *args: training_stack.skip_sum(*args, instructions=instructions)))
+    theirs = gradients(half(plain), layers, *given)
+    ours = gradients(half(partial(training_stack.skip_sum, instructions=instructions)), layers, *given)
     assert ours.keys() == truth.keys()
     for name, wanted in truth.items():
         error, allowed = ((found[name] - wanted).norm() / wanted.norm() for found in (ours, theirs))
@@ -88,7 +94,7 @@ def test_it_is_as_near_to_the_truth_as_pytorch_in_bfloat16(sizes, instructions):
 
 @built
 @instruction_sets
-def test_sequences_do_not_hear_each_other_nor_the_future(instructions):
+def test_sequences_do_not_hear_each_other_nor_the_future(instructions: str) -> None:
     layers, (x, u, _) = stacks(5, 5, 32, 32, 32), inputs(32, 32, 32, 3, 128)
     whole = training_stack.skip_sum(layers, x, u.bfloat16(), instructions)
     alone = training_stack.skip_sum(layers, x[1:2], u[1:2].bfloat16(), instructions)
@@ -99,11 +105,12 @@ def test_sequences_do_not_hear_each_other_nor_the_future(instructions):
 
 @built
 @instruction_sets
-def test_no_gradient_comes_from_what_is_not_heard(instructions):
+def test_no_gradient_comes_from_what_is_not_heard(instructions: str) -> None:
     """One output sample, late in one sequence: it depends on that sequence as far as it looks back, and on nothing else."""
     layers, (x, u, _) = stacks(4, 4, 32, 32, 32), inputs(32, 32, 32, 2, 128)
     x.requires_grad_()
     training_stack.skip_sum(layers, x, u.bfloat16(), instructions)[1, 100].float().sum().backward()
+    assert x.grad is not None
     touched = x.grad.abs().sum(-1) > 0
     assert not touched[0].any()
     assert touched[1, 100 - 15 : 101].all()  # dilations 1 + 2 + 4 + 8
@@ -113,14 +120,14 @@ def test_no_gradient_comes_from_what_is_not_heard(instructions):
 @built
 @settings(max_examples=8, deadline=None)
 @given(threads=st.integers(2, 5), batch=st.integers(1, 4))
-def test_the_same_bits_every_time(threads, batch):
+def test_the_same_bits_every_time(threads: int, batch: int) -> None:
     layers, (x, u, back) = stacks(3, 3, 32, 32, 32), inputs(32, 32, 32, batch, 64)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        first, second = (gradients(layers, x, u, back, half(training_stack.skip_sum)) for _ in range(2))
+        first, second = (gradients(half(training_stack.skip_sum), layers, x, u, back) for _ in range(2))
         torch.set_num_threads(1)
-        single = gradients(layers, x, u, back, half(training_stack.skip_sum))
+        single = gradients(half(training_stack.skip_sum), layers, x, u, back)
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -129,25 +136,25 @@ def test_the_same_bits_every_time(threads, batch):
 
 @built
 @instruction_sets
-def test_a_teacher_s_weights_get_no_gradient(instructions):
+def test_a_teacher_s_weights_get_no_gradient(instructions: str) -> None:
     layers, (x, u, back) = stacks(4, 3, 32, 32, 32), inputs(32, 32, 32, 2, 64)
 
-    def compute(*args):
-        return training_stack.skip_sum(*args, instructions=instructions)
-
-    wanted = gradients(layers, x, u, back, half(compute))
+    compute = partial(training_stack.skip_sum, instructions=instructions)
+    wanted = gradients(half(compute), layers, x, u, back)
     for layer in layers:
         layer.zero_grad()
         layer.requires_grad_(False)
     x, u = x.clone().requires_grad_(), u.clone().requires_grad_()
     (compute(layers, x, u.to(torch.bfloat16)).float() * back).sum().backward()
+    assert x.grad is not None
+    assert u.grad is not None
     assert torch.equal(x.grad.double(), wanted["x"])
     assert torch.equal(u.grad.double(), wanted["u"])
     assert all(weight.grad is None for layer in layers for weight in layer.parameters())
 
 
 @built
-def test_what_is_no_number_stays_none():
+def test_what_is_no_number_stays_none() -> None:
     layers, (x, u, _) = stacks(3, 3, 32, 32, 32), inputs(32, 32, 32, 1, 64)
     x[0, 20] = float("nan")
     out = training_stack.skip_sum(layers, x, u.bfloat16())
@@ -156,7 +163,7 @@ def test_what_is_no_number_stays_none():
 
 
 @built
-def test_a_network_takes_it_where_it_can():
+def test_a_network_takes_it_where_it_can() -> None:
     model = network(layers=3, dilation_cycle=3, residual=32, skip=32, classes=16)
     samples, features = torch.full((1, 2 + 256), 8), torch.zeros(1, 4, 80)
     u = model.conditioning(features)[:, 128:-128]
@@ -172,7 +179,7 @@ def test_a_network_takes_it_where_it_can():
 
 
 @built
-def test_where_memory_is_lacking_it_says_so():
+def test_where_memory_is_lacking_it_says_so() -> None:
     """In a process that may take little more than it has: no crash, and PyTorch's thread pool still works."""
     script = """
 import resource, torch

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ built = pytest.mark.skipif(not available(), reason="the kernel was not built: no
 instruction_sets = pytest.mark.parametrize("instructions", available())
 precisions = pytest.mark.parametrize("precision", BITS)
 
-SMALL = {"layers": 7, "dilation_cycle": 5, "residual": 32, "skip": 48, "classes": 64}
-ODD = {  # nothing divides anything: windows, bands, a hop that blocks of samples do not fill
+SMALL: dict[str, Any] = {"layers": 7, "dilation_cycle": 5, "residual": 32, "skip": 48, "classes": 64}
+ODD: dict[str, Any] = {  # nothing divides anything: windows, bands, a hop that blocks of samples do not fill
     "layers": 4,
     "residual": 16,
     "skip": 16,
@@ -40,7 +41,7 @@ ODD = {  # nothing divides anything: windows, bands, a hop that blocks of sample
 @pytest.mark.parametrize(
     "sizes", [SMALL, ODD, SMALL | {"output": "gaussian"}, SMALL | {"output": "mol", "mixtures": 5}]
 )
-def test_float32_is_the_network(sizes, instructions):
+def test_float32_is_the_network(sizes: dict[str, Any], instructions: str) -> None:
     model = network(**sizes)
     given = mels(model, 3, 1)
     engine, plain = CpuEngine(model, "fp32", instructions), TorchEngine(model)
@@ -58,7 +59,7 @@ def test_float32_is_the_network(sizes, instructions):
 @built
 @instruction_sets
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_low_precision_is_near(precision, instructions):
+def test_low_precision_is_near(precision: str, instructions: str) -> None:
     """bf16: no further off than PyTorch's. int8: 5 % of the logits' spread, which costs less than 0.01 nats."""
     model = network(**SMALL)
     mel = mels(model, 4)[0]
@@ -75,7 +76,7 @@ def test_low_precision_is_near(precision, instructions):
 @built
 @instruction_sets
 @precisions
-def test_a_stream_is_the_same_alone_among_others_and_in_blocks(precision, instructions):
+def test_a_stream_is_the_same_alone_among_others_and_in_blocks(precision: str, instructions: str) -> None:
     model = network(**SMALL)
     engine, given = CpuEngine(model, precision, instructions), mels(model, 2, 0, 3, 1, 2, 2, 1, 1, 2, 1, 3)
     together = engine.generate(given, 5, threads=2)
@@ -89,7 +90,7 @@ def test_a_stream_is_the_same_alone_among_others_and_in_blocks(precision, instru
 
 
 @built
-def test_streams_may_be_named_one_by_one():
+def test_streams_may_be_named_one_by_one() -> None:
     model = network(**SMALL)
     engine, given = CpuEngine(model, "fp32"), mels(model, 1, 3, 2)
     for mel, drawn in zip(given, engine.generate(given, 5, [7, 7, 0]), strict=True):
@@ -99,7 +100,7 @@ def test_streams_may_be_named_one_by_one():
 
 @built
 @precisions
-def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision):
+def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision: str) -> None:
     model = network(**ODD)
     engine, (mel,) = CpuEngine(model, precision), mels(model, 20)
     drawn = engine.generate([mel], 0, temperature=0.0)[0]
@@ -110,14 +111,14 @@ def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(precision):
 
 @built
 @pytest.mark.parametrize("conditioning", [{"condition_on_notes": True}, {"excitation": EXCITATION_VERSION}])
-def test_the_score_stands_beside_the_mel(conditioning):
+def test_the_score_stands_beside_the_mel(conditioning: dict[str, Any]) -> None:
     model = network(**SMALL, **conditioning)
     given = mels(model, 2)
     np.testing.assert_array_equal(CpuEngine(model).generate(given, 0)[0], TorchEngine(model).generate(given, 0)[0])
 
 
 @built
-def test_nothing_comes_of_nothing():
+def test_nothing_comes_of_nothing() -> None:
     model = network(**SMALL)
     engine = CpuEngine(model)
     assert engine.generate([], 0) == []
@@ -126,7 +127,7 @@ def test_nothing_comes_of_nothing():
 
 
 @built
-def test_inputs_and_threads_may_be_shared():
+def test_inputs_and_threads_may_be_shared() -> None:
     model = network(**SMALL)
     engine, given = CpuEngine(model), mels(model, 2, 2)
     before = [mel.copy() for mel in given]
@@ -134,7 +135,7 @@ def test_inputs_and_threads_may_be_shared():
     for left, right in zip(first, second, strict=True):
         np.testing.assert_array_equal(left, right)
     np.testing.assert_array_equal(given, before)
-    reordered = np.asfortranarray(given[0]).astype(np.float64)
+    reordered: Any = np.asfortranarray(given[0]).astype(np.float64)
     np.testing.assert_array_equal(engine.generate([reordered], 0)[0], engine.generate(given[:1], 0)[0])
 
 
@@ -159,7 +160,7 @@ np.testing.assert_array_equal(engine.generate(given, 0, threads=4), alone)
 
 @built
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "pthread_setattr_default_np"), reason="the C library is not glibc")
-def test_where_threads_run_short_those_there_are_do_all():
+def test_where_threads_run_short_those_there_are_do_all() -> None:
     support = str(Path(__file__).parents[3] / "support")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([support, os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", SHORT_OF_THREADS], env=environment, capture_output=True, text=True)
@@ -167,7 +168,7 @@ def test_where_threads_run_short_those_there_are_do_all():
 
 
 @built
-def test_an_interruption_is_heard():
+def test_an_interruption_is_heard() -> None:
     model = network(layers=20, residual=64, skip=256)
     engine, given = CpuEngine(model, "fp32", "generic"), mels(model, *[5000] * 4)
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
@@ -185,7 +186,7 @@ def test_an_interruption_is_heard():
 
 
 @built
-def test_what_does_not_fit_is_told():
+def test_what_does_not_fit_is_told() -> None:
     model = network(**SMALL)
     engine = CpuEngine(model)
     with pytest.raises(M2MError, match=r"\(2, 79\) came, \(frames, 80\) was wanted"):
@@ -200,22 +201,22 @@ def test_what_does_not_fit_is_told():
 
 
 @pytest.mark.parametrize("name", ["residual", "skip", "classes"])
-def test_sizes_that_the_kernel_does_not_do_are_told(name):
+def test_sizes_that_the_kernel_does_not_do_are_told(name: str) -> None:
     with pytest.raises(M2MError, match=f"{name} is 24, the CPU kernel wants a multiple of 16"):
         CpuEngine(network(**SMALL | {name: 24}))
 
 
-def test_an_unknown_precision_is_told():
+def test_an_unknown_precision_is_told() -> None:
     with pytest.raises(M2MError, match="precision 'fp8' came, the CPU kernel does fp32, bf16, int8"):
         CpuEngine(network(**SMALL), "fp8")
 
 
-def test_a_kernel_that_was_not_built_is_told(monkeypatch):
+def test_a_kernel_that_was_not_built_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_engine, "library", lambda name: None)
     assert available() == []
     with pytest.raises(M2MError, match="was not built.*C\\+\\+ compiler.*engine=torch"):
         CpuEngine(network(**SMALL))
 
 
-def test_a_library_that_is_not_there_is_none():
+def test_a_library_that_is_not_there_is_none() -> None:
     assert cpu_engine.library("of-no-processor") is None

@@ -1,5 +1,8 @@
 """The CUDA device: kernels compiled for GPUs that are not here, and what is said where CUDA cannot be used."""
 
+from pathlib import Path
+from typing import NoReturn
+
 import pytest
 from emulated_gpu import AMPERE, HOPPER, KERNELS, SMALL, VOLTA
 from wavenets import network
@@ -8,7 +11,7 @@ from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.cuda.device import available, compiled, describe
 from m2m.vocoders.wavenet.cuda.engine import CudaEngine
-from m2m.vocoders.wavenet.cuda.plan import make_plan
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, Precision, Regime, make_plan
 from m2m.vocoders.wavenet.network import WaveNetConfig
 
 try:
@@ -30,7 +33,9 @@ compiler = pytest.mark.skipif(not nvrtc_is_there, reason="NVRTC is not installed
         (HOPPER, "fp16", "throughput"),
     ],
 )
-def test_the_reference_network_compiles(limits, precision, regime, tmp_path, monkeypatch):
+def test_the_reference_network_compiles(
+    limits: DeviceLimits, precision: Precision, regime: Regime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     plan = make_plan(WaveNetConfig(), precision, regime, limits)
     code = bytes(compiled(plan.constants, limits.capability).code)
@@ -40,7 +45,7 @@ def test_the_reference_network_compiles(limits, precision, regime, tmp_path, mon
 
 
 @compiler
-def test_kernels_are_compiled_once(tmp_path, monkeypatch):
+def test_kernels_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     constants = make_plan(WaveNetConfig(**SMALL), "fp32", "latency", VOLTA).constants
     first = bytes(compiled(constants, (7, 0)).code)
@@ -55,13 +60,13 @@ def test_kernels_are_compiled_once(tmp_path, monkeypatch):
 
 
 @compiler
-def test_a_gpu_that_nvrtc_has_left_behind_is_told(monkeypatch):
+def test_a_gpu_that_nvrtc_has_left_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_device, "architectures", lambda: [75, 80, 90])
     with pytest.raises(M2MError, match="compute capability 7.0, the installed NVRTC compiles for 7.5 and later"):
         compiled({}, (7, 0))
 
 
-def test_missing_packages_are_told(monkeypatch):
+def test_missing_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_device, "_installed", lambda name: name != "cuda-core")
     assert available() == describe() == "cuda-core not installed, pip install 'm2m[cuda]'"
     with pytest.raises(M2MError, match=r"^CUDA cannot be used: cuda-core not installed, pip install 'm2m\[cuda\]'\.$"):
@@ -69,13 +74,13 @@ def test_missing_packages_are_told(monkeypatch):
 
 
 @compiler
-def test_a_missing_driver_or_gpu_is_told(monkeypatch):
+def test_a_missing_driver_or_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for error, reason in (
         (cuda_device.CudaError("CUDA_ERROR_NO_DEVICE"), "the NVIDIA driver does not work (CUDA_ERROR_NO_DEVICE)"),
         (OSError("libcuda.so.1"), "there is no NVIDIA driver"),
     ):
 
-        def devices(error=error):
+        def devices(error: Exception = error) -> NoReturn:
             raise error
 
         monkeypatch.setattr(cuda_device, "_devices", devices)

@@ -1,10 +1,11 @@
 """The emulated GPU shows a race: else no test on it could fail for one."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from emulated_gpu import SMALL, cluster
+from emulated_gpu import SMALL, Emulator, cluster
 from wavenets import mels, network
 
 from m2m.vocoders.wavenet.cuda.device import SOURCES
@@ -20,7 +21,7 @@ from m2m.vocoders.wavenet.torch_engine import TorchEngine
         ("arrive(), wait();\n        b.hidden_layer();", "b.hidden_layer();"),
     ],
 )
-def test_the_emulation_sees_a_race(emulated, tmp_path, text, instead):
+def test_the_emulation_sees_a_race(emulated: Emulator, tmp_path: Path, text: str, instead: str) -> None:
     """Else the tests above could not fail for one."""
     for name in ("sampling.h", "upsample.h"):
         shutil.copy(SOURCES / name, tmp_path)

@@ -1,9 +1,11 @@
 """The CUDA engine on an emulated GPU against the network."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from emulated_gpu import AMPERE, HOPPER, SMALL, VOLTA, Emulated, cluster
+from emulated_gpu import AMPERE, HOPPER, SMALL, VOLTA, Emulated, Emulator, cluster
 from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
@@ -11,7 +13,7 @@ from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.cuda import engine as cuda_engine
 from m2m.vocoders.wavenet.cuda.engine import CudaEngine
-from m2m.vocoders.wavenet.cuda.plan import DeviceLimits
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, Plan, Precision, Regime
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 from m2m.vocoders.wavenet.vocoder import WaveNetOptions, make_engine
 
@@ -28,7 +30,9 @@ from m2m.vocoders.wavenet.vocoder import WaveNetOptions, make_engine
         (SMALL | {"condition_on_notes": True, "excitation": EXCITATION_VERSION, "layers": 2}, cluster(2), "latency", 1),
     ],
 )
-def test_float32_is_the_network(emulated, sizes, limits, regime, order):
+def test_float32_is_the_network(
+    emulated: Emulator, sizes: dict[str, Any], limits: DeviceLimits, regime: Regime, order: int
+) -> None:
     model = network(**sizes)
     given = mels(model, 4, 2)
     engine, plain = CudaEngine(model, "fp32", regime, emulated(limits, order=order)), TorchEngine(model)
@@ -47,7 +51,7 @@ def test_float32_is_the_network(emulated, sizes, limits, regime, order):
 
 @pytest.mark.parametrize("regime", ["latency", "throughput"])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision_is_near(emulated, precision, regime):
+def test_half_precision_is_near(emulated: Emulator, precision: Precision, regime: Regime) -> None:
     """Off by no more than PyTorch in that precision is."""
     model = network(**SMALL)
     mel = mels(model, 6)[0]
@@ -63,7 +67,9 @@ def test_half_precision_is_near(emulated, precision, regime):
 
 
 @pytest.mark.parametrize(("precision", "regime"), [("fp32", "latency"), ("fp16", "throughput")])
-def test_a_stream_is_the_same_alone_among_others_and_in_blocks(emulated, monkeypatch, precision, regime):
+def test_a_stream_is_the_same_alone_among_others_and_in_blocks(
+    emulated: Emulator, monkeypatch: pytest.MonkeyPatch, precision: Precision, regime: Regime
+) -> None:
     model = network(**SMALL | {"layers": 4})
     engine = CudaEngine(model, precision, regime, emulated(cluster(2), lanes=4))
     given = mels(model, 1, 0, 3, 2)
@@ -83,19 +89,18 @@ def test_a_stream_is_the_same_alone_among_others_and_in_blocks(emulated, monkeyp
     assert not np.array_equal(engine.generate([given[2]], 6, 4)[0], alone)
 
 
-def test_weights_that_do_not_fit_are_read_where_they_lie(emulated):
+def test_weights_that_do_not_fit_are_read_where_they_lie(emulated: Emulator) -> None:
     """What is in shared memory and what is not makes no difference."""
     model = network(**SMALL | {"output": "mol", "mixtures": 4})
     engine = CudaEngine(model, "fp16", "latency", emulated(DeviceLimits((8, 0), 10 << 10)))
     whole = CudaEngine(model, "fp16", "latency", emulated(AMPERE))
     assert 0 < engine.plan.resident < engine.plan.total == whole.plan.resident
     for temperature in (0.0, 0.7):
-        np.testing.assert_array_equal(
-            *(e.generate(mels(model, 3), 1, temperature=temperature)[0] for e in (engine, whole))
-        )
+        found, wanted = (e.generate(mels(model, 3), 1, temperature=temperature)[0] for e in (engine, whole))
+        np.testing.assert_array_equal(found, wanted)
 
 
-def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(emulated):
+def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(emulated: Emulator) -> None:
     model = network(**SMALL)
     engine, (mel,) = CudaEngine(model, "bf16", "latency", emulated(cluster(4), lanes=4)), mels(model, 5)
     drawn = engine.generate([mel], 0, temperature=0.0)[0]
@@ -103,7 +108,7 @@ def test_expected_of_what_was_drawn_is_what_it_was_drawn_from(emulated):
     np.testing.assert_array_equal(engine.generate([mel], 2, temperature=1e-30)[0], drawn)
 
 
-def test_nothing_comes_of_nothing(emulated):
+def test_nothing_comes_of_nothing(emulated: Emulator) -> None:
     model = network(**SMALL)
     engine = CudaEngine(model, "fp32", "latency", emulated(cluster(4)))
     assert engine.generate([], 0) == []
@@ -111,9 +116,9 @@ def test_nothing_comes_of_nothing(emulated):
     assert engine.expected(np.zeros(0, np.int16), mels(model, 0)[0]).shape == (0, 24)
 
 
-def test_a_cluster_too_large_for_the_gpu_is_halved(emulated):
+def test_a_cluster_too_large_for_the_gpu_is_halved(emulated: Emulator) -> None:
     class Small(Emulated):
-        def compile(self, plan):
+        def compile(self, plan: Plan) -> Emulated | None:
             return super().compile(plan) if plan.blocks <= 4 else None
 
     device = emulated(HOPPER)
@@ -121,7 +126,7 @@ def test_a_cluster_too_large_for_the_gpu_is_halved(emulated):
     assert engine.plan.blocks == 4
 
 
-def test_wrong_input_is_told(emulated):
+def test_wrong_input_is_told(emulated: Emulator) -> None:
     model = network(**SMALL)
     engine = CudaEngine(model, "fp32", "latency", emulated(cluster(4)))
     with pytest.raises(M2MError, match=r"\(2, 79\) came, \(frames, 10\) was wanted"):
@@ -137,7 +142,9 @@ def test_wrong_input_is_told(emulated):
         CudaEngine(model, device="cuda:x")
 
 
-def test_the_vocoder_falls_back_or_fails_as_it_is_asked_to(monkeypatch, capsys):
+def test_the_vocoder_falls_back_or_fails_as_it_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(cuda_device, "available", lambda index=0: "there is no NVIDIA GPU")
     model = network(**SMALL | {"residual": 16, "skip": 32, "classes": 32})
     with pytest.raises(M2MError, match="CUDA cannot be used: there is no NVIDIA GPU"):

@@ -1,5 +1,7 @@
 """The CUDA engine on a GPU, where there is one, against the network."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from emulated_gpu import SMALL
@@ -8,6 +10,7 @@ from wavenets import in_parallel, mels, network
 from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.cuda.device import available
 from m2m.vocoders.wavenet.cuda.engine import CudaEngine
+from m2m.vocoders.wavenet.cuda.plan import Precision, Regime
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 gpu = pytest.mark.skipif(bool(available()), reason=f"no GPU: {available()}")
@@ -16,7 +19,7 @@ gpu = pytest.mark.skipif(bool(available()), reason=f"no GPU: {available()}")
 @gpu
 @pytest.mark.parametrize("regime", ["latency", "throughput"])
 @pytest.mark.parametrize("sizes", [SMALL, SMALL | {"output": "mol", "mixtures": 3}, {}])
-def test_a_gpu_is_the_network(sizes, regime):
+def test_a_gpu_is_the_network(sizes: dict[str, Any], regime: Regime) -> None:
     model = network(**sizes)
     given = mels(model, 12, 3)
     engine = CudaEngine(model, "fp32", regime)
@@ -29,7 +32,7 @@ def test_a_gpu_is_the_network(sizes, regime):
 @gpu
 @pytest.mark.parametrize("regime", ["latency", "throughput"])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_a_gpu_in_half_precision_is_near_and_repeats_itself(precision, regime):
+def test_a_gpu_in_half_precision_is_near_and_repeats_itself(precision: Precision, regime: Regime) -> None:
     if precision == "bf16" and cuda_device.CudaDevice().limits.capability < (8, 0):
         pytest.skip("this GPU has no bf16")
     model = network()

@@ -1,16 +1,18 @@
 """The plan of a network on a GPU: sizes, and the weights in the kernel's order."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from emulated_gpu import AMPERE, HOPPER, SMALL, VOLTA, cluster
 
 from m2m.core.errors import M2MError
-from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, make_plan, pack, to_numbers
+from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, Precision, Regime, make_plan, pack, to_numbers
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 
-def test_the_reference_network_fits():
+def test_the_reference_network_fits() -> None:
     """Shared memory is filled but never more than there is; on Hopper all that a sample waits for is on the chip."""
     config = WaveNetConfig()
     for limits in (VOLTA, AMPERE, HOPPER):
@@ -30,15 +32,17 @@ def test_the_reference_network_fits():
     ]
 
 
-def test_the_plan_and_the_weights_agree():
-    for sizes in ({}, {"output": "mol"}, SMALL):
+def test_the_plan_and_the_weights_agree() -> None:
+    cases: tuple[dict[str, Any], ...] = ({}, {"output": "mol"}, SMALL)
+    regimes: tuple[tuple[DeviceLimits, Regime], ...] = ((cluster(8), "latency"), (AMPERE, "throughput"))
+    for sizes in cases:
         model = WaveNet(WaveNetConfig(**sizes))
-        for limits, regime in ((cluster(8), "latency"), (AMPERE, "throughput")):
+        for limits, regime in regimes:
             plan = make_plan(model.config, "fp16", regime, limits)
             assert pack(model, plan)[0].shape == (plan.blocks, plan.total)
 
 
-def test_bfloat16_is_rounded_as_pytorch_rounds():
+def test_bfloat16_is_rounded_as_pytorch_rounds() -> None:
     x = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     rounded = to_numbers(x, "bf16").astype(np.uint32) << 16
     np.testing.assert_array_equal(rounded.view(np.float32), torch.from_numpy(x).bfloat16().float().numpy())
@@ -53,7 +57,9 @@ def test_bfloat16_is_rounded_as_pytorch_rounds():
         ({"skip": 16384}, "fp16", VOLTA, "16384 skip channels.* needs .* KiB of shared memory at fp16, the GPU has"),
     ],
 )
-def test_what_does_not_fit_is_told(sizes, precision, limits, words):
+def test_what_does_not_fit_is_told(
+    sizes: dict[str, Any], precision: Precision, limits: DeviceLimits, words: str
+) -> None:
     for regime in ("latency", "throughput"):
         with pytest.raises(M2MError, match=words):
             make_plan(WaveNetConfig(**sizes), precision, regime, limits)
