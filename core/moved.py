@@ -109,6 +109,9 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.evaluation.opinions": {
         "m2m.evaluation.listening.mos": "Report=MosReport report=mos_report",
     },
+    "m2m.evaluation.plan": {
+        "m2m.evaluation.bench.plan": "Plan=BenchPlan",
+    },
     "m2m.evaluation.speed": {
         "m2m.evaluation.bench.speed": "Task=SpeedTask",
     },

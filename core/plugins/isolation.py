@@ -42,10 +42,10 @@ def each(function: str, items: Iterable[Any], limit: float) -> Iterator[Any]:
 
     limit: seconds for an item; an item that hangs, ends the process or raises is answered with `Lost`.
     """
-    worker: _Worker | None = None
+    worker: _IsolatedProcess | None = None
     try:
         for item in items:
-            worker = worker or _Worker(function)
+            worker = worker or _IsolatedProcess(function)
             answer = worker.ask(item, limit)
             if isinstance(answer, Lost):
                 worker.end()
@@ -56,7 +56,7 @@ def each(function: str, items: Iterable[Any], limit: float) -> Iterator[Any]:
             worker.end()
 
 
-class _Worker:
+class _IsolatedProcess:
     def __init__(self, function: str) -> None:
         code = f"from m2m.core.plugins.isolation import serve; serve({function!r})"
         debug = os.environ.get("M2M_DEBUG", "0") not in ("", "0")

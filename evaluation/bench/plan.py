@@ -84,7 +84,7 @@ class System:
 
     @property
     def label(self) -> str:
-        """Its name, where no other system has the same (`Plan.labels`).
+        """Its name, where no other system has the same (`BenchPlan.labels`).
 
         >>> System("predicted", "griffin-lim", "film", "tanh-log-abs").label
         'film > griffin-lim'
@@ -107,7 +107,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """A config with everything in it looked up: systems that can be computed or say why not, and recordings."""
 
     config: BenchConfig
@@ -155,7 +155,7 @@ def _identity(recording: Recording) -> dict[str, str]:
     return {"file": recording.file, "instrument": recording.instrument, "print": recording.fingerprint}
 
 
-def make_plan(config: BenchConfig) -> Plan:
+def make_plan(config: BenchConfig) -> BenchPlan:
     """Look everything up. A component that is missing makes a system with a `problem`; all else that is wrong raises M2MError."""
     recordings = _recordings(config)
     if config.transcriber is None:
@@ -164,7 +164,7 @@ def make_plan(config: BenchConfig) -> Plan:
     elif config.transcriber:
         registry.find("transcriber", config.transcriber)
     systems = tuple(dict.fromkeys(_systems(config)))
-    return Plan(config, systems, recordings, {system: _fingerprint(system, config) for system in systems})
+    return BenchPlan(config, systems, recordings, {system: _fingerprint(system, config) for system in systems})
 
 
 def _recordings(config: BenchConfig) -> tuple[Recording, ...]:

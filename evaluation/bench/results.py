@@ -18,7 +18,7 @@ import m2m
 from m2m.core.errors import M2MError
 from m2m.core.system.files import atomic_path
 from m2m.evaluation.bench.machine import machine
-from m2m.evaluation.bench.plan import Plan, System
+from m2m.evaluation.bench.plan import BenchPlan, System
 from m2m.evaluation.measures.table import MEASURES
 
 KEYS = ("stage", "vocoder", "conditioner", "loss", "encoder")  # what a system is, beside its model's folder
@@ -28,7 +28,7 @@ OF_A_SET = tuple(name for name, measure in MEASURES.items() if measure.on == "se
 OF_A_CELL = tuple(name for name in MEASURES if name not in OF_A_SET)
 
 
-def collect(plan: Plan, out: Path) -> dict[str, Any]:
+def collect(plan: BenchPlan, out: Path) -> dict[str, Any]:
     """Everything of a bench as JSON data: "systems" with their means, "cells", "speed", and what it was made with."""
     labels = plan.labels
     cells: list[Row] = []
@@ -64,7 +64,7 @@ def collect(plan: Plan, out: Path) -> dict[str, Any]:
     }
 
 
-def _names(plan: Plan, field: str) -> list[str]:
+def _names(plan: BenchPlan, field: str) -> list[str]:
     return list(dict.fromkeys(getattr(recording, field) for recording in plan.recordings))
 
 
@@ -85,7 +85,7 @@ def _features(out: Path, rows: list[Row]) -> np.ndarray | None:
     return np.concatenate(found) if found else None
 
 
-def _speed(plan: Plan, out: Path) -> list[Row]:
+def _speed(plan: BenchPlan, out: Path) -> list[Row]:
     labels, here = plan.labels, machine(plan.config.device)
     parts = {plan.speed_id(s, here): s.vocoder or labels[s] for s in plan.systems if s.stage in ("true-mel", "mel")}
     paths = {out / "speed" / f"{id}.json": part for id, part in parts.items()}

@@ -24,7 +24,7 @@ from m2m.core.system import progress
 from m2m.core.system.files import make_folder
 from m2m.core.system.workers import work_off
 from m2m.evaluation.bench.machine import machine
-from m2m.evaluation.bench.plan import BenchConfig, Cell, Plan, make_plan
+from m2m.evaluation.bench.plan import BenchConfig, BenchPlan, Cell, make_plan
 from m2m.evaluation.measures.waves import need
 
 CONFIG = "bench.json"
@@ -86,7 +86,7 @@ def _finished(out: Path, kind: str, id: str, retry: bool) -> bool:
     return False
 
 
-def _timings(plan: Plan, out: Path, retry: bool) -> list[tuple[str, int]]:
+def _timings(plan: BenchPlan, out: Path, retry: bool) -> list[tuple[str, int]]:
     """Ids of timings that are missing, and the index of their system in the plan: of each vocoder and model one."""
     found: dict[tuple[str, str], tuple[str, int]] = {}
     for index, system in enumerate(plan.systems):
@@ -96,7 +96,7 @@ def _timings(plan: Plan, out: Path, retry: bool) -> list[tuple[str, int]]:
     return [timing for timing in found.values() if not _finished(out, "speed", timing[0], retry)]
 
 
-def _time(plan: Plan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
+def _time(plan: BenchPlan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
     """One after the other and before anything else, so that nothing else of the bench disturbs them."""
     from m2m.evaluation.bench import speed
 
@@ -110,7 +110,7 @@ def _time(plan: Plan, out: Path, timings: Sequence[tuple[str, int]]) -> None:
                 speed.write_timing(task, {"error": f"it failed: {death}."})
 
 
-def _compute(plan: Plan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
+def _compute(plan: BenchPlan, out: Path, missing: Sequence[Cell], jobs: int) -> None:
     from m2m.evaluation.bench.cell import CellTask, cell_path, do_cells, write_cell
 
     groups: dict[object, list[Cell]] = {}
