@@ -104,6 +104,7 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "m2m.evaluation.metrics": {
         "m2m.core.mel_measures": "STILL log_mel_error pearson tanh_log_error=paper_tanh_log_abs variance_ratio",
+        "m2m.evaluation.measures.constant_q": "constant_q constant_q_correlation",
         "m2m.evaluation.measures.waves": "stft_distance=multi_resolution_stft_error",
     },
     "m2m.evaluation.opinions": {

@@ -14,7 +14,14 @@ settings.load_profile("m2m")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("CI", None)  # under which pyfluidsynth prints where it found its library, and others more
 
-pytest_plugins = ["command_line", "datasets", "distributions", "environments", "renderings"]  # tests/support
+pytest_plugins = [
+    "command_line",
+    "datasets",
+    "distributions",
+    "environments",
+    "reference",
+    "renderings",
+]  # tests/support
 collect_ignore = ["fixtures"]  # packages with tests of their own
 
 

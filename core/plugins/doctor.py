@@ -46,7 +46,7 @@ def examine() -> Iterator[Finding]:
     yield _soundfonts()
     for extra, modules in (
         ("train", ("fluidsynth", "soxr", "tensorboard", "matplotlib", "yaml")),
-        ("eval", ("librosa", "mir_eval", "matplotlib", "pyloudnorm", "scipy")),
+        ("eval", ("soxr", "mir_eval", "matplotlib", "pyloudnorm", "scipy")),
         ("web", ("fastapi", "uvicorn")),
     ):
         missing = [name for name in modules if util.find_spec(name) is None]

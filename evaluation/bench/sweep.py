@@ -54,7 +54,7 @@ def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False
     missing = [cell for cell in cells if not _finished(out, "cells", cell.id, retry)]
     timings = [] if not config.repeats else _timings(plan, out, retry)
     if missing or timings:
-        for module in ("librosa", "mir_eval", "pyloudnorm", "matplotlib"):
+        for module in ("soxr", "mir_eval", "pyloudnorm", "matplotlib"):
             need(module, "m2m bench")
         _time(plan, out, timings)
         _compute(plan, out, missing, jobs)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.score import NoteArray
+from m2m.evaluation.measures.onsets import find_onsets
 from m2m.evaluation.measures.waves import Wave, need
 
 WINDOW = 0.05  # seconds: an onset within this of the score's is the same, as MIREX counts
@@ -34,20 +35,16 @@ def onset_timing(wave: Wave, rate: int, notes: NoteArray) -> tuple[float, float]
 
     wave: (samples,) float32, -1..1, at `rate` Hz. notes: the score, seconds from the wave's first sample.
     Returned are F1, 0..1, NaN where the score has no onset, and the error of the onsets that match, ms, NaN where none does.
-    The detector misses soft onsets of the original too: compare with the original's own figure. Raises M2MError without librosa
-    or mir_eval.
+    The detector misses soft onsets of the original too: compare with the original's own figure. Raises M2MError without mir_eval.
     """
-    librosa, mir_eval = need("librosa", "onset timing"), need("mir_eval", "onset timing")
+    mir_eval = need("mir_eval", "onset timing")
     wanted = onset_times(notes[notes["start"] < len(wave) / rate - WINDOW])
     if not len(wanted):
         return float("nan"), float("nan")
     # Silence has no onsets to the detector only if it is asked not to normalise noise up to them.
-    found = (
-        librosa.onset.onset_detect(y=wave, sr=rate, hop_length=128, units="time") if np.abs(wave).max() > 1e-4 else []
-    )
+    found = find_onsets(wave, rate) if np.abs(wave).max() > 1e-4 else np.zeros(0)
     if not len(found):
         return 0.0, float("nan")
-    found = np.asarray(found, np.float64)
     score = float(mir_eval.onset.f_measure(wanted, found, window=WINDOW)[0])
     matched = mir_eval.util.match_events(wanted, found, WINDOW)
     if not matched:

@@ -18,6 +18,7 @@ from m2m.core.mel import MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error, paper_tanh_log_abs, pearson
 from m2m.core.score import NoteArray
 from m2m.evaluation.measures import against_score, frechet, waves
+from m2m.evaluation.measures.constant_q import constant_q
 from m2m.evaluation.measures.waves import Alignment, Wave
 
 
@@ -45,7 +46,7 @@ class Reference:
     @cached_property
     def constant_q(self) -> NDArray[np.float32]:
         """Constant-Q magnitudes: (frames, 84) float32."""
-        return waves.constant_q(self.wave, self.rate)
+        return constant_q(self.wave, self.rate)
 
     @cached_property
     def loudness(self) -> float:
@@ -86,7 +87,7 @@ class RenderedAudio:
     @cached_property
     def constant_q(self) -> NDArray[np.float32]:
         """Constant-Q magnitudes of the aligned wave: (frames, 84) float32."""
-        return waves.constant_q(self.aligned.wave, self.reference.rate)
+        return constant_q(self.aligned.wave, self.reference.rate)
 
     @cached_property
     def semitones(self) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """Measures of how near a result is to the truth, each with its unit and its source.
 
 What compares two waves sample by sample or frame by frame expects them aligned (`align`) and so of one length. Measures against
-the score are in against_score.py, the Fréchet distance is in frechet.py, the table of all of them in table.py.
+the score are in against_score.py, the constant-Q transform is in constant_q.py, the Fréchet distance in frechet.py, the table of
+all of them in table.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.mel_measures import pearson
 
 Wave = NDArray[np.float32]
 REACH = 0.25  # seconds of delay that `align` looks for, either way
@@ -31,26 +31,6 @@ def need(module: str, what: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise M2MError(f"{what} needs {module}: pip install 'm2m[eval]'.") from error
-
-
-def constant_q(wave: Wave, rate: int) -> NDArray[np.float32]:
-    """Librosa's constant-Q magnitudes in frames of 256 samples: (frames, 84) float32, semitones from C1, 32.7 Hz.
-
-    wave: (samples,) float32, -1..1, at `rate` Hz. Raises M2MError without librosa.
-    """
-    librosa = need("librosa", "the constant-Q correlation")
-    spectrum = librosa.cqt(wave, sr=rate, hop_length=256, fmin=librosa.note_to_hz("C1"), n_bins=84)
-    magnitudes: NDArray[np.float32] = np.abs(spectrum).T
-    return magnitudes
-
-
-def constant_q_correlation(original: Wave, other: Wave, rate: int) -> NDArray[np.float64]:
-    """The paper's measure of a rendering: Pearson's correlation of constant-Q magnitudes over time.
-
-    original, other: (samples,) float32, -1..1, at `rate` Hz, aligned. Returned is one correlation a semitone from C1: (84,)
-    float64, NaN where the original is silent. Raises M2MError without librosa.
-    """
-    return pearson(constant_q(original, rate), constant_q(other, rate))
 
 
 @dataclass(frozen=True)
@@ -167,16 +147,28 @@ def loudness(wave: Wave, rate: int) -> float:
         return float(meter.integrated_loudness(wave.astype(np.float64)))
 
 
+def magnitudes(wave: Wave, n_fft: int, hop: int) -> NDArray[np.float32]:
+    """Magnitudes of a wave's spectra, one every `hop` samples, by a Hann window of `n_fft` samples.
+
+    wave: (samples,) float32, -1..1. Returned: (n_fft // 2 + 1, 1 + samples // hop) float32.
+    """
+    import torch
+
+    window = torch.hann_window(n_fft)
+    samples = torch.from_numpy(np.ascontiguousarray(wave, np.float32))
+    found = torch.stft(samples, n_fft, hop, n_fft, window, pad_mode="constant", return_complex=True).abs()
+    return found.numpy()
+
+
 def centroid_error(original: Wave, other: Wave, rate: int) -> float:
     """Mean absolute difference of the spectral centroids (librosa's, 64 ms frames) where the original sounds, Hz.
 
     original, other: (samples,) float32, -1..1, at `rate` Hz, aligned. Returned is NaN where the original never sounds.
-    Raises M2MError without librosa.
     """
-    librosa = need("librosa", "the spectral centroid")
     # A floor 100 dB down, since the centroid of digital silence is undefined.
-    spectra = [np.abs(librosa.stft(wave, n_fft=1024, hop_length=256)) + 1e-5 for wave in (original, other)]
-    first, second = (librosa.feature.spectral_centroid(S=spectrum, sr=rate)[0] for spectrum in spectra)
+    spectra = [magnitudes(wave, 1024, 256) + 1e-5 for wave in (original, other)]
+    hz = np.linspace(0, rate / 2, 513)[:, None]
+    first, second = ((hz * spectrum).sum(axis=0) / spectrum.sum(axis=0) for spectrum in spectra)
     energy = np.sqrt(np.square(spectra[0]).sum(axis=0))
     sounds = (energy > SOUNDING * energy.max()) & (energy > 0.1)
     return float(np.abs(first - second)[sounds].mean()) if sounds.any() else float("nan")

@@ -20,7 +20,7 @@ import pytest
 from command_line import HANGS, M2M
 from distributions import write_distribution
 
-pytest.importorskip("librosa")
+pytest.importorskip("mir_eval")
 pytest.importorskip("pyloudnorm")
 TINY = ("--seconds", "1", "--set", "vocoder_options.griffin-lim.iterations=1")
 LINKS = ("http://www.w3.org/", "http://purl.org/", "http://creativecommons.org/")  # names of formats
@@ -207,6 +207,24 @@ def test_a_killed_sweep_loses_no_finished_cell(here: M2M, recordings: Path, tmp_
     outcome = json.loads(here(*command).stdout)
     assert outcome == {"folder": "b", "cells": 16, "computed": 13, "failed": 0}
     assert kept.items() <= cells(Path("b")).items()
+
+
+def test_two_processes_compute_every_cell_twice_without_numba(recordings: Path, tmp_path: Path) -> None:
+    """numba's cache on disk is damaged by two writers (evaluation/measures/constant_q.py): it is not even imported."""
+    for name in ("numba", "librosa"):
+        (tmp_path / "absent" / f"{name}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / "absent" / f"{name}.py").write_text("raise ImportError(__name__)")
+    command = [sys.executable, "-m", "m2m", "bench", "--data", str(recordings), "--vocoders", "griffin-lim", "-j", "2",
+               "--repeats", "0", "--json", "--seconds", "1"]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "absent")}
+    for out in ("first", "second"):
+        done = subprocess.run([*command, "-o", out], cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"folder": out, "cells": 28, "computed": 28, "failed": 0}
+    first, second = (rows(tmp_path / out) for out in ("first", "second"))
+    assert all(row["onset_f1"] and row["constant_q"] for row in first if row["audio"])
+    timed = "processor_seconds"
+    assert [row | {timed: ""} for row in first] == [row | {timed: ""} for row in second]
 
 
 def test_what_cannot_be_benched_is_one_line(here: M2M, recordings: Path, tmp_path: Path) -> None:
