@@ -6,6 +6,7 @@ mend is one line and exit code 1, wrong usage is 2, Ctrl-C is 130. M2M_DEBUG=1 s
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from m2m import __version__
 from m2m.commands import bench, dataset, plugins, render, serve, train
 from m2m.commands.terminal import output_options, print_error, print_note
 from m2m.core.errors import M2MDeprecationWarning, explain
+from m2m.core.system import progress
 
 LEAVE_SECONDS = 2.0
 
@@ -56,6 +58,7 @@ for command in (
 def main() -> None:
     """Run the command line; every failure is one line and an exit code."""
     interrupted = [130]  # 128 + SIGINT
+    progress.open_streams()
 
     def terminate(*_: object) -> None:
         interrupted[0] = 128 + signal.SIGTERM
@@ -75,7 +78,9 @@ def main() -> None:
         code = cli.main(prog_name="m2m", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe can still be told from a success
     except click.ClickException as error:  # wrong usage: click shows it with the command's synopsis
-        error.show()
+        usage = io.StringIO()
+        error.show(usage)
+        click.echo(progress.shown(usage.getvalue()), err=True, nl=False)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = interrupted[0]

@@ -95,7 +95,7 @@ def bench(
     if as_json:
         print_json({"folder": str(output), **vars(outcome)})
     else:
-        print_line((output / "summary.md").read_text().rstrip())
+        print_line((output / "summary.md").read_text(encoding="utf-8").rstrip())
     print_note(
         f"{outcome.cells} cells, {outcome.computed} computed now, {outcome.failed} failed: {output / 'report.html'}"
     )

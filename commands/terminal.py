@@ -87,7 +87,8 @@ def score_limits(command: Command) -> Command:
 
 def print_line(text: str) -> None:
     """Print a line of the result, on standard output."""
-    click.echo(text, file=progress.results())
+    results = progress.results()
+    click.echo(progress.shown(text) if results.isatty() else text, file=results)
 
 
 def print_note(text: str, verbose: bool = False) -> None:
@@ -98,7 +99,7 @@ def print_note(text: str, verbose: bool = False) -> None:
 
 def print_error(text: str) -> None:
     """Print a failure's line on standard error."""
-    click.echo(f"m2m: error: {text}", err=True)
+    click.echo(f"m2m: error: {progress.shown(text)}", err=True)
 
 
 def print_json(value: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,11 @@ _SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "
 _STEPS = {"PCM_16": 2.0**-15, "PCM_24": 2.0**-23, "PCM_32": 2.0**-23, "FLOAT": 0.0}  # between samples, as float32 tells
 MAX_BYTES = 8 << 30  # of a file that is read
 _BLOCK = 1 << 16  # samples handed to the encoder at once: libsndfile's Ogg encoder overflows its stack on minutes
+
+
+def _named(file: Path | io.BytesIO) -> Path | io.BytesIO | bytes:
+    """A file as soundfile takes it, which encodes names itself and refuses those that are no UTF-8."""
+    return os.fsencode(file) if isinstance(file, Path) and os.name == "posix" else file
 
 
 def check_format(suffix: str, sample_format: SampleFormat | None) -> None:
@@ -136,7 +142,7 @@ def _encode(
             "samples beyond full scale would be clipped: write float samples, or let --clip-mode rescale or clamp them."
         )
     try:
-        with soundfile.SoundFile(target, "w", sample_rate, 1, subtype, format=container) as file:
+        with soundfile.SoundFile(_named(target), "w", sample_rate, 1, subtype, format=container) as file:
             file.software = f"m2m {tags.get('m2m', '')}".strip()
             file.comment = json.dumps(tags, separators=(",", ":"))
             for start in range(0, len(wave), _BLOCK):
@@ -150,7 +156,7 @@ def read_tags(path: Path) -> dict[str, Any]:
     """The provenance that `write_audio` left in a file. Raises M2MError if there is none."""
     require_file(path, MAX_BYTES, "an audio file")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(_named(path)) as file:
             tags = json.loads(file.comment)
     except (OSError, soundfile.LibsndfileError) as error:
         raise M2MError(f"cannot read {path}: {error}") from error
@@ -170,7 +176,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     """
     require_file(path, MAX_BYTES, "an audio file")
     try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        wave, rate = soundfile.read(_named(path), dtype="float32", always_2d=True)
     except (OSError, ValueError, soundfile.LibsndfileError) as error:  # ValueError: a rate or length that cannot be
         raise M2MError(f"cannot read {path}: {error}") from error
     return wave.mean(axis=1), int(rate)
@@ -182,7 +188,7 @@ def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
     waves: each (samples,) float32. Raises M2MError for a file that cannot be read.
     """
     try:
-        subtype = soundfile.info(path).subtype
+        subtype = soundfile.info(_named(path)).subtype
     except (OSError, soundfile.LibsndfileError) as error:
         raise M2MError(f"cannot read {path}: {error}") from error
     if subtype not in _STEPS:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 
 from m2m.core.errors import M2MError
-from m2m.core.system.files import atomic_path, make_folder, require_file
+from m2m.core.system.files import atomic_path, make_folder, require_file, write_text
 
 if TYPE_CHECKING:  # listing models needs no torch, which takes two seconds to import
     import torch
@@ -130,8 +130,7 @@ def save_model(
         **({"trained": dict(trained)} if trained else {}),
     }
     for name, text in ((CARD, card), (CONFIG, json.dumps(about, indent=2) + "\n")):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text)
+        write_text(folder / name, text)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ from m2m.core.errors import M2MError
 from m2m.core.instruments import program_name
 from m2m.core.mel import log_mel
 from m2m.core.score import as_rows, excerpt, hold, merge, read_score
-from m2m.core.system.files import atomic_path, make_folder, read_bytes
+from m2m.core.system.files import atomic_path, make_folder, read_bytes, write_text
 from m2m.core.system.progress import track
 from m2m.core.system.workers import in_order
 from m2m.dataset.augment import vary
@@ -75,7 +75,7 @@ def _split_by_hash(midi_dir: Path) -> dict[str, list[str]]:
     chosen: dict[str, list[str]] = {name: [] for name in SPLITS}
     for path in sorted(p for p in midi_dir.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
         name = path.relative_to(midi_dir).as_posix()
-        byte = hashlib.sha256(name.encode()).digest()[0]  # 0..255, of which 13 are 5 %
+        byte = hashlib.sha256(os.fsencode(name)).digest()[0]  # 0..255, of which 13 are 5 %
         chosen["validation" if byte < 13 else "test" if byte < 26 else "train"].append(name)
     if not any(chosen.values()):
         raise M2MError(f"{midi_dir} holds no MIDI files ({', '.join(SUFFIXES)}).")
@@ -90,7 +90,8 @@ def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path,
     another data set, or if it cannot be written.
     """
     target = shard_path(out, split, name)
-    about = {"source": name, "split": split, "soundfont": soundfont.name, "config": config.model_dump_json()}
+    title, font = (os.fsencode(text).decode("utf-8", "backslashreplace") for text in (name, soundfont.name))
+    about = {"source": title, "split": split, "soundfont": font, "config": config.model_dump_json()}
     if target.is_file():
         with open_shard(target) as shard:
             if shard.metadata() != about:
@@ -103,7 +104,7 @@ def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path,
     samples = int(config.seconds * config.mel.frame_rate) * config.mel.hop_length
     tensors: dict[str, NDArray[Any]] = {}
     for program in config.programs:
-        draw = random.Random(f"{config.seed} {name} {program}")
+        draw = random.Random(f"{config.seed} {title} {program}")
         played = vary(notes, config, draw) if split == "train" else notes
         played = hold(excerpt(played, 0.0, config.seconds - config.tail), [], 0.0)
         length = int(min(samples, (played["end"].max(initial=0.0) + config.tail) * config.mel.sample_rate))
@@ -145,8 +146,7 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
             )
         return
     make_folder(out)
-    with atomic_path(target) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + os.linesep)
+    write_text(target, json.dumps(about, indent=1) + "\n")
 
 
 def build(

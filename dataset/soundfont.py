@@ -6,6 +6,7 @@ halves.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,10 @@ class Renderer:
             ) from error
         if head[:4] != b"RIFF" or head[8:] != b"sfbk":  # FluidSynth would say so in five lines of its own
             raise M2MError(f"{soundfont} is not a SoundFont (.sf2 or .sf3).")
+        try:  # pyfluidsynth encodes the name itself
+            self._name = os.fsencode(soundfont).decode()
+        except UnicodeDecodeError as error:
+            raise M2MError(f"the path {soundfont} is no UTF-8, which FluidSynth wants; rename it.") from error
         self._synth, self._resample = fluidsynth.Synth, soxr.resample
         self.soundfont, self.sample_rate, self.gain = soundfont, sample_rate, gain
         self.rate = sample_rate * OVERSAMPLING
@@ -96,7 +101,7 @@ class Renderer:
         """
         settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.dynamic-sample-loading": 1}
         synth = self._synth(gain=self.gain, samplerate=float(self.rate), channels=16, **settings)
-        font = synth.sfload(str(self.soundfont))
+        font = synth.sfload(self._name)
         if font < 0:
             raise M2MError(f"FluidSynth cannot read {self.soundfont}; the file is damaged.")
         return synth, font

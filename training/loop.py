@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from m2m.core.errors import M2MError
 from m2m.core.system import progress
-from m2m.core.system.files import atomic_path, make_folder
+from m2m.core.system.files import make_folder, write_text
 from m2m.core.system.run_config import RUN
 from m2m.training import memory
 from m2m.training.curves import Curves
@@ -189,8 +189,7 @@ class _Run:
                 f"the run in {out} is at step {self.first} already, beyond loop.steps {config.steps}; give more --steps."
             )
         if group.leads:
-            with atomic_path(out / RUN) as temporary:
-                temporary.write_text(json.dumps(about, indent=2) + "\n")
+            write_text(out / RUN, json.dumps(about, indent=2) + "\n")
         if config.compile:
             task.model.compile()
 

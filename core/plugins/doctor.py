@@ -114,7 +114,9 @@ def _compilers() -> Iterator[Finding]:
 
 def _version(command: str) -> str:
     try:
-        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+        said = subprocess.run(
+            [command, "--version"], capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=False
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return f"which does not run ({type(error).__name__})"
     return one_line(next((line for line in said.splitlines() if re.search(r"\d\.\d", line)), "of unknown version"))

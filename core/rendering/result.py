@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from m2m.core.audio import audio_bytes, tame, write_audio
 from m2m.core.choices import SampleFormat
 from m2m.core.score import Omission
-from m2m.core.system.files import atomic_path, refuse_overwrite
+from m2m.core.system.files import refuse_overwrite, write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,7 @@ class Rendering:
         path = Path(path)
         refuse_overwrite(path, overwrite)
         about = self.provenance | {"omissions": [vars(o) for o in self.omissions], "notice": self.notice}
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(about, indent=2) + "\n")
+        write_text(path, json.dumps(about, indent=2) + "\n")
         return path
 
     def __repr__(self) -> str:

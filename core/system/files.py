@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,20 +20,25 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Raises M2MError when the folder cannot be written or the disk is full.
     """
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.stem[:100]}-", suffix=target.suffix, dir=target.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise M2MError(f"cannot write {target}: {error.strerror}.") from error
-    temporary = Path(name)
-    try:
+    temporary = target.with_name(f".{target.stem[:40]}-{secrets.token_hex(8)}{target.suffix}")
+    try:  # the name is known before there is a file, so that no interrupt can leave one behind
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 is for secrets
+        os.chmod(temporary, 0o666 & ~_umask())  # a program that has written it may have chosen otherwise
         os.replace(temporary, target)
     except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
         raise M2MError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    r"""Write a text as UTF-8, whatever the locale's encoding, whole or not at all.
+
+    A file name in it that is no UTF-8 comes out as an escape, such as \udce9. Raises M2MError as `atomic_path` does.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def _umask() -> int:

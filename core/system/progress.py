@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from io import TextIOWrapper
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
+STREAMS = ("stdin", "stdout", "stderr")
 quiet = False  # set by the command line's --quiet
 bars = True  # not in worker processes: several bars cannot share one line
 _results: TextIO | None = None
+
+
+def open_streams() -> None:
+    """Give this process the standard streams that it lacks (pythonw, frozen programs, `2>&-`), and let all print any name.
+
+    Where a stream is missing, the next file to be opened would get its number, and all that libraries print.
+    """
+    for number, name in enumerate(STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper) and number:
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # the locale's encoding may lack letters, a name may be in another
+
+
+def shown(text: str) -> str:
+    r"""Text as a terminal may get it: names of files in it can hold a terminal's controls, in whose place comes a mark.
+
+    >>> shown("a\x1b[2Jb")
+    'a�[2Jb'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def results() -> TextIO:
@@ -56,10 +87,10 @@ def advance(what: str, total: float) -> Iterator[Callable[[float], None]]:
 
 
 def _bar() -> bool:
-    return bars and not quiet and sys.stderr.isatty()
+    return bars and not quiet and sys.stderr is not None and sys.stderr.isatty()
 
 
 def say(line: str) -> None:
     """One line on standard error, unless --quiet."""
-    if not quiet:
-        print(line, file=sys.stderr, flush=True)
+    if not quiet and sys.stderr is not None:
+        print(shown(line.replace("\n", " ")), file=sys.stderr, flush=True)

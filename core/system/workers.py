@@ -193,6 +193,7 @@ def _serve(connection: Connection, function: Callable[[Any], Any], threads: int,
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        progress.open_streams()
         os.dup2(2, 1)  # what a library prints is no result
         sys.stdout = sys.stderr
         progress.quiet, progress.bars = quiet, False

@@ -358,7 +358,7 @@ def _peak_memory(work: Callable[[], object]) -> int | None:
     """
     status = Path("/proc/self/status")
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: begin the high-water mark anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: begin the high-water mark anew
     except OSError:
         work()
         return None
@@ -367,5 +367,5 @@ def _peak_memory(work: Callable[[], object]) -> int | None:
 
 
 def _status(path: Path, field: str) -> int:
-    line = next(line for line in path.read_text().splitlines() if line.startswith(field))
+    line = next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(field))
     return int(line.split()[1]) << 10

@@ -20,7 +20,7 @@ from m2m.core.audio import mu_law_decode, mu_law_encode, tame, write_audio
 from m2m.core.errors import M2MError, explain
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.rendering.components import ComponentCache
-from m2m.core.system.files import atomic_path
+from m2m.core.system.files import atomic_path, write_text
 from m2m.evaluation.bench.plan import BenchConfig, Cell, System
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 from m2m.evaluation.measures.frechet import features
@@ -41,7 +41,7 @@ class CellTask:
 
 def do_cells(task: CellTask) -> None:
     """Compute and write every cell of a task."""
-    renderer = _renderer(task.config.model_dump_json())
+    renderer = _renderer(json.dumps(task.config.model_dump(mode="json")))
     for cell in task.cells:
         began = time.process_time()
         try:
@@ -53,7 +53,7 @@ def do_cells(task: CellTask) -> None:
 
 @lru_cache(maxsize=1)
 def _renderer(config: str) -> CellRenderer:
-    return CellRenderer(BenchConfig.model_validate_json(config))
+    return CellRenderer(BenchConfig.model_validate(json.loads(config)))
 
 
 def cell_path(out: Path, id: str) -> Path:
@@ -69,8 +69,7 @@ def write_cell(out: Path, cell: Cell, found: dict[str, Any]) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, allow_nan=False) + "\n")
 
 
 def _compute(renderer: CellRenderer, cell: Cell, out: Path) -> dict[str, Any]:

@@ -276,7 +276,7 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        read = json.loads(path.read_text())
+        read = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise M2MError(f"cannot read {path}: {error}.") from error
     return read if isinstance(read, dict) else {}

@@ -103,7 +103,9 @@ class DataSet(Recordings):
         if not files:
             raise M2MError(f"the split {self.split!r} of {self.folder} has no files; choose another with --split.")
         return [
-            Recording(file, name, hashlib.sha256(f"{made} {file} {name}".encode()).hexdigest()[:16])
+            Recording(
+                file, name, hashlib.sha256(f"{made} {file} {name}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+            )
             for file in files
             for name in description.instruments
         ]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from m2m.core.system.files import atomic_path
+from m2m.core.audio import read_audio
+from m2m.core.system.files import write_text
 from m2m.evaluation.bench import figures
 from m2m.evaluation.bench.results import write_tables
 
@@ -24,8 +25,7 @@ EMBED_MB = 40.0
 def write_reports(results: dict[str, Any], out: Path) -> None:
     """Write the tables and the report into a bench's folder, each whole or not at all."""
     write_tables(results, out)
-    with atomic_path(out / "report.html") as temporary:
-        temporary.write_text(page(results, out), encoding="utf-8")
+    write_text(out / "report.html", page(results, out))
 
 
 def page(results: dict[str, Any], out: Path) -> str:
@@ -69,7 +69,7 @@ def _embedded(results: dict[str, Any], out: Path) -> Iterator[tuple[str, str]]:
 def _data_url(path: Path) -> str:
     import soundfile
 
-    wave, rate = soundfile.read(path, dtype="float32")
+    wave, rate = read_audio(path)
     kind, mime = ("MP3", "mpeg") if "MP3" in soundfile.available_formats() else ("FLAC", "flac")
     buffer = io.BytesIO()
     soundfile.write(buffer, wave, rate, format=kind)

@@ -16,7 +16,7 @@ import numpy as np
 
 import m2m
 from m2m.core.errors import M2MError
-from m2m.core.system.files import atomic_path
+from m2m.core.system.files import write_text
 from m2m.evaluation.bench.machine import machine
 from m2m.evaluation.bench.plan import BenchPlan, System
 from m2m.evaluation.measures.table import MEASURES
@@ -35,7 +35,7 @@ def collect(plan: BenchPlan, out: Path) -> dict[str, Any]:
     systems: list[Row] = []
     rows: dict[System, list[Row]] = {system: [] for system in plan.systems}
     for cell in plan.cells:
-        row = json.loads((out / "cells" / f"{cell.id}.json").read_text())
+        row = json.loads((out / "cells" / f"{cell.id}.json").read_bytes())
         row["system"] = labels[cell.system]
         cells.append(row)
         rows[cell.system].append(row)
@@ -89,7 +89,7 @@ def _speed(plan: BenchPlan, out: Path) -> list[Row]:
     labels, here = plan.labels, machine(plan.config.device)
     parts = {plan.speed_id(s, here): s.vocoder or labels[s] for s in plan.systems if s.stage in ("true-mel", "mel")}
     paths = {out / "speed" / f"{id}.json": part for id, part in parts.items()}
-    return [json.loads(path.read_text()) | {"part": part} for path, part in paths.items() if path.is_file()]
+    return [json.loads(path.read_bytes()) | {"part": part} for path, part in paths.items() if path.is_file()]
 
 
 def write_tables(results: dict[str, Any], out: Path) -> None:
@@ -100,8 +100,7 @@ def write_tables(results: dict[str, Any], out: Path) -> None:
         "summary.md": summary(results),
     }
     for name, text in texts.items():
-        with atomic_path(out / name) as temporary:
-            temporary.write_text(text, newline="")
+        write_text(out / name, text)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -191,7 +190,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """The results of a bench, by its folder or its results.json. Raises M2MError if there are none."""
     file = path / "results.json" if path.is_dir() else path
     try:
-        results = json.loads(file.read_text())
+        results = json.loads(file.read_bytes())
         if not isinstance(results, dict) or not isinstance(results.get("cells"), list):
             raise ValueError("it holds no cells")
     except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m2m.core.system import progress
-from m2m.core.system.files import make_folder
+from m2m.core.system.files import make_folder, write_text
 from m2m.core.system.workers import work_off
 from m2m.evaluation.bench.machine import machine
 from m2m.evaluation.bench.plan import BenchConfig, BenchPlan, Cell, make_plan
@@ -58,15 +58,15 @@ def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False
             need(module, "m2m bench")
         _time(plan, out, timings)
         _compute(plan, out, missing, jobs)
-    described = config.model_dump_json(indent=1) + "\n"
-    known = (out / CONFIG).read_text() if (out / CONFIG).is_file() else ""
+    described = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
+    known = (out / CONFIG).read_text(encoding="utf-8") if (out / CONFIG).is_file() else ""
     if missing or timings or known != described or not all((out / name).is_file() for name in REPORTS):
         from m2m.evaluation.bench.report import write_reports
         from m2m.evaluation.bench.results import collect
 
         write_reports(collect(plan, out), out)
-        (out / CONFIG).write_text(described)
-    failed = sum(bool(json.loads((out / "cells" / f"{cell.id}.json").read_text())["error"]) for cell in cells)
+        write_text(out / CONFIG, described)
+    failed = sum(bool(json.loads((out / "cells" / f"{cell.id}.json").read_bytes())["error"]) for cell in cells)
     return BenchOutcome(len(cells), len(missing), failed)
 
 
@@ -76,7 +76,7 @@ def _finished(out: Path, kind: str, id: str, retry: bool) -> bool:
     if not path.is_file():
         return False
     try:
-        row = json.loads(path.read_text())
+        row = json.loads(path.read_bytes())
         whole = not row.get("audio") or (out / row["audio"]).is_file()
     except ValueError:
         row, whole = {}, False

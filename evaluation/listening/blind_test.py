@@ -21,7 +21,7 @@ import numpy as np
 from m2m.core.audio import mu_law_decode, mu_law_encode, read_audio, write_audio
 from m2m.core.choices import LISTENING_RECORDINGS, LISTENING_SECONDS
 from m2m.core.errors import M2MError
-from m2m.core.system.files import atomic_path, make_folder, refuse_overwrite
+from m2m.core.system.files import make_folder, refuse_overwrite, write_text
 from m2m.evaluation.bench.results import read_results
 from m2m.evaluation.measures.waves import Wave, loudness
 
@@ -79,7 +79,9 @@ def make_blind_test(
             wave, rate = read_audio(bench / source["audio"])
             wave = mu_law_decode(mu_law_encode(wave)) if name == ANCHOR else wave
             # The name identifies nothing, even to a reader of the page's source.
-            id = hashlib.sha256(f"{seed} {file} {instrument} {name} {source['id']}".encode()).hexdigest()[:12]
+            id = hashlib.sha256(
+                f"{seed} {file} {instrument} {name} {source['id']}".encode("utf-8", "surrogateescape")
+            ).hexdigest()[:12]
             stimuli[id] = {"system": name, "file": file, "instrument": instrument}
             waves[id] = _excerpt(wave, rate, seconds), rate
     gains = _gains(waves)
@@ -91,10 +93,8 @@ def make_blind_test(
         )
     test = hashlib.sha256(" ".join(sorted(stimuli)).encode()).hexdigest()[:12]
     shown = json.dumps({"test": test, "stimuli": sorted(stimuli)}).replace("<", "\\u003c")
-    with atomic_path(page / "index.html") as temporary:
-        temporary.write_text(PAGE.read_text(encoding="utf-8").replace("/*TEST*/", shown), encoding="utf-8")
-    with atomic_path(key_path) as temporary:
-        temporary.write_text(json.dumps({"test": test, "stimuli": stimuli}, indent=1) + "\n")
+    write_text(page / "index.html", PAGE.read_text(encoding="utf-8").replace("/*TEST*/", shown))
+    write_text(key_path, json.dumps({"test": test, "stimuli": stimuli}, indent=1) + "\n")
     return BlindTest(page / "index.html", key_path, len(stimuli), len(names) + 2, len(stimuli) // (len(names) + 2))
 
 

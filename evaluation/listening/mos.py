@@ -65,7 +65,7 @@ def _read(path: Path, what: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("it is too large")
-        read = json.loads(path.read_text())
+        read = json.loads(path.read_bytes())
         if not isinstance(read, dict) or not isinstance(read.get("test"), str):
             raise ValueError("it names no test")
         if what == KEY and not all(isinstance(about["system"], str) for about in read["stimuli"].values()):
