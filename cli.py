@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from m2m import __version__
-from m2m.commands import bench, dataset, plugins, render, serve, train
+from m2m.commands import bench, dataset, plugins, render, score, serve, train
 from m2m.commands.terminal import output_options, print_error, print_note
 from m2m.core.errors import M2MDeprecationWarning, explain
 from m2m.core.system import progress
@@ -44,6 +44,7 @@ for command in (
     render.render,
     render.rerender,
     render.timbres,
+    score.score,
     plugins.plugins,
     plugins.doctor,
     dataset.dataset,

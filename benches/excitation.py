@@ -21,7 +21,7 @@ from m2m.core.mel import MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.score import from_rows, note_array
 from m2m.core.system import progress
-from m2m.evaluation.measures.waves import constant_q_correlation
+from m2m.evaluation.measures.constant_q import constant_q_correlation
 from m2m.vocoders.shared.excitation import excitation_margin, mel_matched_excitation
 from m2m.vocoders.shared.stft import transfer_phase, transfer_phase_margin
 

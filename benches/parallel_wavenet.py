@@ -37,7 +37,7 @@ from m2m.core.mel_measures import log_mel_error
 from m2m.core.plugins import registry
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench.results import markdown
-from m2m.evaluation.measures.waves import constant_q_correlation
+from m2m.evaluation.measures.constant_q import constant_q_correlation
 from m2m.training.losses.nll import nll
 from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student

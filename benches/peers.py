@@ -29,7 +29,8 @@ from m2m.core.instruments import REFERENCE
 from m2m.core.mel import Mel, MelSpec, linear_mel, magnitude_scale
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.plugins import registry
-from m2m.core.rendering.pipeline import choose_model, timbre_space
+from m2m.core.rendering.model_choice import choose_model
+from m2m.core.rendering.pipeline import timbre_space
 from m2m.core.system.progress import track
 from m2m.dataset.soundfont import Renderer
 from m2m.evaluation.bench.recordings import Recording, open_recordings

@@ -19,6 +19,7 @@ from m2m.commands.terminal import (
     score_limits,
 )
 from m2m.core.choices import CLIP_MODE, GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleFormat
+from m2m.core.errors import M2MError
 
 if TYPE_CHECKING:
     from m2m.core.rendering.batch import RenderOutcome
@@ -41,7 +42,13 @@ if TYPE_CHECKING:
     "('0:grand-piano,30:vibraphone', with ';' between its points '0:trumpet; 8:map@0.2,-0.5').  "
     "[default: each track's own program]",
 )
-@pairs("--map", "programs", "The timbre of all tracks of a General MIDI program, 0 to 127.", "PROGRAM=TIMBRE")
+@pairs(
+    "--map",
+    "programs",
+    "The timbre of some tracks: of a General MIDI program (40=..), by number (track:2=..) or by name (name:Bass=..), see "
+    "`m2m score`.",
+    "TRACKS=TIMBRE",
+)
 @click.option("--vocoder", metavar="NAME", help="Mel to audio, see `m2m plugins list`.")
 @click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
 @click.option("--encoder", metavar="NAME", help="Likewise.")
@@ -73,16 +80,19 @@ def render(
     scores: tuple[str, ...], output: str, jobs: int, as_json: bool, programs: dict[str, str], **chosen: Any
 ) -> None:
     """Render MIDI files as audio."""
-    from m2m.core.midi import Limits
+    from m2m.core import track_selection
     from m2m.core.rendering import batch
+    from m2m.core.score_limits import Limits
 
     chosen["limits"] = Limits.of(chosen["limits"])
-    for program in programs:
-        if not (program.isascii() and program.isdecimal() and int(program) < 128):
-            raise click.BadParameter(f"{program!r} is no General MIDI program, 0 to 127.", param_hint="--map")
+    for selector in programs:
+        try:
+            track_selection.check(selector)
+        except M2MError as error:
+            raise click.BadParameter(str(error), param_hint="--map") from error
     if as_json and output == "-":
         raise click.UsageError("--json and -o - both want standard output; write the audio to a file.")
-    chosen["programs"] = tuple((int(program), timbre) for program, timbre in programs.items())
+    chosen["programs"] = tuple(programs.items())
     chosen["vocoder_options"] = tuple(chosen["vocoder_options"].items())
     names = _names(output, chosen)
     job = {
@@ -120,7 +130,7 @@ def _names(output: str, chosen: dict[str, Any]) -> dict[str, str]:
     if "{conditioner}" in output:  # the model's config has it, which is read only where it is asked for
         from m2m.core.mel2mel import Mel2MelConfig
         from m2m.core.model_folders import read_config
-        from m2m.core.rendering.pipeline import choose_model
+        from m2m.core.rendering.model_choice import choose_model
 
         folder = choose_model(*(chosen[name] for name in ("model", "encoder", "conditioner")))
         names["conditioner"] = read_config(folder, "mel2mel", Mel2MelConfig).conditioner
@@ -161,8 +171,8 @@ def rerender(
 ) -> None:
     """Render a file of m2m's again from its tags, and say whether it is the same; the exit code is 1 if not."""
     from m2m.core.audio import check_output
-    from m2m.core.midi import Limits
     from m2m.core.rendering.rerender import rerender as again
+    from m2m.core.score_limits import Limits
 
     if output is not None:
         check_output(output, None, overwrite, [file])
@@ -184,7 +194,8 @@ def rerender(
 def timbres(conditioner: str | None, model: str | None, as_json: bool) -> None:
     """List the instruments of a model's timbre space, and the General MIDI programs that each speaks for."""
     from m2m.core.mel2mel import load_mel2mel
-    from m2m.core.rendering.pipeline import choose_model, timbre_space
+    from m2m.core.rendering.model_choice import choose_model
+    from m2m.core.rendering.pipeline import timbre_space
 
     folder = choose_model(model, conditioner=conditioner)
     space = timbre_space(load_mel2mel(folder)[0])

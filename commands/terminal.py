@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from m2m.core.errors import deprecated
-from m2m.core.midi import Limits
+from m2m.core.score_limits import Limits
 from m2m.core.system import progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -84,11 +84,20 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.core.mel2mel": {
         "m2m.core.mel2mel": "GLANCE_CONTEXT=PREVIEW_CONTEXT",
     },
+    "m2m.core.midi": {
+        "m2m.core.score_limits": "BeyondLimitError Limits",
+    },
     "m2m.core.registry": {
         "m2m.core.plugins.registry": "blame=attribute_errors",
     },
+    "m2m.core.pipeline": {
+        "m2m.core.rendering.model_choice": "choose_model",
+    },
     "m2m.core.rendering": {
         "m2m.core.rendering.result": "Rendering",
+    },
+    "m2m.core.score": {
+        "m2m.core.channels": "EXPRESSION PEDAL=SUSTAIN VOLUME",
     },
     "m2m.core.vocoder": {
         "m2m.core.vocoder": "Engine=EngineReport",

@@ -82,7 +82,7 @@ def server_limits() -> str:
 
 def score_limits() -> str:
     """The most that a score may have."""
-    from m2m.core.midi import Limits
+    from m2m.core.score_limits import Limits
 
     return table(("limit", "default"), [(f"`{field.name}`", f"{field.default:,g}") for field in fields(Limits)])
 

@@ -10,7 +10,17 @@ import m2m
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(path for pattern in ("*.md", "docs/*.md", "models/*/README.md") for path in ROOT.glob(pattern))
-ROOMS = ("core", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web", "commands")
+ROOMS: tuple[str, ...] = (
+    "core",
+    "encoders",
+    "conditioners",
+    "vocoders",
+    "dataset",
+    "training",
+    "evaluation",
+    "web",
+    "commands",
+)
 ROOMS += ("tests", "benches", "docs", "examples", "models")
 PATH = re.compile(rf"`((?:{'|'.join(ROOMS)})/[\w./-]+|[\w-]+\.(?:py|toml|md|cff|txt))`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[\w-]*)?\)")

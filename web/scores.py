@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from m2m.core import midi
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import shipped
 from m2m.core.score import Score, parse_score, read_score
+from m2m.core.score_limits import BeyondLimitError, Limits
 from m2m.web.limits import RefusedError, ServerLimits
 from m2m.web.messages import Example, ScoreInfo, TrackInfo
 
@@ -18,10 +18,8 @@ class Scores:
 
     def __init__(self, limits: ServerLimits) -> None:
         self.limits = limits
-        self._reader_limits = (
-            midi.Limits(  # what is beyond the server's own limits is refused below, with its own message
-                notes=max(midi.Limits.notes, limits.score_notes), seconds=max(midi.Limits.seconds, limits.score_seconds)
-            )
+        self._reader_limits = Limits(  # what is beyond the server's own limits is refused below, with its own message
+            notes=max(Limits.notes, limits.score_notes), seconds=max(Limits.seconds, limits.score_seconds)
         )
         self._lock = threading.Lock()
         self._uploads: OrderedDict[str, Score] = OrderedDict()
@@ -41,7 +39,7 @@ class Scores:
         name = "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip() or "score.mid"
         try:
             score = parse_score(data, name, self._reader_limits)
-        except midi.BeyondLimitError as error:
+        except BeyondLimitError as error:
             raise RefusedError(413, "too-long", str(error)) from error
         except M2MError as error:
             raise RefusedError(422, "not-midi", str(error)) from error

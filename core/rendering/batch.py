@@ -14,7 +14,7 @@ from m2m.core import audio
 from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError, explain
 from m2m.core.plugins import registry
-from m2m.core.score import read_score, stem_name
+from m2m.core.score import Score, read_score, stem_name
 from m2m.core.system import progress
 from m2m.core.system.files import make_folder, refuse_overwrite
 from m2m.core.system.workers import in_order
@@ -97,7 +97,7 @@ def _at_work(job: RenderJob) -> str:
     """The plugins whose code a job runs, else its vocoder: for a process that died and cannot name them itself."""
     from m2m.core.mel2mel import Mel2MelConfig
     from m2m.core.model_folders import read_config
-    from m2m.core.rendering.pipeline import choose_model
+    from m2m.core.rendering.model_choice import choose_model
 
     chosen = dict(job.components)
     parts = {"vocoder": chosen.get("vocoder") or registry.default("vocoder")}
@@ -132,12 +132,11 @@ def _attempt(job: RenderJob) -> RenderOutcome:
 
 def _render(job: RenderJob) -> RenderOutcome:
     arguments = dict(job.mixing)
-    paths = _paths(job)
+    score = read_score(job.score, arguments.get("limits"))  # before torch: what is no music is refused at once
+    paths = _paths(job, score)
     for path in paths if job.out != STDOUT else ():  # before the work, not after it
         refuse_overwrite(path, job.overwrite, [job.score])  # the formats of all are known to be writable: check_outputs
-    rendering = _pipeline(job.components).render(
-        job.score, **arguments | {"programs": dict(arguments.get("programs", ()))}
-    )
+    rendering = _pipeline(job.components).render(score, **arguments | {"programs": dict(arguments.get("programs", ()))})
     if job.out == STDOUT:
         wav = audio.audio_bytes(
             ".wav", rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
@@ -161,12 +160,11 @@ def _render(job: RenderJob) -> RenderOutcome:
     )
 
 
-def _paths(job: RenderJob) -> list[Path]:
+def _paths(job: RenderJob, score: Score) -> list[Path]:
     """All files that a job will write: the mix, its stems, the sidecar."""
     paths = [job.out]
     if dict(job.mixing).get("stems"):
-        tracks = read_score(job.score, dict(job.mixing).get("limits")).playable
-        stems = (stem_name(number, track) for number, track in enumerate(tracks, start=1))
+        stems = (stem_name(score.number(track), track) for track in score.playable)
         paths += [job.out.with_name(f"{job.out.stem}-{stem}{job.out.suffix}") for stem in stems]
     if job.sidecar:
         paths.append(job.out.with_suffix(".json"))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -23,16 +24,22 @@ from m2m.core.choices import CLIP_MODE, GAIN_DB, ClipMode
 from m2m.core.errors import M2MError, deprecated, one_line
 from m2m.core.mel import LazyMel, Mel, MelSpec, linear_mel
 from m2m.core.mel2mel import PREVIEW_CONTEXT, Mel2Mel, load_mel2mel, spans
-from m2m.core.midi import Limits
-from m2m.core.model_folders import find_model, shipped
+from m2m.core.model_folders import shipped
+from m2m.core.notes import shares_keys
 from m2m.core.plugins import registry, settings
 from m2m.core.plugins.discovery import Component
+from m2m.core.rendering.model_choice import choose_model
 from m2m.core.rendering.performance import Lane, Performance
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import NoteArray, Score, Track, merge, read_score, stem_name
+from m2m.core.score_limits import Limits
 from m2m.core.system.progress import advance, say
 from m2m.core.timbre import Timbre, TimbreSpace
+from m2m.core.track_selection import Selector, select
 from m2m.core.vocoder import Vocoder, require_spec
+
+if TYPE_CHECKING:
+    from pretty_midi import PrettyMIDI
 
 TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
 RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
@@ -97,16 +104,27 @@ class Pipeline:
         """The model's timbre space."""
         return timbre_space(self.model)
 
-    def parts(self, score: Score, timbre: str | None, programs: Mapping[int, str], apart: bool = False) -> list[Part]:
-        """Group a score's tracks by timbre and gain; `apart` keeps every track by itself.
+    def parts(
+        self, score: Score, timbre: str | None, timbres: Mapping[Selector, str], apart: bool = False
+    ) -> list[Part]:
+        """Group a score's tracks by timbre and gain, where none cuts another's notes; `apart` keeps every track by itself.
 
-        timbre: for all tracks; None gives each the one nearest to its program, or what `programs` says for that program.
+        timbre: for all tracks; None gives each the one nearest to its program. timbres: those of some tracks, as
+        core/track_selection.py selects them.
         """
-        groups: dict[tuple[Any, ...], list[Track]] = {}
-        for index, track in enumerate(score.playable):
-            text = programs.get(track.program) or timbre or self.timbres.for_program(track.program)
-            groups.setdefault((text, track.gain.tobytes(), index if apart else -1), []).append(track)
-        return [Part(tuple(tracks), self.timbres.parse(key[0]), key[0]) for key, tracks in groups.items()]
+        chosen = select(score, timbres)
+        groups: dict[tuple[Any, ...], list[list[Track]]] = {}
+        for track in score.playable:
+            text = chosen.get(score.number(track)) or timbre or self.timbres.for_program(track.program)
+            alike = groups.setdefault((text, track.gain.tobytes()), [])
+            together = next((g for g in alike if not apart and not shares_keys(t.notes for t in (*g, track))), None)
+            if together is None:
+                alike.append([track])
+            else:
+                together.append(track)
+        return [
+            Part(tuple(tracks), self.timbres.parse(key[0]), key[0]) for key, alike in groups.items() for tracks in alike
+        ]
 
     def mel(self, part: Part, seconds: float) -> Mel:
         """The log-mel of a part, from the score's beginning to `seconds`; made as far as it is read."""
@@ -145,10 +163,10 @@ class Pipeline:
 
     def render(
         self,
-        score: Score | str | Path,
+        score: Score | str | Path | PrettyMIDI,
         *,
         timbre: str | None = None,
-        programs: Mapping[int, str] | None = None,
+        programs: Mapping[Selector, str] | None = None,
         seed: int = 0,
         gain: float = GAIN_DB,
         clip_mode: ClipMode = CLIP_MODE,
@@ -173,10 +191,10 @@ class Pipeline:
 
     def play(
         self,
-        score: Score | str | Path,
+        score: Score | str | Path | PrettyMIDI,
         *,
         timbre: str | None = None,
-        programs: Mapping[int, str] | None = None,
+        programs: Mapping[Selector, str] | None = None,
         seed: int = 0,
         gain: float = GAIN_DB,
         stems: bool = False,
@@ -184,7 +202,8 @@ class Pipeline:
     ) -> Performance:
         """Begin to render a score, or a MIDI file: nothing is computed before the first block is asked for.
 
-        timbre: as core/timbre.py reads it, for all tracks; programs: for tracks of a General MIDI program, before `timbre`.
+        timbre: as core/timbre.py reads it, for all tracks; programs: for some tracks, before
+        `timbre`: by program, `track:NUMBER` or `name:NAME`.
         gain: dB on everything. stems: also keep every track by itself; their sum is the mix.
         limits: the most that a file may hold, see core/midi.py.
         Raises M2MError for an argument or a score that cannot be rendered, before anything is computed.
@@ -193,13 +212,7 @@ class Pipeline:
             raise M2MError(f"gain {gain} came, a finite number of decibels was wanted.")
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise M2MError(f"seed {seed!r} came, a whole number from 0 up was wanted.")
-        if not isinstance(score, Score | str | Path):
-            raise M2MError(f"a {type(score).__name__} came as the score, a Score or a MIDI file's path was wanted.")
-        strange = [program for program in programs or {} if program not in range(128)]
-        if strange:
-            raise M2MError(f"{strange[0]!r} is no General MIDI program, a number from 0 to 127.")
-        path = None if isinstance(score, Score) else Path(score)
-        music = score if isinstance(score, Score) else read_score(score, limits)
+        music = as_score(score, limits)
         timbre = timbre or settings.settings().defaults.get("timbre")
         parts = self.parts(music, timbre, programs or {}, apart=stems)
         if not parts:
@@ -207,16 +220,16 @@ class Pipeline:
             raise M2MError(
                 f"{music.name or 'the score'} has no note that can sound{': ' + left_out if left_out else ''}."
             )
-        for program in sorted(set(programs or {}) - {track.program for track in music.playable}):
-            say(f"{music.name or 'the score'}: no track has program {program}, whose timbre was given")
         lanes = []
         for index, part in enumerate(parts):
             last = min(music.duration, float(part.notes["end"].max())) + TAIL  # no silence after a part's end
             blocks = self.stream(self.mel(part, last), _part_seed(seed, index))
-            lanes.append(Lane(blocks, part.tracks[0], stem_name(index + 1, part.tracks[0]) if stems else ""))
+            lanes.append(
+                Lane(blocks, part.tracks[0], stem_name(music.number(part.tracks[0]), part.tracks[0]) if stems else "")
+            )
 
         def about(clip_mode: ClipMode, audio: NDArray[np.float32]) -> Rendering:
-            made = self._provenance(music, path, timbre, programs or {}, seed, gain, clip_mode, stems, audio)
+            made = self._provenance(music, timbre, programs or {}, seed, gain, clip_mode, stems, audio)
             return Rendering(audio, self.spec.sample_rate, made, music.omissions)
 
         mix = np.zeros(self.length(music), np.float32)
@@ -229,9 +242,8 @@ class Pipeline:
     def _provenance(
         self,
         score: Score,
-        path: Path | None,
         timbre: str | None,
-        programs: Mapping[int, str],
+        programs: Mapping[Selector, str],
         seed: int,
         gain: float,
         clip_mode: str,
@@ -253,7 +265,7 @@ class Pipeline:
             "device": self.device,
             "score": {
                 "name": score.name,
-                "path": str(path or ""),
+                "path": score.path,
                 "sha256": score.sha256,
             },
             "model": {
@@ -304,16 +316,28 @@ def synthesis(vocoder: Vocoder, component: Component, mel: Mel, seed: int) -> It
         raise M2MError(f"{component} broke its contract: it made {samples:,} samples of a mel of {mel.samples:,}.")
 
 
+def as_score(score: object, limits: Limits | None = None) -> Score:
+    """A Score, a MIDI file's path or a pretty_midi object as a Score. Raises M2MError for anything else, as `read_score` does."""
+    if isinstance(score, Score):
+        return score
+    if isinstance(score, str | Path):
+        return read_score(score, limits)
+    pretty_midi = sys.modules.get("pretty_midi")  # whoever has such an object has imported it
+    if pretty_midi and isinstance(score, pretty_midi.PrettyMIDI):
+        return Score.from_pretty_midi(score, limits=limits)
+    raise M2MError(f"a {type(score).__name__} came as the score, a Score or a MIDI file's path was wanted.")
+
+
 def timbre_space(model: Mel2Mel) -> TimbreSpace:
     """The timbre space that a model has learned."""
     return TimbreSpace(model.config.instruments, model.timbre.weight.detach().float().cpu().numpy())
 
 
 def render(
-    score: Score | str | Path,
+    score: Score | str | Path | PrettyMIDI,
     *,
     timbre: str | None = None,
-    programs: Mapping[int, str] | None = None,
+    programs: Mapping[Selector, str] | None = None,
     seed: int = 0,
     gain: float = GAIN_DB,
     clip_mode: ClipMode = CLIP_MODE,
@@ -335,12 +359,6 @@ def render(
         stems=stems,
         limits=limits,
     )
-
-
-def choose_model(model: str | Path | None = None, encoder: str | None = None, conditioner: str | None = None) -> Path:
-    """The folder of the acoustic model that these options name; without any, of the default conditioner's."""
-    wanted = conditioner if conditioner or model else registry.default("conditioner")
-    return find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
 
 
 def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[np.float32]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from m2m.core.audio import holds, read_tags
 from m2m.core.errors import M2MError
-from m2m.core.midi import Limits
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.rendering.result import Rendering
+from m2m.core.score_limits import Limits
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def rerender(
         rendering = pipeline.render(
             _find_score(path, tags, score),
             timbre=tags["timbre"],
-            programs={int(program): text for program, text in tags["map"].items()},
+            programs=tags["map"],
             seed=tags["seed"],
             gain=tags["gain"],
             clip_mode=tags["clip_mode"],

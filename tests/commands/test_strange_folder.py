@@ -42,7 +42,7 @@ class Folder:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command as it is installed, whose own folder is searched and not the working directory."""
-        command = [sys.executable, self.command, *arguments]
+        command = [sys.executable, str(self.command), *arguments]
         done = subprocess.run(command, cwd=self.path, env=self.variables, capture_output=True, text=True, timeout=HANGS)
         traces = self.traces.read_text().split() if self.traces.is_file() else []
         assert traces == [], (arguments, done.stderr)
@@ -99,7 +99,7 @@ def test_benches_and_listening_tests_are_made(folder: Folder) -> None:
 
 def test_the_explorer_is_served(folder: Folder) -> None:
     pytest.importorskip("fastapi", reason="m2m[web] is not installed")
-    command = [sys.executable, folder.command, "serve", "--port", "0"]
+    command = [sys.executable, str(folder.command), "serve", "--port", "0"]
     with subprocess.Popen(
         command, cwd=folder.path, env=folder.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:

@@ -5,13 +5,15 @@ import struct
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from m2m.core.errors import M2MError, explain
-from m2m.core.midi import Limits, survey
+from m2m.core.midi import read_events
 from m2m.core.score import Score, read_score
+from m2m.core.score_limits import Limits
 
 NOTE = b"\0\x90\x3c\x50\x83\x60\x80\x3c\x00"  # middle C for a quarter
 
@@ -91,20 +93,24 @@ def test_any_bytes_are_a_score_or_a_line(file: Path, data: bytes) -> None:
 
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 300), byte, byte), min_size=1, max_size=20))
-def test_what_the_survey_lets_through_mido_reads_alike(file: Path, events: list[tuple[int, int, int]]) -> None:
-    """With running status, and counted by the survey as mido counts them."""
+def test_mido_reads_the_same_events(file: Path, events: list[tuple[int, int, int]]) -> None:
+    """With running status, and counted as mido counts them."""
     import io
 
     import mido
 
     data = midi(b"\0\x90\x3c\x40" + b"".join(number(gap) + bytes([key, value]) for gap, key, value in events))
     sounding = 1 + sum(value > 0 for _, _, value in events)
-    survey(data, Limits(notes=sounding))
+    found = read_events(data, Limits(notes=sounding))
     read = mido.MidiFile(file=io.BytesIO(data))
     assert sum(m.type == "note_on" and m.velocity > 0 for m in read.tracks[0]) == sounding
+    ours = zip(found.tick.tolist(), found.status.tolist(), found.data1.tolist(), found.data2.tolist(), strict=True)
+    ticks = np.cumsum([m.time for m in read.tracks[0]]).tolist()
+    theirs = [(tick, *m.bytes()) for tick, m in zip(ticks, read.tracks[0], strict=True) if not m.is_meta]
+    assert list(ours) == theirs
     if sounding > 1:
         with pytest.raises(M2MError, match=f"--limit notes={sounding}"):
-            survey(data, Limits(notes=sounding - 1))
+            read_events(data, Limits(notes=sounding - 1))
 
 
 @pytest.mark.parametrize(
@@ -113,19 +119,23 @@ def test_what_the_survey_lets_through_mido_reads_alike(file: Path, events: list[
         (midi(b"\0\x90\x3c\x50" + b"\x01\x3c\0\0\x3c\x50" * 300_000), "notes or more, 100,000 are the most"),
         (midi(b"\0\xb0\x07\x01" + b"\0\x07\x02" * 500_000), "more than 400,000 events"),
         (b"MThd" + bytes(9_000_000), "9,000,004 bytes, 8,000,000 are the most"),
-        (midi(b"\xff\xff\xff\x7f\x90\x3c\x50\0\x80\x3c\0"), "at tick 268,435,455"),
+        (midi(b"\xff\xff\xff\x7f\x90\x3c\x50\x01\x80\x3c\0"), "279,620 seconds, 7,200 are the most"),
         (midi(b"\xff" * 100_000), "a number has no end"),
         (midi(b"\0\xff\x51\x03\0\0\0" + NOTE), "a tempo of 0 microseconds"),
         (midi(NOTE, division=0), "0 ticks a quarter note"),
-        (midi(NOTE, division=0xE250), "SMPTE"),
+        (midi(NOTE, division=0x9C50), "counts time in 100 frames a second"),
+        (midi(NOTE, division=0xE200), "0 ticks a frame"),
         (midi(NOTE, kind=2), "type 2"),
         (midi(b"\0\x3c\x50"), "a message has no status"),
         (midi(b"\0\xf5\x50"), "a message is of no known kind"),
         (midi(NOTE[:-1]), "a track's last message is cut off"),
-        (midi(NOTE)[:-1], "a track is longer than the file"),
-        (midi(NOTE).replace(b"MTrk", b"XTrk"), "a track was to begin"),
-        (midi(), "it has no tracks"),
-        (midi(b""), "it has no events"),
+        (midi(NOTE)[:-1], "a track's last message is cut off"),
+        (midi(NOTE, NOTE)[: -len(NOTE)], "a track is longer than the file"),
+        (midi(NOTE, NOTE)[: -len(NOTE) - 8], "its header promises 2 tracks, 1 are there"),
+        (midi(NOTE).replace(b"MTrk", b"XTrk"), "has no tracks"),
+        (midi(), "has no tracks"),
+        (midi(b""), "has no events"),
+        (b"RIFF\x04\0\0\0RMID", "a RIFF file without a MIDI file in it"),
         (
             midi(b"\0\x90\x3c\x50" + b"\xff\xff\x7f\x80\x3c\0" * 3, division=96),
             "seconds, 7,200 are the most",

@@ -23,7 +23,9 @@ PUBLIC = [
 # No contract, and of another form now: core/plugins/kinds.py has the one table of kinds.
 GONE = {
     "m2m.core.config": {"Defaults", "TABLES"},
+    "m2m.core.midi": {"DATA_BYTES", "MAX_TICK", "survey"},  # a reader took their place
     "m2m.core.registry": {"CONTRACTS"},
+    "m2m.core.score": {"CHANNEL_CONTROLLERS", "MAX_CONTROLLERS"},
     "m2m.core.testing.suite": {"SUITES"},
 }
 

@@ -86,11 +86,9 @@ def test_a_pedal_in_a_track_of_its_own_holds_the_notes_of_its_channel(tmp_path: 
     ]
     file.tracks += [right, left, pedal]
     file.save(tmp_path / "pedal.mid")
-    score = read_score(tmp_path / "pedal.mid")
-    assert [track.notes["end"].tolist() for track in score.tracks] == [
-        [1.5],
-        [1.5],
-    ]  # 1440 ticks at 120 quarters a minute
+    (track,) = read_score(tmp_path / "pedal.mid").tracks  # both hands play on one channel
+    assert track.notes["pitch"].tolist() == [48, 72]
+    assert track.notes["end"].tolist() == [1.5, 1.5]  # 1440 ticks at 120 quarters a minute
 
 
 def test_two_tracks_may_work_one_pedal(tmp_path: Path) -> None:
@@ -141,7 +139,7 @@ def test_what_will_not_sound_is_counted() -> None:
     midi = midi_of((0, 1, 60), (0, 1, 12), (0, 1, 110))
     midi.instruments[0].pitch_bends = [pretty_midi.PitchBend(0, 0.0), pretty_midi.PitchBend(500, 0.1)]
     drums = pretty_midi.Instrument(0, is_drum=True)
-    drums.notes = [pretty_midi.Note(100, 36, 0.0, 0.1)] * 5
+    drums.notes = [pretty_midi.Note(100, 36, 0.2 * i, 0.2 * i + 0.1) for i in range(5)]
     midi.instruments.append(drums)
     score = from_pretty_midi(midi)
     assert {omission.kind: omission.count for omission in score.omissions} == {"drums": 5, "range": 2, "bends": 1}
@@ -224,22 +222,22 @@ def test_a_note_that_never_ends_sounds_to_the_end(tmp_path: Path) -> None:
     other = mido.MidiTrack([mido.Message("note_on", note=72, velocity=80), mido.Message("note_off", note=72, time=960)])
     file.tracks += [stuck, other]
     file.save(tmp_path / "stuck.mid")
-    assert [track.notes["end"].tolist() for track in read_score(tmp_path / "stuck.mid").tracks] == [[1.0], [1.0]]
+    assert [track.notes["end"].tolist() for track in read_score(tmp_path / "stuck.mid").tracks] == [[1.0, 1.0]]
 
 
-def test_more_controllers_than_music_has_are_refused_at_once(tmp_path: Path) -> None:
+def test_a_channel_that_many_tracks_control_costs_no_copies(tmp_path: Path) -> None:
     file = mido.MidiFile()
     for number in range(100):
         notes = [mido.Message("note_on", note=60, velocity=80), mido.Message("note_off", note=60, time=10)]
         controls = [mido.Message("control_change", control=11, value=(i + number) % 128, time=1) for i in range(100)]
         file.tracks.append(mido.MidiTrack(notes + controls))
     file.save(tmp_path / "many.mid")
-    with pytest.raises(M2MError, match=r"many\.mid: its tracks share 1,000,000 controllers"):
-        read_score(tmp_path / "many.mid")
+    (track,) = read_score(tmp_path / "many.mid").tracks
+    assert 100 < len(track.gain) <= 10_001
 
 
-@pytest.mark.parametrize(("at", "value", "words"), [(9, 2, "type 2"), (12, 0xE8, "SMPTE")])
-def test_kinds_of_midi_file_that_have_no_beats(tmp_path: Path, at: int, value: int, words: str) -> None:
+@pytest.mark.parametrize(("at", "value", "words"), [(9, 2, "type 2"), (12, 0x9C, "100 frames a second")])
+def test_kinds_of_midi_file_that_are_no_score(tmp_path: Path, at: int, value: int, words: str) -> None:
     midi_of((0, 1, 60)).write(str(tmp_path / "a.mid"))
     data = bytearray((tmp_path / "a.mid").read_bytes())
     data[at] = value

@@ -170,8 +170,11 @@ def test_an_unknown_device_is_one_line() -> None:
     ("wrong", "words"),
     [
         ({"clip_mode": "foo"}, "no clip mode 'foo'; there are rescale, clamp, none"),
-        ({"programs": {"0": "trumpet"}}, "'0' is no General MIDI program"),
-        ({"programs": {400: "trumpet"}}, "400 is no General MIDI program"),
+        (
+            {"programs": {"Bass": "trumpet"}},
+            "'Bass' selects no track: a General MIDI program, 0 to 127, 'track:NUMBER'",
+        ),
+        ({"programs": {400: "trumpet"}}, "400 selects no track: a General MIDI program"),
         ({"seed": "x"}, "seed 'x' came, a whole number"),
         ({"score": b"MThd"}, "a bytes came as the score"),
     ],
@@ -183,7 +186,7 @@ def test_a_script_is_told_as_well(pipeline: Pipeline, wrong: dict[str, Any], wor
 
 def test_a_programs_timbre_that_no_track_takes_is_told(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline.play(from_pretty_midi(score_of((0, [60])), "one.mid"), programs={0: "trumpet", 5: "trumpet"})
-    assert capsys.readouterr().err == "one.mid: no track has program 5, whose timbre was given\n"
+    assert capsys.readouterr().err == "one.mid: no track that plays is program 5, whose timbre was given\n"
 
 
 def test_an_empty_part_has_an_empty_mel(pipeline: Pipeline) -> None:

@@ -1,0 +1,80 @@
+"""What m2m reads in a score: `score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from m2m.commands.terminal import output_options, print_json, print_note, print_table, score_limits
+
+if TYPE_CHECKING:
+    from m2m.core.score import Score, Track
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--conditioner", metavar="NAME", help="Whose model's timbres are named.")
+@click.option("--model", metavar="FOLDER", help="A trained model of yours, whose timbres are named.")
+@score_limits
+@click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
+@output_options
+def score(file: Path, conditioner: str | None, model: str | None, limits: dict[str, str], as_json: bool) -> None:
+    """Show what m2m reads in a MIDI file: its tracks, the timbre of each, and what will not sound as written.
+
+    The numbers and names are those of `m2m render --map track:2=.. --map name:Bass=..` and of stems.
+    """
+    from m2m.core.score import read_score
+    from m2m.core.score_limits import Limits
+
+    read = read_score(file, Limits.of(limits))
+    tracks = [_track(number, track) for number, track in enumerate(read.tracks, start=1)]
+    speakers = _timbres(read, model, conditioner)
+    for row, track in zip(tracks, read.tracks, strict=True):
+        row["timbre"] = None if track.is_drum else speakers[track.program]
+    if as_json:
+        omissions = [vars(omission) for omission in read.omissions]
+        print_json({"score": read.name, "seconds": read.duration, "tracks": tracks, "not_played": omissions})
+        return
+    rows = [("TRACK", "NAME", "CHANNEL", "PROGRAM", "NOTES", "KEYS", "TIMBRE")]
+    for row in tracks:
+        keys = f"{row['lowest']}-{row['highest']}" if row["notes"] else "-"
+        program = f"{row['program']} drums" if row["drums"] else str(row["program"])
+        channel = f"{row['channel']}" + (f" port {row['port']}" if row["port"] else "")
+        rows.append((str(row["track"]), row["name"], channel, program, str(row["notes"]), keys, row["timbre"] or "-"))
+    print_table(rows)
+    for omission in read.omissions:
+        print_note(f"from {omission.second:.2f} s: {omission.text}")
+    print_note(f"{read.name}: {read.duration:.1f} s")
+
+
+def _track(number: int, track: Track) -> dict[str, Any]:
+    keys = track.notes["pitch"]
+    return {
+        "track": number,
+        "name": track.name,
+        "channel": track.channel,
+        "port": track.port,
+        "program": track.program,
+        "bank": track.bank,
+        "drums": track.is_drum,
+        "notes": len(track.notes),
+        "lowest": int(keys.min()) if len(keys) else None,
+        "highest": int(keys.max()) if len(keys) else None,
+    }
+
+
+def _timbres(read: Score, model: str | None, conditioner: str | None) -> dict[int, str]:
+    """The instrument that plays each program of the score, by the model's config; its weights are not loaded."""
+    from pydantic import BaseModel
+
+    from m2m.core.instruments import REFERENCE, nearest_instrument
+    from m2m.core.model_folders import read_config
+    from m2m.core.rendering.model_choice import choose_model
+
+    class Instruments(BaseModel):  # of Mel2MelConfig, whose module imports torch
+        instruments: dict[str, int] = {name: program for program, name in REFERENCE.items()}
+
+    instruments = read_config(choose_model(model, conditioner=conditioner), "mel2mel", Instruments).instruments
+    return {track.program: nearest_instrument(track.program, instruments) for track in read.tracks}

@@ -1,0 +1,69 @@
+"""The tracks of a score: notes, and curves of what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2m.core.notes import NoteArray
+
+Curve: TypeAlias = NDArray[np.float64]  # (points, 2): from that second on, this value; the first point is at 0
+
+
+def constant(value: float) -> Curve:
+    """A curve that never changes."""
+    curve = np.array([[0.0, value]])
+    curve.flags.writeable = False
+    return curve
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """What one MIDI channel plays on one program and kit.
+
+    program:  General MIDI program, 0..127; of drums, the kit.
+    notes:    `NOTE` array; `end` is where the sound is let go, pedals included.
+    gain:     linear factor. Volume 100 and expression 127 (MIDI's power-on state) are 1.0; attenuation is the 40 log10 law of
+              the General MIDI guidelines. 0 where "all sound off" has cut the sound.
+    pan:      -1 (left) to 1 (right). bend: cents, with the channel's tuning. modulation: 0..1.
+    controls: other controllers that were moved, by name, as values of 0..127.
+    bank:     coarse * 128 + fine. channel: from 1. port: from 0.
+    """
+
+    name: str
+    program: int
+    is_drum: bool
+    notes: NoteArray
+    gain: Curve
+    pan: Curve = field(default_factory=lambda: constant(0.0))
+    bend: Curve = field(default_factory=lambda: constant(0.0))
+    modulation: Curve = field(default_factory=lambda: constant(0.0))
+    controls: Mapping[str, Curve] = field(default_factory=dict)
+    bank: int = 0
+    channel: int = 1
+    port: int = 0
+
+    def gain_curve(self, first: int, last: int, sample_rate: int) -> NDArray[np.float32]:
+        """The gain of samples first..last: (last - first,) float32, steps smoothed over 10 ms so that no jump clicks."""
+        if len(self.gain) < 2:
+            return np.full(last - first, self.gain[0, 1], np.float32)
+        width = max(1, sample_rate // 100)
+        at = (self.gain[:, 0] * sample_rate).astype(np.int64)
+        samples = np.arange(first - width, last).clip(0)
+        steps = self.gain[np.searchsorted(at, samples, side="right") - 1, 1]
+        sums = steps.cumsum()  # the mean of each sample and the `width - 1` before it
+        return ((sums[width:] - sums[:-width]) / width).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Omission:
+    """Something in the file that will not sound as written. second: where it first does not."""
+
+    kind: str
+    count: int
+    text: str
+    second: float = 0.0
