@@ -3,6 +3,7 @@
 Shipped are the packages named here and nothing else; of the root folder, only its own modules, not this file.
 """
 
+import os
 import platform
 import re
 import shutil
@@ -118,5 +119,5 @@ setup(
     cmdclass={"build_py": BuildPy},
     # Not in the root: `python -m ...` puts the working directory on sys.path, where a stale m2m.egg-info would be taken
     # for the installed m2m, entry points and all.
-    options={"egg_info": {"egg_base": "build"}},
+    options={"egg_info": {"egg_base": "build"}, "build_ext": {"parallel": os.cpu_count()}},
 )

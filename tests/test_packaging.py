@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from m2m.core.plugins.kinds import KINDS
 
@@ -53,7 +54,11 @@ def build(what: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tree, tmp_path_factory.mktemp("wheel"))
+    """Built once for all of pytest-xdist's processes."""
+    folder = tmp_path_factory.getbasetemp()
+    out = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "wheel"
+    with FileLock(f"{out}.lock"):
+        return next(out.glob("*.whl"), None) or build(tree, out)
 
 
 def names(wheel: Path) -> set[str]:
