@@ -24,7 +24,7 @@ from m2m.core.system.files import atomic_path, write_text
 from m2m.evaluation.bench.plan import BenchConfig, Cell, System
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 from m2m.evaluation.measures.frechet import features
-from m2m.evaluation.measures.table import Reference, measure_audio, measure_mel
+from m2m.evaluation.measures.table import OF_AUDIO, OF_MEL, Reference, measure_audio, measure_mel
 from m2m.evaluation.measures.waves import Wave
 
 T = TypeVar("T")
@@ -78,18 +78,22 @@ def _compute(renderer: CellRenderer, cell: Cell, out: Path) -> dict[str, Any]:
         raise M2MError(system.problem)
     reference = renderer.reference(system, cell.recording)
     if system.stage == "mel":
-        return {"measures": measure_mel(reference, renderer.mel(system, cell.recording).values)}
+        return _figures(measure_mel(reference, renderer.mel(system, cell.recording).values), OF_MEL)
     wave = renderer.audio(system, cell.recording)
     figures, semitones = measure_audio(reference, wave, renderer.transcribe)
     with atomic_path(out / "cells" / f"{cell.id}.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, features=features(wave, reference.rate))
     path = out / "audio" / f"{cell.id}.flac"
     write_audio(path, tame(wave, "rescale")[0], reference.rate, tags={}, overwrite=True)
-    return {
-        "measures": figures,
+    return _figures(figures, OF_AUDIO) | {
         "semitones": [round(float(r), 5) if np.isfinite(r) else None for r in semitones],
         "audio": f"audio/{path.name}",
     }
+
+
+def _figures(found: dict[str, float], names: tuple[str, ...]) -> dict[str, Any]:
+    """The measures that have a number, and those that have none: a cell that has neither was made before the measure was."""
+    return {"measures": found, "undefined": [name for name in names if name not in found]}
 
 
 class CellRenderer:

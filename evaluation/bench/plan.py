@@ -33,7 +33,7 @@ from m2m.core.plugins import registry
 from m2m.core.system.run_config import read_run
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 
-VERSION = 1  # of the measures: raised when they would compute other figures of the same audio
+VERSION = 1  # of the measures: raised when one gives another figure for the same audio, not when one is added
 ANCHORS: tuple[Stage, ...] = ("original", "mu-law")
 
 

@@ -19,13 +19,10 @@ from m2m.core.errors import M2MError
 from m2m.core.system.files import write_text
 from m2m.evaluation.bench.machine import machine
 from m2m.evaluation.bench.plan import BenchPlan, System
-from m2m.evaluation.measures.table import MEASURES
+from m2m.evaluation.measures.table import MEASURES, OF_AUDIO, OF_SET
 
 KEYS = ("stage", "vocoder", "conditioner", "loss", "encoder")  # what a system is, beside its model's folder
 Row = dict[str, Any]
-
-OF_A_SET = tuple(name for name, measure in MEASURES.items() if measure.on == "set")
-OF_A_CELL = tuple(name for name in MEASURES if name not in OF_A_SET)
 
 
 def collect(plan: BenchPlan, out: Path) -> dict[str, Any]:
@@ -45,7 +42,7 @@ def collect(plan: BenchPlan, out: Path) -> dict[str, Any]:
         means = {name: fmean(_values(done, name)) for name in MEASURES if _values(done, name)}
         features = _features(out, done)
         if features is not None and originals is not None and system.stage != "original":
-            distances = {name: MEASURES[name].of(originals, features) for name in OF_A_SET}
+            distances = {name: MEASURES[name].of(originals, features) for name in OF_SET}
             means |= {name: distance for name, distance in distances.items() if np.isfinite(distance)}
         errors = [row["error"] for row in found if row["error"]]
         systems.append(
@@ -106,7 +103,7 @@ def write_tables(results: dict[str, Any], out: Path) -> None:
 def table(results: dict[str, Any]) -> str:
     """One row a cell, tidy, as CSV; an empty field is a measure that the cell does not have."""
     buffer = io.StringIO()
-    names = ["system", *KEYS, "model", "file", "instrument", *OF_A_CELL, "audio", "processor_seconds", "error"]
+    names = ["system", *KEYS, "model", "file", "instrument", *OF_AUDIO, "audio", "processor_seconds", "error"]
     writer = csv.DictWriter(buffer, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows({**row, **row.get("measures", {})} for row in results["cells"])

@@ -19,16 +19,23 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from m2m.core.system import progress
 from m2m.core.system.files import make_folder, write_text
 from m2m.core.system.workers import work_off
 from m2m.evaluation.bench.machine import machine
 from m2m.evaluation.bench.plan import BenchConfig, BenchPlan, Cell, make_plan
+from m2m.evaluation.measures.table import MEASURES, OF_AUDIO, OF_MEL
 from m2m.evaluation.measures.waves import need
 
 CONFIG = "bench.json"
 REPORTS = ("table.csv", "results.json", "summary.md", "report.html")
+FIRST_MEASURES = (  # of 0.1, whose cells do not say which of them had no number
+    *("constant_q", "log_mel", "tanh_log", "mel_correlation", "stft_convergence", "stft_log"),
+    *("onset_f1", "onset_error", "notes_heard", "note_f1", "loudness", "centroid"),
+    *("clicks", "clipped", "dropped", "lag", "level"),
+)
 QUICK = {"seconds": 3.0, "repeats": 3, "speed_seconds": 2.0}  # of the recordings that ship; WaveNet is slow
 
 
@@ -51,7 +58,7 @@ def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False
     for folder in (out, out / "cells", out / "audio", out / "speed"):
         make_folder(folder)
     cells = list(plan.cells)
-    missing = [cell for cell in cells if not _finished(out, "cells", cell.id, retry)]
+    missing = [cell for cell in cells if not _finished(out, "cells", cell.id, retry, _wanted(cell))]
     timings = [] if not config.repeats else _timings(plan, out, retry)
     if missing or timings:
         for module in ("soxr", "mir_eval", "pyloudnorm", "matplotlib"):
@@ -60,7 +67,7 @@ def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False
         _compute(plan, out, missing, jobs)
     described = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
     known = (out / CONFIG).read_text(encoding="utf-8") if (out / CONFIG).is_file() else ""
-    if missing or timings or known != described or not all((out / name).is_file() for name in REPORTS):
+    if missing or timings or known != described or not _reported(out):
         from m2m.evaluation.bench.report import write_reports
         from m2m.evaluation.bench.results import collect
 
@@ -70,20 +77,43 @@ def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False
     return BenchOutcome(len(cells), len(missing), failed)
 
 
-def _finished(out: Path, kind: str, id: str, retry: bool) -> bool:
-    """Whether a cell or a timing needs no computing. What is damaged, or to be tried again, is deleted here."""
+def _finished(out: Path, kind: str, id: str, retry: bool, wanted: Sequence[str] = ()) -> bool:
+    """Whether a cell or a timing needs no computing. What is damaged, to be tried again, or lacks a measure is deleted here."""
     path = out / kind / f"{id}.json"
     if not path.is_file():
         return False
     try:
         row = json.loads(path.read_bytes())
-        whole = not row.get("audio") or (out / row["audio"]).is_file()
+        whole = (not row.get("audio") or (out / row["audio"]).is_file()) and not _lacking(row, wanted)
     except ValueError:
         row, whole = {}, False
     if whole and not (retry and row.get("error")):
         return True
     path.unlink()
     return False
+
+
+def _wanted(cell: Cell) -> Sequence[str]:
+    """The measures that a cell is to have."""
+    return OF_MEL if cell.system.stage == "mel" else OF_AUDIO
+
+
+def _lacking(row: dict[str, Any], wanted: Sequence[str]) -> set[str]:
+    """The measures that came into the table after a cell had been computed."""
+    if row.get("error"):
+        return set()
+    return set(wanted) - {*row.get("measures", ()), *row.get("undefined", FIRST_MEASURES)}
+
+
+def _reported(out: Path) -> bool:
+    """Whether the reports are there, with the measures as the table has them."""
+    if not all((out / name).is_file() for name in REPORTS):
+        return False
+    try:
+        shown = json.loads((out / "results.json").read_text()).get("measures")
+    except (ValueError, AttributeError):
+        return False
+    return bool(shown == {name: measure.described() for name, measure in MEASURES.items()})
 
 
 def _timings(plan: BenchPlan, out: Path, retry: bool) -> list[tuple[str, int]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.score import NoteArray
 from m2m.evaluation.measures.onsets import find_onsets
 from m2m.evaluation.measures.waves import Wave, need
+
+if TYPE_CHECKING:
+    from m2m.core.score import NoteArray
 
 WINDOW = 0.05  # seconds: an onset within this of the score's is the same, as MIREX counts
 CHORD = 0.03  # seconds: notes struck within this are one onset

@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.mel import MelSpec, log_mel
 from m2m.evaluation.measures.waves import Wave, need
 
 COEFFICIENTS = slice(1, 14)
@@ -26,6 +25,8 @@ def features(wave: Wave, rate: int) -> NDArray[np.float32]:
 
     wave: (samples,) float32, -1..1, at `rate` Hz. Raises M2MError without SciPy.
     """
+    from m2m.core.mel import MelSpec, log_mel
+
     fft = need("scipy.fft", "the Fréchet distance")
     spec = MelSpec(sample_rate=rate, fmax=rate / 2)
     cepstra = fft.dct(np.maximum(log_mel(wave, spec), -8.0), norm="ortho", axis=1)[:, COEFFICIENTS]  # -8: about -70 dB

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.mel import MelSpec, filter_bank
 from m2m.evaluation.measures.waves import Wave, magnitudes
 
 HOP, N_FFT, BANDS = 128, 2048, 128
@@ -19,6 +18,8 @@ NEAR, AROUND = 0.03, 0.1  # seconds: of what a peak is the highest, and on both 
 
 def onset_strength(wave: Wave, rate: int) -> NDArray[np.float32]:
     """How much a wave's mel bands grow from frame to frame, a mean in dB: (1 + samples // 128,) float32, 0 or more."""
+    from m2m.core.mel import MelSpec, filter_bank
+
     spec = MelSpec(
         sample_rate=rate,
         hop_length=HOP,

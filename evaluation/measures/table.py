@@ -1,6 +1,7 @@
 """All measures in one table: what each is called, its unit, which way is better, and how it is computed.
 
-To add a measure, add an entry to `MEASURES`. Columns of the results, report, comparison and docs/bench.md follow.
+To add a measure, add an entry to `MEASURES`. Columns of the results, report, comparison and docs/bench.md follow, and a bench
+computes anew the cells that lack it. The table is read without torch, as a bench is that finds nothing to compute.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.mel import MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error, paper_tanh_log_abs, pearson
-from m2m.core.score import NoteArray
 from m2m.evaluation.measures import against_score, frechet, waves
 from m2m.evaluation.measures.constant_q import constant_q
 from m2m.evaluation.measures.waves import Alignment, Wave
+
+if TYPE_CHECKING:
+    from m2m.core.mel import MelSpec
+    from m2m.core.score import NoteArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,8 @@ class Reference:
     @cached_property
     def mel(self) -> NDArray[np.float32]:
         """The true log-mel: (frames, n_mels) float32, natural-log magnitudes."""
+        from m2m.core.mel import log_mel
+
         return log_mel(self.wave, self.spec)
 
     @cached_property
@@ -82,6 +87,8 @@ class RenderedAudio:
     @cached_property
     def mel(self) -> NDArray[np.float32]:
         """Log-mel of the aligned wave: (frames, n_mels) float32."""
+        from m2m.core.mel import log_mel
+
         return log_mel(self.aligned.wave, self.reference.spec)
 
     @cached_property
@@ -252,12 +259,17 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+OF_MEL = tuple(name for name, measure in MEASURES.items() if measure.on == "mel")
+OF_SET = tuple(name for name, measure in MEASURES.items() if measure.on == "set")
+OF_AUDIO = tuple(name for name in MEASURES if name not in OF_SET)  # of a rendering
+
+
 def measure_mel(reference: Reference, mel: NDArray[np.float32]) -> dict[str, float]:
     """A predicted log-mel against the true one: name -> value; what is no number is left out.
 
     mel: (frames, n_mels) float32, natural-log magnitudes, of the reference's recipe.
     """
-    return _measured(PredictedMel(reference, mel), ("mel",))
+    return _measured(PredictedMel(reference, mel), OF_MEL)
 
 
 def measure_audio(
@@ -269,9 +281,9 @@ def measure_audio(
     Returned are the measures, name -> value without those that are no number, and each semitone's correlation: (84,) float64.
     """
     rendering = RenderedAudio(reference, wave, transcribe)
-    return _measured(rendering, ("mel", "audio")), rendering.semitones
+    return _measured(rendering, OF_AUDIO), rendering.semitones
 
 
-def _measured(x: PredictedMel | RenderedAudio, kinds: tuple[str, ...]) -> dict[str, float]:
-    found = {name: float(measure.of(x)) for name, measure in MEASURES.items() if measure.on in kinds}
+def _measured(x: PredictedMel | RenderedAudio, names: tuple[str, ...]) -> dict[str, float]:
+    found = {name: float(MEASURES[name].of(x)) for name in names}
     return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -153,6 +153,37 @@ def test_another_option_of_one_vocoder_computes_its_cells_alone(finished: Finish
     assert failed == {"vocoder 'echo' of echo 1.0 failed: ValueError: no such luck."}
 
 
+@pytest.mark.usefixtures("echo")
+def test_a_measure_that_is_new_is_computed_of_the_cells_that_lack_it(finished: Finished, here: M2M) -> None:
+    """They were made before it was there. A measure without a number is not lacking, nor is any of 0.1 in a cell of 0.1."""
+    folder = finished.copy()
+    audio = [row["id"] for row in finished.results["cells"] if row["stage"] == "mu-law"]
+    lacking, of_0_1 = (folder / "cells" / f"{id}.json" for id in audio[:2])
+    for path in (lacking, of_0_1):
+        row = json.loads(path.read_text())
+        assert row["undefined"] == ["note_f1"]  # there is no transcriber
+        del row["measures"]["clicks"]
+        if path == of_0_1:
+            del row["undefined"]
+        path.write_text(json.dumps(row))
+    before = cells(folder)
+    done = here(*finished.command, *ALL, "--json")
+    assert json.loads(done.stdout) == {"folder": "b", "cells": 36, "computed": 1, "failed": 8}
+    assert "clicks" in json.loads(lacking.read_text())["measures"]
+    del before[lacking.stem]
+    assert before.items() <= cells(folder).items()
+
+
+@pytest.mark.usefixtures("echo")
+def test_reports_have_the_measures_of_the_table(finished: Finished, here: M2M) -> None:
+    folder = finished.copy()
+    old = json.loads((folder / "results.json").read_text())
+    del old["measures"]["frechet"]  # of a set of recordings: no cell has it
+    (folder / "results.json").write_text(json.dumps(old))
+    assert json.loads(here(*finished.command, *ALL, "--json").stdout)["computed"] == 0
+    assert json.loads((folder / "results.json").read_text()) == finished.results
+
+
 def test_benches_are_compared(finished: Finished, here: M2M) -> None:
     """With itself nothing has changed; from Griffin-Lim's good options to worse ones, it has."""
     shutil.copy(finished.folder / "results.json", "old.json")
