@@ -10,18 +10,8 @@ import m2m
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(path for pattern in ("*.md", "docs/*.md", "models/*/README.md") for path in ROOT.glob(pattern))
-ROOMS: tuple[str, ...] = (
-    "core",
-    "encoders",
-    "conditioners",
-    "vocoders",
-    "dataset",
-    "training",
-    "evaluation",
-    "web",
-    "commands",
-)
-ROOMS += ("tests", "benches", "docs", "examples", "models")
+PACKAGE = ("core", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web", "commands")
+ROOMS = (*PACKAGE, "tests", "benches", "docs", "examples", "models")
 PATH = re.compile(rf"`((?:{'|'.join(ROOMS)})/[\w./-]+|[\w-]+\.(?:py|toml|md|cff|txt))`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[\w-]*)?\)")
 OURS = ("plugins.toml", "setup.py", "cli.py", "pyproject.toml", "constraints.txt")  # others may be a reader's own
@@ -46,8 +36,17 @@ def test_documents_name_files_at_all() -> None:
     assert len(list(named(ROOT / "CONTRIBUTING.md"))) > 50
 
 
+def test_every_module_of_weight_is_named() -> None:
+    """In CONTRIBUTING.md, which says what is changed where, or among the files of docs/architecture.md."""
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "docs/architecture.md"))
+    modules = [path for room in PACKAGE for path in (ROOT / room).rglob("*.py")]
+    assert len(modules) > 100
+    heavy = [path for path in modules if len(path.read_text(encoding="utf-8").splitlines()) > 60]
+    assert [str(path.relative_to(ROOT)) for path in heavy if f"`{path.relative_to(ROOT)}`" not in text] == []
+
+
 def test_the_version_is_one() -> None:
-    changed = re.search(r"^## \[(.+?)\] - (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    changed = re.search(r"^## (\d.+?) - (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert changed
     assert changed[1] == m2m.__version__
