@@ -88,6 +88,10 @@ def bench(
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen.get("files") and chosen["files"][0].isdecimal():
         chosen["files"] = chosen["files"][0]
+    if quick:
+        print_note(
+            "a quick bench takes about two minutes on two idle processors; Ctrl-C stops it, and it can be continued"
+        )
     jobs = jobs or (min(2, os.cpu_count() or 1) if quick else 1)
     outcome = run_bench(
         load_run(BenchConfig, config, {**chosen, **values}, QUICK if quick else {}), output, jobs, retry
@@ -97,7 +101,8 @@ def bench(
     else:
         print_line((output / "summary.md").read_text(encoding="utf-8").rstrip())
     print_note(
-        f"{outcome.cells} cells, {outcome.computed} computed now, {outcome.failed} failed: {output / 'report.html'}"
+        f"{outcome.cells} cells, {outcome.computed} computed now, {outcome.failed} failed, {outcome.skipped} skipped: "
+        f"{output / 'report.html'}"
     )
     if outcome.failed:
         raise SystemExit(1)

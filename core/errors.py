@@ -23,6 +23,10 @@ class M2MError(Exception):
     """A failure that its reader can mend; the message is a single clear sentence."""
 
 
+class UnavailableError(M2MError):
+    """A component that cannot run on this machine: an extra, a library or hardware is missing. A bench skips it."""
+
+
 def explain(error: Exception) -> str:
     """The one line that a user is shown of a failure; M2M_DEBUG=1 prints its traceback to standard error as well."""
     if os.environ.get("M2M_DEBUG", "0") not in ("", "0"):

@@ -154,6 +154,6 @@ def test_an_unfinished_bench_is_continued(old: Path, here: M2M) -> None:
     cells = {path.name: path.read_bytes() for path in (old / "bench" / "cells").iterdir()}
     done = here("bench", "--config", "bench/bench.json", "-o", "bench", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"folder": "bench", "cells": 5, "computed": 3, "failed": 0}
+    assert json.loads(done.stdout) == {"folder": "bench", "cells": 5, "computed": 3, "failed": 0, "skipped": 0}
     assert all((old / "bench" / "cells" / name).read_bytes() == cell for name, cell in cells.items())
     assert "mu-law" in (old / "bench" / "summary.md").read_text()

@@ -17,13 +17,15 @@ import difflib
 import importlib
 import inspect
 import threading
+import traceback
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from m2m.core.errors import M2MError, deprecated, one_line
+from m2m.core.errors import M2MError, UnavailableError, deprecated, one_line
 from m2m.core.plugins import settings
 from m2m.core.plugins.discovery import Component, discover, table
 from m2m.core.plugins.kinds import KINDS
@@ -109,6 +111,8 @@ def load(kind: str, name: str) -> type[Any]:
     from stevedore.extension import ExtensionManager, error_on_conflict
 
     group = KINDS[kind].group
+    import torch  # noqa: F401  # most components import it, which takes seconds: here, so that none is blamed for them
+
     ExtensionManager.ENTRY_POINT_CACHE[group] = [metadata.EntryPoint(name, component.target, group)]
     with attribute_errors(component, "cannot be imported"), results_only(), _patience(component):
         found = DriverManager[Any](group, name, conflict_resolver=error_on_conflict).extensions[0].plugin
@@ -172,11 +176,21 @@ def attribute_errors(
         if type(error) is KeyboardInterrupt:
             raise
         lacking = component.extra and isinstance(error, ImportError)
-        cure = f"; it needs `pip install 'm2m[{component.extra}]'`" if lacking else ""
-        raise M2MError(f"{component} {trouble}: {type(error).__name__}: {one_line(error)}{cure}.") from error
+        cure = f"; it needs `pip install 'm2m[{component.extra}]'`" if lacking else _where(error, component)
+        kind = UnavailableError if isinstance(error, ImportError) else M2MError
+        raise kind(f"{component} {trouble}: {type(error).__name__}: {one_line(error)}{cure}.") from error
     finally:
         for thread in set(threading.enumerate()) - before:
             _started.setdefault(thread, component)
+
+
+def _where(error: BaseException, component: Component) -> str:
+    """The last line of the component's package that an exception came through; empty where it came through none."""
+    package, where = component.target.partition(":")[0].partition(".")[0], ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+            where = f" ({Path(frame.f_code.co_filename).name}, line {line}; M2M_DEBUG=1 shows more)"
+    return where
 
 
 def lingering() -> dict[threading.Thread, Component]:

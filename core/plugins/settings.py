@@ -29,7 +29,8 @@ from m2m.core.plugins.discovery import table as built_ins
 from m2m.core.plugins.kinds import KINDS
 from m2m.core.system.files import read_bytes
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 64 << 10
+MAX_DOTS = 4000  # the time that tomllib takes for a dotted key grows with the square of its parts: a minute for 100,000
 CODE_KEYS = frozenset({"class", "module", "path", "target", "entry-point", "entry_point", "import", "package"})
 BUILT_IN = "built-in"  # marks m2m's own table, which lies in the root of a checkout under the same name
 
@@ -116,8 +117,11 @@ def read(path: Path) -> Settings:
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    text = read_bytes(path, MAX_BYTES, "a plugins.toml")
+    if text.count(b".") > MAX_DOTS:
+        raise M2MError(f"{path} has more than {MAX_DOTS:,} dots, which no settings need.")
     try:
-        return tomllib.loads(read_bytes(path, MAX_BYTES, "a plugins.toml").decode())
+        return tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # ValueError: TOML's errors, and bytes that are not UTF-8
         raise M2MError(f"{path} is not valid TOML: {error}.") from error
 

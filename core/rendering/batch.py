@@ -77,9 +77,12 @@ def check_outputs(jobs: Sequence[RenderJob]) -> None:
         raise M2MError(
             "standard output (-o -) takes one score's mix; for more, give a template such as -o '{stem}.wav'."
         )
+    written: set[Path] = set()
+    for path in (path for job in jobs for path in dict.fromkeys(_readable_paths(job)) if path != STDOUT):
+        if path.resolve() in written:
+            raise M2MError(f"several scores would be written to {path}; use {{stem}} in -o to keep them apart.")
+        written.add(path.resolve())
     for out in outs:
-        if outs.count(out) > 1:
-            raise M2MError(f"several scores would be written to {out}; use {{stem}} in -o to keep them apart.")
         if out != STDOUT and out.is_dir():
             raise M2MError(f"{out} is a folder; name a file, such as -o '{out / '{stem}.wav'}'.")
         if out != STDOUT:
@@ -169,6 +172,14 @@ def _paths(job: RenderJob, score: Score) -> list[Path]:
     if job.sidecar:
         paths.append(job.out.with_suffix(".json"))
     return paths
+
+
+def _readable_paths(job: RenderJob) -> list[Path]:
+    """All files that a job will write; the mix alone where its score cannot be read, which is told when it is its turn."""
+    try:
+        return _paths(job)
+    except M2MError:
+        return [job.out]
 
 
 def _save(job: RenderJob, rendering: Any, paths: Sequence[Path]) -> None:

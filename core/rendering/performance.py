@@ -44,6 +44,7 @@ class Performance:
     gain: float
     about: Callable[[ClipMode, NDArray[np.float32]], Rendering]
     stems: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    loudest: float = 0.0  # sample of the vocoder's own output
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """The mix's blocks, (samples,) float32 each, in order; together all of it.
@@ -68,6 +69,7 @@ class Performance:
 
     def _add(self, lane: Lane, block: NDArray[np.float32]) -> None:
         end = lane.at + len(block)
+        self.loudest = max(self.loudest, peak(block))
         target = self.stems[lane.name] if lane.name else self.mix
         target[lane.at : end] += block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * np.float32(self.gain))
         lane.at = end
@@ -77,4 +79,8 @@ class Performance:
         loudest = max(peak(wave) for wave in (self.mix, *self.stems.values()))
         mix, notice = tame(self.mix, clip_mode, loudest)
         stems = {name: tame(stem, clip_mode, loudest)[0] for name, stem in self.stems.items()}
-        return replace(self.about(clip_mode, mix), notice=notice, stems=stems)
+        rendering = self.about(clip_mode, mix)
+        if notice and self.loudest > 1.0:
+            vocoder, over = rendering.provenance["vocoder"]["name"], 20 * np.log10(self.loudest)
+            notice += f"; the vocoder {vocoder} alone is {over:.1f} dB over"
+        return replace(rendering, notice=notice, stems=stems)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import TextIOWrapper
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
+LINE_SECONDS = 30.0
 STREAMS = ("stdin", "stdout", "stderr")
 quiet = False  # set by the command line's --quiet
 bars = True  # not in worker processes: several bars cannot share one line
@@ -64,7 +66,10 @@ def results_only() -> Iterator[None]:
 def track(items: Iterable[T], what: str, total: float | None = None) -> Iterator[T]:
     """Pass `items` through and show how far along they are."""
     if not _bar():
-        yield from items
+        with advance(what, total or 0) as done:
+            for item in items:
+                yield item
+                done(1)
         return
     from rich.console import Console
     from rich.progress import track as rich_track
@@ -76,7 +81,7 @@ def track(items: Iterable[T], what: str, total: float | None = None) -> Iterator
 def advance(what: str, total: float) -> Iterator[Callable[[float], None]]:
     """A bar that the block moves on by calling what it is given with how much more is done."""
     if not _bar():
-        yield lambda _: None
+        yield _Lines(what, total if bars else 0)
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -84,6 +89,20 @@ def advance(what: str, total: float) -> Iterator[Callable[[float], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+class _Lines:
+    """A line now and then, where there is no terminal to draw a bar on."""
+
+    def __init__(self, what: str, total: float) -> None:
+        self.what, self.total = what, total
+        self.done, self.last = 0.0, time.monotonic()
+
+    def __call__(self, done: float) -> None:
+        self.done += done
+        if self.total and time.monotonic() - self.last > LINE_SECONDS:
+            self.last = time.monotonic()
+            say(f"{self.what}: {self.done / self.total:.0%}")
 
 
 def _bar() -> bool:

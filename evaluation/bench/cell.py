@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from m2m.core.audio import mu_law_decode, mu_law_encode, tame, write_audio
-from m2m.core.errors import M2MError, explain
+from m2m.core.errors import M2MError, UnavailableError, explain
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.rendering.components import ComponentCache
 from m2m.core.system.files import atomic_path, write_text
@@ -46,6 +46,8 @@ def do_cells(task: CellTask) -> None:
         began = time.process_time()
         try:
             found = _compute(renderer, cell, task.out)
+        except UnavailableError as error:
+            found = {"error": explain(error), "skipped": True}
         except Exception as error:  # a cell that fails does not keep the others from being computed
             found = {"error": explain(error)}
         write_cell(task.out, cell, found | {"processor_seconds": round(time.process_time() - began, 3)})
@@ -64,7 +66,7 @@ def cell_path(out: Path, id: str) -> Path:
 def write_cell(out: Path, cell: Cell, found: dict[str, Any]) -> None:
     """Write a cell's file, which makes it finished."""
     row = asdict(cell.system) | {"file": cell.recording.file, "instrument": cell.recording.instrument}
-    write_json(cell_path(out, cell.id), {"id": cell.id, **row, "error": "", **found})
+    write_json(cell_path(out, cell.id), {"id": cell.id, **row, "error": "", "skipped": False, **found})
 
 
 def write_json(path: Path, value: object) -> None:
@@ -122,7 +124,9 @@ class CellRenderer:
         elif system.vocoder:
             spec = self.components.vocoder(system.vocoder).mel_spec or spec
         if spec.sample_rate != rate:
-            raise M2MError(f"{system.label} works at {spec.sample_rate} Hz, the recordings are at {rate} Hz.")
+            raise M2MError(
+                f"the recording of {recording} is at {rate} Hz, {system.label} works at {spec.sample_rate} Hz."
+            )
         whole = len(wave) // spec.hop_length * spec.hop_length
         if not whole:
             raise M2MError(f"the recording of {recording} is shorter than a frame.")

@@ -76,10 +76,17 @@ class Folder(Recordings):
     def read(self, recording: Recording, seconds: float) -> tuple[NDArray[np.float32], int, NoteArray]:
         from m2m.core.audio import read_audio
         from m2m.core.score import excerpt, merge, read_score
+        from m2m.evaluation.measures.constant_q import HIGHEST
 
         name = f"{recording.file}--{recording.instrument}"
         path = next(p for p in (self.folder / f"{name}{suffix}" for suffix in SUFFIXES) if p.is_file())
         wave, rate = read_audio(path)
+        if not np.isfinite(wave).all():
+            raise M2MError(f"{path} holds NaN or infinite samples; make it anew.")
+        if rate < 2 * HIGHEST:
+            raise M2MError(f"{path} is at {rate:,} Hz, at least {2 * HIGHEST:,.0f} Hz is wanted; make it anew.")
+        if not len(wave):
+            raise M2MError(f"{path} holds no samples; make it anew.")
         notes = merge(track.notes for track in read_score(self._score(recording.file)).playable)
         return wave[: round(seconds * rate)], rate, excerpt(notes, 0.0, seconds)
 

@@ -45,8 +45,10 @@ def collect(plan: BenchPlan, out: Path) -> dict[str, Any]:
             distances = {name: MEASURES[name].of(originals, features) for name in OF_SET}
             means |= {name: distance for name, distance in distances.items() if np.isfinite(distance)}
         errors = [row["error"] for row in found if row["error"]]
+        skipped = sum(bool(row.get("skipped")) for row in found)  # cells of m2m 0.1 do not say
         systems.append(
-            {"system": labels[system], **asdict(system), "cells": len(found), "failed": len(errors)}
+            {"system": labels[system], **asdict(system), "cells": len(found)}
+            | {"failed": len(errors) - skipped, "skipped": skipped}
             | {"error": max(set(errors), key=errors.count) if errors else "", "measures": means}
             | {"semitones": _semitones(done)}
         )
@@ -129,8 +131,9 @@ def summary(results: dict[str, Any]) -> str:
         failed = f"{system['failed']} of {system['cells']}" if system["failed"] else ""
         rows.append([system["system"], *cells, failed])
     lines.append(markdown(["system", *heads, "failed"], rows))
-    failures = [system for system in results["systems"] if system["error"]]
-    lines += ["", "Failures:", "", *(f"- {s['system']}: {s['error']}" for s in failures)] if failures else []
+    for head, field in (("Failures:", "failed"), ("Skipped, since they cannot run here:", "skipped")):
+        told = [f"- {system['system']}: {system['error']}" for system in results["systems"] if system.get(field)]
+        lines += ["", head, "", *told] if told else []
     if results["speed"]:
         lines += [
             "",

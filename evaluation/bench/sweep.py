@@ -41,11 +41,12 @@ QUICK = {"seconds": 3.0, "repeats": 3, "speed_seconds": 2.0}  # of the recording
 
 @dataclass(frozen=True)
 class BenchOutcome:
-    """What a run did: how many cells the bench has, how many were computed now, how many have failed."""
+    """What a run did: how many cells the bench has, and how many of them were computed now, have failed, were skipped."""
 
     cells: int
     computed: int
     failed: int
+    skipped: int
 
 
 def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False) -> BenchOutcome:
@@ -63,18 +64,24 @@ def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False
     if missing or timings:
         for module in ("soxr", "mir_eval", "pyloudnorm", "matplotlib"):
             need(module, "m2m bench")
-        _time(plan, out, timings)
-        _compute(plan, out, missing, jobs)
+        try:
+            _time(plan, out, timings)
+            _compute(plan, out, missing, jobs)
+        except KeyboardInterrupt:
+            progress.say(f"stopped; what is finished is kept in {out}, and the same command goes on from there.")
+            raise
     described = json.dumps(config.model_dump(mode="json"), indent=1) + "\n"
     known = (out / CONFIG).read_text(encoding="utf-8") if (out / CONFIG).is_file() else ""
     if missing or timings or known != described or not _reported(out):
         from m2m.evaluation.bench.report import write_reports
         from m2m.evaluation.bench.results import collect
 
+        progress.say("writing the report")
         write_reports(collect(plan, out), out)
         write_text(out / CONFIG, described)
-    failed = sum(bool(json.loads((out / "cells" / f"{cell.id}.json").read_bytes())["error"]) for cell in cells)
-    return BenchOutcome(len(cells), len(missing), failed)
+    rows = [json.loads((out / "cells" / f"{cell.id}.json").read_bytes()) for cell in cells]
+    skipped = sum(bool(row.get("skipped")) for row in rows)
+    return BenchOutcome(len(cells), len(missing), sum(bool(row["error"]) for row in rows) - skipped, skipped)
 
 
 def _finished(out: Path, kind: str, id: str, retry: bool, wanted: Sequence[str] = ()) -> bool:
@@ -134,6 +141,8 @@ def _time(plan: BenchPlan, out: Path, timings: Sequence[tuple[str, int]]) -> Non
     for missing in [task for task in tasks if task.system.problem]:
         speed.write_timing(missing, {"error": missing.system.problem})
         tasks.remove(missing)
+    if tasks:
+        progress.say(f"timing {len(tasks)} components and models, one after another")
     with closing(work_off(tasks, speed.do_timing, 1, lambda _: plan.config.limit, fresh=True)) as worked:
         for task, _, death in progress.track(worked, "timing", len(tasks)):
             if death:
@@ -148,6 +157,8 @@ def _compute(plan: BenchPlan, out: Path, missing: Sequence[Cell], jobs: int) -> 
         groups.setdefault(cell.recording, []).append(cell)
     tasks = deque(CellTask(plan.config, out, cells) for cells in groups.values())
     threads = max(1, (os.cpu_count() or 1) // jobs)
+    if missing:
+        progress.say(f"computing {len(missing)} cells, {jobs} at once")
     worked = work_off(tasks, do_cells, jobs, lambda t: len(t.cells) * plan.config.limit, threads=threads)
     with closing(worked), progress.advance("computing cells", len(missing)) as done:
         for task, _, death in worked:

@@ -158,6 +158,7 @@ def test_stems_and_sidecar(work: Path, here: M2M) -> None:
         (["solo.mid", "-o", "solo.mid"], 1, "cannot write .mid"),
         (["solo.mid", "-o", "{name}.wav"], 1, "there is no field {name}"),
         (["solo.mid", "duo.mid", "-o", "a.wav"], 1, "several scores would be written to a.wav"),
+        (["solo.mid", "duo.mid", "-o", "{stem}/../a.wav"], 1, "several scores would be written to duo/../a.wav"),
         (["solo.mid", "duo.mid", "-o", "-"], 1, "standard output (-o -) takes one score"),
         (["solo.mid", "-o", "/proc/a.wav"], 1, "cannot write /proc/a.wav"),
         (["solo.mid", "--map", "200=trumpet"], 2, "'200' selects no track: a General MIDI program, 0 to 127"),
@@ -177,6 +178,14 @@ def test_what_cannot_be_done_is_one_line(work: Path, here: M2M, arguments: list[
     if code == 1:
         assert done.stderr.count("\n") == 1
     assert sorted(work.iterdir()) == before
+
+
+def test_no_stem_is_written_over_another_scores_mix(work: Path, here: M2M) -> None:
+    (work / "duo-1-voice-73.mid").write_bytes((work / "solo.mid").read_bytes())
+    done = here("render", "duo.mid", "duo-1-voice-73.mid", "--stems")
+    assert done.returncode == 1
+    assert "several scores would be written to duo-1-voice-73.wav" in done.stderr
+    assert not list(work.glob("*.wav"))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -106,6 +106,12 @@ def test_odd_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("plugins.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(M2MError, match="not valid TOML"):
         settings.settings()
+    Path("plugins.toml").write_bytes(b"a." * 30_000 + b"a = 1")  # tomllib would take seconds for each command
+    with pytest.raises(M2MError, match="has more than 4,000 dots"):
+        settings.settings()
+    Path("plugins.toml").write_bytes(b"a = " + b"[" * 5_000)
+    with pytest.raises(M2MError, match="not valid TOML"):
+        settings.settings()
     Path("plugins.toml").write_bytes(b"#" * (settings.MAX_BYTES + 1))
     with pytest.raises(M2MError, match="are the most for a plugins.toml"):
         settings.settings()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from renderings import score_of
 
+from m2m.core.mel import Mel
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import NoteArray, from_pretty_midi
 
@@ -17,9 +20,24 @@ def test_stems_add_up_to_the_mix(pipeline: Pipeline) -> None:
     score = from_pretty_midi(score_of((0, [60]), (56, [67])))
     rendering = pipeline.render(score, stems=True, gain=40.0)  # so loud that it must be rescaled
     assert "softer" in rendering.notice
+    assert "the vocoder" not in rendering.notice
     assert list(rendering.stems) == ["1-part-0", "2-part-56"]
     assert np.allclose(sum(rendering.stems.values()), rendering.audio, atol=1e-5)
     assert np.abs(rendering.audio).max() <= 1.0
+
+
+def test_a_vocoder_that_is_too_loud_is_named(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = pipeline.stream
+
+    def loud(mel: Mel, seed: int) -> Iterator[Array]:
+        for block in quiet(mel, seed):
+            block[0] = 10.0
+            yield block
+
+    monkeypatch.setattr(pipeline, "stream", loud)
+    rendering = pipeline.render(from_pretty_midi(score_of((0, [60]))), gain=0.0)
+    assert rendering.notice.endswith("; the vocoder griffin-lim alone is 20.0 dB over")
+    assert pipeline.render(from_pretty_midi(score_of((0, [60]))), gain=-40.0).notice == ""
 
 
 @pytest.mark.parametrize("stems", [False, True])

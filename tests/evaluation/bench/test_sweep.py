@@ -16,9 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from command_line import HANGS, M2M
 from distributions import write_distribution
+
+from m2m.evaluation.bench import sweep
 
 pytest.importorskip("mir_eval")
 pytest.importorskip("pyloudnorm")
@@ -83,7 +87,7 @@ def finished(recordings: Path, echo_code: str, tmp_path_factory: pytest.TempPath
 def test_a_bench_computes_every_system_on_every_recording(finished: Finished) -> None:
     assert finished.done.returncode == 1, finished.done.stderr  # nobody has failed
     # original, µ-law, three vocoders from the true mel and from film's, film's mel: on four recordings
-    assert json.loads(finished.done.stdout) == {"folder": "b", "cells": 36, "computed": 36, "failed": 8}
+    assert json.loads(finished.done.stdout) == {"folder": "b", "cells": 36, "computed": 36, "failed": 8, "skipped": 0}
 
 
 def test_its_figures_rank_what_is_known_to_be_better(finished: Finished) -> None:
@@ -147,10 +151,11 @@ def test_another_option_of_one_vocoder_computes_its_cells_alone(finished: Finish
     before = cells(folder)
     changed = ("--set", "vocoder_options.echo.mode=fail")
     grown = here(*finished.command, "--vocoders", "griffin-lim,echo", "--repeats", "0", "--json", *changed)
-    assert json.loads(grown.stdout) == {"folder": "b", "cells": 28, "computed": 8, "failed": 8}
+    assert json.loads(grown.stdout) == {"folder": "b", "cells": 28, "computed": 8, "failed": 8, "skipped": 0}
     assert before.items() <= cells(folder).items()  # the others' files are not touched
     failed = {row["error"] for row in rows(folder) if row["error"]}
-    assert failed == {"vocoder 'echo' of echo 1.0 failed: ValueError: no such luck."}
+    where = "(echo.py, line 12; M2M_DEBUG=1 shows more)"
+    assert failed == {f"vocoder 'echo' of echo 1.0 failed: ValueError: no such luck {where}."}
 
 
 @pytest.mark.usefixtures("echo")
@@ -236,7 +241,7 @@ def test_a_killed_sweep_loses_no_finished_cell(here: M2M, recordings: Path, tmp_
     assert len(kept) == 3  # original, µ-law and Griffin-Lim on the first recording
     waits.unlink()
     outcome = json.loads(here(*command).stdout)
-    assert outcome == {"folder": "b", "cells": 16, "computed": 13, "failed": 0}
+    assert outcome == {"folder": "b", "cells": 16, "computed": 13, "failed": 0, "skipped": 0}
     assert kept.items() <= cells(Path("b")).items()
 
 
@@ -251,11 +256,62 @@ def test_two_processes_compute_every_cell_twice_without_numba(recordings: Path, 
     for out in ("first", "second"):
         done = subprocess.run([*command, "-o", out], cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == {"folder": out, "cells": 28, "computed": 28, "failed": 0}
+        assert json.loads(done.stdout) == {"folder": out, "cells": 28, "computed": 28, "failed": 0, "skipped": 0}
     first, second = (rows(tmp_path / out) for out in ("first", "second"))
     assert all(row["onset_f1"] and row["constant_q"] for row in first if row["audio"])
     timed = "processor_seconds"
     assert [row | {timed: ""} for row in first] == [row | {timed: ""} for row in second]
+
+
+def test_what_cannot_run_here_is_skipped_with_its_reason(
+    here: M2M, recordings: Path, install: Callable[..., Path]
+) -> None:
+    """Also without a terminal the stages are told."""
+    install("elsewhere", "import no_such_library", group="m2m.vocoders")
+    done = here("bench", "--data", str(recordings), "--vocoders", "elsewhere", "--stages", "true-mel", "--files", "1",
+                "--seconds", "1", "--repeats", "1", "-o", "b")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[:2] == ["timing 1 components and models, one after another", "computing 4 cells, 1 at once"]
+    assert lines[-1] == "4 cells, 4 computed now, 0 failed, 2 skipped: b/report.html"
+    assert "Skipped, since they cannot run here:\n\n- true mel > elsewhere: vocoder 'elsewhere'" in done.stdout
+    assert "ModuleNotFoundError: No module named 'no_such_library'" in done.stdout
+    assert "Failures" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate", "words"),
+    [
+        (np.full(16_000, np.nan, np.float32), 16_000, "holds NaN or infinite samples"),
+        (np.zeros(8_000, np.float32), 8_000, "is at 8,000 Hz, at least 8,244 Hz is wanted"),
+        (np.zeros(0, np.float32), 16_000, "holds no samples"),
+        (np.full(100, 0.1, np.float32), 16_000, "the recording of up on trumpet is shorter than a frame"),
+    ],
+)
+def test_a_recording_that_cannot_be_measured_is_named(
+    here: M2M, recordings: Path, tmp_path: Path, wave: np.ndarray, rate: int, words: str
+) -> None:
+    folder = tmp_path / "work" / "odd"
+    folder.mkdir(parents=True)
+    shutil.copy(recordings / "up.mid", folder)
+    soundfile.write(folder / "up--trumpet.wav", wave, rate, subtype="FLOAT")
+    done = here(
+        "bench", "--data", "odd", "--vocoders", "griffin-lim", "--stages", "true-mel", "--repeats", "0", "-o", "b"
+    )
+    assert done.returncode == 1
+    errors = {row["error"] for row in rows(Path("b"))}
+    assert len(errors) == 1
+    assert words in errors.pop()
+
+
+def test_an_interrupt_says_how_to_go_on(here: M2M, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, "work_off", interrupt)
+    done = here("bench", "--data", str(recordings), "--vocoders", "griffin-lim", "--repeats", "0", "-o", "b")
+    assert done.returncode == 130
+    assert "stopped; what is finished is kept in b, and the same command goes on from there." in done.stderr
 
 
 def test_what_cannot_be_benched_is_one_line(here: M2M, recordings: Path, tmp_path: Path) -> None:
@@ -292,7 +348,7 @@ def test_a_config_file_says_what_flags_say(here: M2M, recordings: Path, tmp_path
     )
     done = here("bench", "--config", "bench.toml", "--instruments", "trumpet", "--json", "-o", "b")
     assert done.returncode == 0
-    assert json.loads(done.stdout) == {"folder": "b", "cells": 2, "computed": 2, "failed": 0}
+    assert json.loads(done.stdout) == {"folder": "b", "cells": 2, "computed": 2, "failed": 0, "skipped": 0}
     quick = here("bench", "--config", "bench.toml", "--instruments", "trumpet", "--quick", "--json", "-o", "b")
     assert json.loads(quick.stdout)["computed"] == 0  # the file goes over --quick, which has other seconds
     assert json.loads(Path("b/bench.json").read_text())["instruments"] == ["trumpet"]
