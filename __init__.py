@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from m2m.core import moved
+from m2m.core.system import processor
 
 __version__ = "0.2.0"
 
@@ -18,6 +19,7 @@ __version__ = "0.2.0"
 # 37 times real time became 1.1 times); a thirtieth of that costs an idle machine nothing. It is read when torch is loaded.
 if "torch" not in sys.modules:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+processor.stand_in()
 moved.install()
 
 # The Python API, name -> module that holds it. Looked up on first use, so that `import m2m` and the command stay light.

@@ -35,11 +35,12 @@ from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.mel import Mel, MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.plugins import registry
+from m2m.core.system.processor import has_bf16
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench.results import markdown
 from m2m.evaluation.measures.constant_q import constant_q_correlation
 from m2m.training.losses.nll import nll
-from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16
+from m2m.vocoders.parallel_wavenet.engine import StudentEngine
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
 from m2m.vocoders.parallel_wavenet.vocoder import BLOCK
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from m2m.commands.terminal import output_options, pairs, print_error, print_line
+from m2m.commands.terminal import output_options, pairs, print_error, print_line, print_note
 
 
 @click.group()
@@ -44,7 +44,7 @@ def build_dataset(
 ) -> None:
     """Render a directory of MIDI files through a SoundFont: notes, audio and mels of every instrument."""
     from m2m.core.system.run_config import load_run
-    from m2m.dataset.build import build
+    from m2m.dataset.build import build, summary
     from m2m.dataset.shards import DatasetConfig
 
     chosen: dict[str, object] = dict(values)
@@ -53,6 +53,8 @@ def build_dataset(
     failed = build(midi_dir, soundfont, output, load_run(DatasetConfig, None, chosen), split, jobs)
     for message in failed:
         print_error(message)
+    for line in summary(output):
+        print_note(line)
     print_line(str(output))
     if failed:
         raise SystemExit(1)

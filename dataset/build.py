@@ -40,7 +40,7 @@ def split_files(midi_dir: Path, split: Path | None) -> dict[str, list[str]]:
     """The MIDI files of each split, as paths relative to `midi_dir`.
 
     split: a JSON file {"train": [...], "validation": [...], "test": [...]}; without one, a hash of each name sends about 5 %
-    of the files to validation and 5 % to test, the same ones on every machine.
+    of the files to validation and 5 % to test, the same ones on every machine. Of three files or more each split gets one.
     Raises M2MError if there are no files, if the split cannot be read, or if two files would become one shard.
     """
     if not midi_dir.is_dir():
@@ -75,11 +75,19 @@ def _split_by_hash(midi_dir: Path) -> dict[str, list[str]]:
     chosen: dict[str, list[str]] = {name: [] for name in SPLITS}
     for path in sorted(p for p in midi_dir.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
         name = path.relative_to(midi_dir).as_posix()
-        byte = hashlib.sha256(os.fsencode(name)).digest()[0]  # 0..255, of which 13 are 5 %
+        byte = _digest(name)[0]  # 0..255, of which 13 are 5 %
         chosen["validation" if byte < 13 else "test" if byte < 26 else "train"].append(name)
     if not any(chosen.values()):
         raise M2MError(f"{midi_dir} holds no MIDI files ({', '.join(SUFFIXES)}).")
+    for wanted in SPLITS[: sum(map(len, chosen.values()))]:  # of few files, chance would leave a split empty
+        if not chosen[wanted]:
+            fullest = max(chosen.values(), key=len)
+            chosen[wanted].append(fullest.pop(fullest.index(min(fullest, key=_digest))))
     return chosen
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(os.fsencode(name)).digest()
 
 
 def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path, config: DatasetConfig) -> float:
@@ -168,6 +176,22 @@ def build(
     with closing(in_order(work, _attempt, jobs)) as worked:
         messages = (f"{task[0]}: {death}." if death else message for task, message, death in worked)
         return [message for message in track(messages, "rendering", total=len(work)) if message]
+
+
+def summary(out: Path) -> list[str]:
+    """What a data set holds: a line for each split. Raises M2MError if `out` is none, or a shard is damaged."""
+    lines = []
+    for split, names in read_description(out).files.items():
+        paths = [path for path in (shard_path(out, split, name) for name in names) if path.is_file()]
+        samples, rate = 0, read_config(out, read_description(out)).mel.sample_rate
+        for path in paths:
+            with open_shard(path) as shard:
+                keys = [key for key in shard.keys() if key.endswith("/audio")]  # noqa: SIM118  # it is no mapping
+                samples += sum(shard.get_slice(key).get_shape()[0] for key in keys)
+        size = sum(path.stat().st_size for path in paths) / 1e6
+        lacking = "" if len(paths) == len(names) else f" of {len(names)}, {len(names) - len(paths)} are missing"
+        lines.append(f"{split}: {len(paths)} files{lacking}; {samples / rate / 60:.1f} minutes of audio, {size:.1f} MB")
+    return lines
 
 
 def _attempt(shard: tuple[Path, str, str, Path, Path, DatasetConfig]) -> str:

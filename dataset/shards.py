@@ -92,7 +92,11 @@ class ShardReader:
     def __init__(self, data: Path, split: str) -> None:
         description = read_description(data)
         self.config, self.instruments = read_config(data, description), description.instruments
-        self.files = [name for name in description.files.get(split, []) if shard_path(data, split, name).is_file()]
+        if not description.files.get(split):
+            raise M2MError(
+                f"{data} has no files in its split {split!r}; build one of three MIDI files or more, or name some with --split."
+            )
+        self.files = [name for name in description.files[split] if shard_path(data, split, name).is_file()]
         if not self.files:
             raise M2MError(f"{data} has no finished shard in its split {split!r}; run 'm2m dataset build' to the end.")
         self._shards = [open_shard(shard_path(data, split, name)) for name in self.files]

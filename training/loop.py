@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from m2m.core.errors import M2MError
 from m2m.core.system import progress
 from m2m.core.system.files import make_folder, write_text
+from m2m.core.system.processor import has_bf16
 from m2m.core.system.run_config import RUN
 from m2m.training import memory
 from m2m.training.curves import Curves
@@ -61,8 +62,9 @@ class LoopConfig(BaseModel):
     average: float = Field(
         0.0, ge=0, lt=1, description="decay of the moving average of weights that is validated and exported; 0: none"
     )
-    precision: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="of the forward pass; weights stay float32"
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto",
+        description="of the forward pass; weights stay float32. auto: bfloat16 where the device multiplies it itself",
     )
     device: str = "cpu"
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves PyTorch's choice")
@@ -73,6 +75,11 @@ class LoopConfig(BaseModel):
         500, ge=1, description="steps; the first validation comes after step 1, so that a fault shows early"
     )
     checkpoint_every: int = Field(250, ge=1, description="steps")
+
+    @property
+    def autocasts(self) -> bool:
+        """Whether the forward pass is to run in bfloat16."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and has_bf16(self.device))
 
 
 class TrainingTask(ABC):
@@ -143,6 +150,18 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     return config.learning_rate * min(rise, fall)
 
 
+def _duration(seconds: float) -> str:
+    """Seconds as a reader would say them.
+
+    >>> _duration(50), _duration(5400), _duration(9e5)
+    ('50 s', '1.5 h', '10.4 days')
+    """
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def fit(task: TrainingTask, config: LoopConfig, out: Path, about: dict[str, Any], resume: bool) -> dict[str, float]:
     """Train until `config.steps` and return the last validation's figures.
 
@@ -198,12 +217,20 @@ class _Run:
         config, group, figures = self.config, self.group, dict[str, float]()
         curves = Curves(self.out / "logs", self.first) if group.leads else None
         batches, began = self._batches(), time.monotonic()
+        if group.leads:
+            numbers = "bfloat16" if config.autocasts else "float32"
+            size = sum(p.numel() for p in self.task.model.parameters())
+            progress.say(
+                f"{size:,} weights, steps {self.first + 1} to {config.steps} of {config.batch_size} sequences on {group.device} "
+                f"in {numbers}"
+            )
         # The curves of a run that fails are wanted most. Of several processes, one that stopped would leave the others waiting.
         with (
             closing(curves) if curves else nullcontext(),
             waiting() if group.count == 1 else nullcontext(Interruption()) as stop,
         ):
             for step in progress.track(range(self.first, config.steps), "training", total=config.steps - self.first):
+                second = time.monotonic()
                 logged, done = self._step(step, batches), step + 1
                 if curves and done % config.log_every == 0:
                     curves.scalars(done, "train", {name: float(value) for name, value in logged.items()})
@@ -213,6 +240,9 @@ class _Run:
                     said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
                     pace = (time.monotonic() - began) / (done - self.first)
                     progress.say(f"step {done}: {said} ({pace:.2f} s a step)")
+                if group.leads and step == self.first + 1:  # the first step alone is no measure
+                    pace = time.monotonic() - second
+                    progress.say(f"a step takes {pace:.2g} s: {_duration(pace * (config.steps - done))} to go")
                 if group.leads and (done % config.checkpoint_every == 0 or done == config.steps or stop.number):
                     save_state(self.out / STATE, self.task.model, self.optimiser, self.ema, done, self.best)
                 if stop.number:
@@ -243,7 +273,7 @@ class _Run:
         torch.manual_seed((config.seed << 32) + step + (group.rank << 24))
         batch = group.share(next(batches))
         device = torch.device(config.device).type
-        with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=config.autocasts):
             loss = task.loss(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

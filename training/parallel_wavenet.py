@@ -28,7 +28,7 @@ from m2m.training.losses.adversarial import GAN, WaveDiscriminator, active, adve
 from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, scale_penalty
 from m2m.training.losses.stft import multi_resolution_stft_loss
 from m2m.training.losses.student import DISTANCES, Losses
-from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
+from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment, with_instruments
 from m2m.training.warm_start import load_matching_weights, warm_start
 from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig, load_student
 from m2m.vocoders.shared.conditioning import Conditioned
@@ -172,7 +172,7 @@ class StudentTask(SegmentTask):
             draw = np.random.default_rng((self.run.loop.seed, number, 2))
             true, features, teacher = (torch.from_numpy(part)[None].to(self._device) for part in segment)
             torch.manual_seed(number)  # of the draws of a divergence
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self.run.loop.autocasts):
                 drawn = self.student(self.noise(draw, *true.shape).to(self._device), features)
                 kl = self.divergence(drawn, teacher)[0][:, first:].mean().item() if self.teacher else None
             wave, true = self._sound(drawn, features)[:, first:], true[:, first:]
@@ -234,6 +234,7 @@ def train(run: StudentRun, data: Path, out: Path, resume: bool) -> dict[str, flo
     out: the run's folder. Raises M2MError if data, teacher, `start` or the folder do not go with the run, or if it diverges.
     """
     run, initial = warm_start(run, load_student, out, resume)
+    run = with_instruments(run, data)
     task = StudentTask(run, data)
     if initial:
         load_matching_weights(task.student, initial)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -55,7 +55,11 @@ class SegmentRun(BaseModel):
     start: Path | None = Field(
         None, description="a model of this kind, by folder or name, with whose weights the run begins, those that fit"
     )
-    instruments: dict[str, int] = Field({name: program for program, name in REFERENCE.items()}, min_length=1)
+    instruments: dict[str, int] = Field(
+        {name: program for program, name in REFERENCE.items()},
+        min_length=1,
+        description="name -> General MIDI program; where none are given, those of the data set",
+    )
     sequence: int = Field(32, ge=1, description="frames of a training segment: 0.26 s")
     lead: int = Field(0, ge=0, description="frames at a segment's beginning that the loss leaves out")
     without_notes: float = Field(
@@ -75,6 +79,9 @@ class SegmentRun(BaseModel):
     sound_seconds: float = Field(0.0, ge=0, description="of audio for TensorBoard at each validation")
 
 
+SegmentRunType = TypeVar("SegmentRunType", bound=SegmentRun)
+
+
 @dataclass(frozen=True)
 class TrainingSegment:
     """Frames `start` to `start + frames` of a piece, on an instrument; silence lies beyond both ends of the piece.
@@ -90,6 +97,13 @@ class TrainingSegment:
     frames: int
     predicted: bool = False
     notes: bool = True
+
+
+def with_instruments(run: SegmentRunType, data: Path) -> SegmentRunType:
+    """A run with the instruments of the data set `data`, unless it names its own. Raises M2MError if there is no data set."""
+    if "instruments" in run.model_fields_set:
+        return run
+    return run.model_copy(update={"instruments": ShardReader(data, "train").instruments})
 
 
 class SegmentTask(TrainingTask):

@@ -18,7 +18,7 @@ from m2m.core.checkpoint import save_model
 from m2m.core.choices import Preset
 from m2m.training.loop import fit, model_card
 from m2m.training.losses.nll import nll
-from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment
+from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment, with_instruments
 from m2m.training.warm_start import load_matching_weights, warm_start
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
@@ -123,7 +123,7 @@ class WaveNetTask(SegmentTask):
         found, device = [], self.model.end.weight.device
         for segment in self.validation_segments(name, frames):
             samples, features = (torch.from_numpy(part)[None].to(device) for part in segment)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.run.loop.precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.run.loop.autocasts):
                 outputs = self.model(samples, features)
             each = nll(outputs, samples[:, 2:], self.run.model.output)
             found.append(each[:, lead * self.spec.hop_length :].mean().item())
@@ -154,6 +154,7 @@ def train(run: WaveNetRun, data: Path, out: Path, resume: bool) -> dict[str, flo
     out: the run's folder. Raises M2MError if the data, the run's `start` or the folder do not go with the run, or if it diverges.
     """
     run, initial = warm_start(run, load_wavenet, out, resume)
+    run = with_instruments(run, data)
     task = WaveNetTask(run, data)
     if initial:
         load_matching_weights(task.model, initial)

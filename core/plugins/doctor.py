@@ -19,6 +19,7 @@ from m2m.core.model_folders import CONFIG, shipped
 from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.plugins.isolation import Lost, each
+from m2m.core.system import processor
 
 LOAD_SECONDS = 60.0  # for a component to be imported, however busy the machine is
 SOUNDFONTS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "~/.local/share/soundfonts")
@@ -39,6 +40,7 @@ def examine() -> Iterator[Finding]:
     yield Finding(
         "ok", "m2m", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
+    yield from _processor()
     yield from _torch()
     yield _soundfile()
     yield from _compilers()
@@ -94,6 +96,17 @@ def load(item: dict[str, str]) -> dict[str, str]:
             return {"engine": one_line(engine.name), "slower": one_line(engine.slower), "cure": one_line(engine.cure)}
     except M2MError as error:
         return {"broken": str(error)}
+
+
+def _processor() -> Iterator[Finding]:
+    try:
+        name = processor.limited_to()
+    except M2MError as error:
+        yield Finding("broken", "processor", str(error), f"unset {processor.VARIABLE}")
+        return
+    if name:
+        text = f"kernels, PyTorch and oneDNN are limited to {name}, since {processor.VARIABLE} says so"
+        yield Finding("ok", "processor", text, f"unset {processor.VARIABLE}")
 
 
 def _compilers() -> Iterator[Finding]:

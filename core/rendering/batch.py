@@ -78,7 +78,7 @@ def check_outputs(jobs: Sequence[RenderJob]) -> None:
             "standard output (-o -) takes one score's mix; for more, give a template such as -o '{stem}.wav'."
         )
     written: set[Path] = set()
-    for path in (path for job in jobs for path in dict.fromkeys(_readable_paths(job)) if path != STDOUT):
+    for path in (path for job in jobs for path in dict.fromkeys(_planned_paths(job)) if path != STDOUT):
         if path.resolve() in written:
             raise M2MError(f"several scores would be written to {path}; use {{stem}} in -o to keep them apart.")
         written.add(path.resolve())
@@ -163,10 +163,10 @@ def _render(job: RenderJob) -> RenderOutcome:
     )
 
 
-def _paths(job: RenderJob, score: Score) -> list[Path]:
+def _paths(job: RenderJob, score: Score | None) -> list[Path]:
     """All files that a job will write: the mix, its stems, the sidecar."""
     paths = [job.out]
-    if dict(job.mixing).get("stems"):
+    if score and dict(job.mixing).get("stems"):
         stems = (stem_name(score.number(track), track) for track in score.playable)
         paths += [job.out.with_name(f"{job.out.stem}-{stem}{job.out.suffix}") for stem in stems]
     if job.sidecar:
@@ -174,12 +174,13 @@ def _paths(job: RenderJob, score: Score) -> list[Path]:
     return paths
 
 
-def _readable_paths(job: RenderJob) -> list[Path]:
-    """All files that a job will write; the mix alone where its score cannot be read, which is told when it is its turn."""
-    try:
-        return _paths(job)
-    except M2MError:
-        return [job.out]
+def _planned_paths(job: RenderJob) -> list[Path]:
+    """All files that a job will write, without the stems of a score that cannot be read, which is told when it is its turn."""
+    mixing, score = dict(job.mixing), None
+    if mixing.get("stems"):
+        with suppress(M2MError):
+            score = read_score(job.score, mixing.get("limits"))
+    return _paths(job, score)
 
 
 def _save(job: RenderJob, rendering: Any, paths: Sequence[Path]) -> None:

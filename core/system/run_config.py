@@ -26,7 +26,8 @@ def load_run(
     """Read a run's config.
 
     path: a .yaml, .toml or .json file, such as a run's own run.json; None for the defaults.
-    values: dotted names to values, such as {"loop.steps": 500}; strings are turned into the field's type.
+    values: dotted names to values, such as {"loop.steps": 500}; strings are turned into the field's type, tables
+        and lists may be JSON.
     base: fields that the file goes over.
     Raises M2MError that names the field at fault.
     """
@@ -39,7 +40,7 @@ def load_run(
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
                 raise M2MError(f"--set {name}: {parent!r} is a value, not a group of fields.")
-        branch[last] = value
+        branch[last] = _from_json(value)
     try:
         return run_type.model_validate(tree)
     except ValidationError as error:
@@ -89,6 +90,16 @@ def _yaml(text: str, path: Path) -> Any:
         return {} if tree is None else tree  # nothing but comments
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def _from_json(value: object) -> object:
+    """A value given as text: a table or a list may be JSON; other text stays as it is."""
+    if not isinstance(value, str) or not value.startswith(("{", "[")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise M2MError(f"--set: {value!r} is not valid JSON: {error}.") from error
 
 
 def _with_current_names(model: object, tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec, log_mel
 from m2m.core.score import from_rows
 from m2m.dataset import build as dataset
-from m2m.dataset.build import build, split_files
+from m2m.dataset.build import build, describe, split_files, summary
 from m2m.dataset.shards import DatasetConfig, ShardReader, shard_path
 
 Midi = Callable[..., Path]
@@ -81,6 +81,25 @@ def test_a_split_that_cannot_be_meant(tmp_path: Path, midi: Midi, text: str | No
         (tmp_path / "split.json").write_text(text)
     with pytest.raises(M2MError, match=words):
         split_files(tmp_path / "midi", tmp_path / "split.json")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 10, 40])
+def test_no_split_is_empty_that_files_are_left_for(tmp_path: Path, count: int) -> None:
+    for number in range(count):
+        (tmp_path / f"{number}.mid").touch()
+    chosen = split_files(tmp_path, None)
+    assert sum(map(len, chosen.values())) == count
+    assert [split for split, names in chosen.items() if names] == ["train", "validation", "test"][:count]
+    assert split_files(tmp_path, None) == chosen
+
+
+def test_an_empty_split_says_what_to_do(tmp_path: Path) -> None:
+    soundfont = tmp_path / "a.sf2"
+    soundfont.write_bytes(b"none")
+    describe(tmp_path / "set", soundfont, SMALL, {"train": ["a.mid"], "validation": [], "test": []})
+    with pytest.raises(M2MError, match="no files in its split 'validation'; build one of three MIDI files or more"):
+        ShardReader(tmp_path / "set", "validation")
+    assert summary(tmp_path / "set")[0] == "train: 0 files of 1, 1 are missing; 0.0 minutes of audio, 0.0 MB"
 
 
 def test_a_folder_without_midi_files(tmp_path: Path, midi: Midi) -> None:

@@ -68,8 +68,8 @@ def test_a_folder_that_is_no_data_set(tmp_path: Path, data: Path) -> None:
     assert "another version of m2m" in words(json.dumps(good | {"config": {"colour": 3}}))
     assert "is not a data set" in words(json.dumps({"config": good["config"]}))
     (tmp_path / "dataset.json").write_text(json.dumps(good))
-    for split in ("train", "elsewhere"):
-        with pytest.raises(M2MError, match=f"no finished shard in its split '{split}'"):
+    for split, what in (("train", "no finished shard"), ("elsewhere", "no files")):
+        with pytest.raises(M2MError, match=f"{what} in its split '{split}'"):
             ShardReader(tmp_path, split)
     assert os.listdir(tmp_path) == ["dataset.json"]
 

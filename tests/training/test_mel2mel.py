@@ -133,8 +133,9 @@ def test_a_run_remembers_its_config(data: Path, tmp_path: Path, capsys: pytest.C
     train(run, data, tmp_path / "run", False)
     assert load_run(Mel2MelRun, tmp_path / "run" / RUN, {}) == run
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in lines[1:]] == ["step 1", "step 3", "step 6"]
-    assert all(name in lines[1] for name in mel2mel.FIGURES)
+    lines = [line for line in lines if line.startswith("step ")]
+    assert [line.split(":")[0] for line in lines] == ["step 1", "step 3", "step 6"]
+    assert all(name in lines[0] for name in mel2mel.FIGURES)
 
 
 @pytest.mark.parametrize("conditioner", ["film", "concat"])

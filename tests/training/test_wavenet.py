@@ -135,6 +135,12 @@ def test_a_run_stopped_and_resumed_is_the_run_that_never_stopped(data: Path, tmp
     same_tensors(tmp_path / "whole" / STATE, tmp_path / "parts" / STATE)
 
 
+def test_the_instruments_are_the_data_sets(data: Path, tmp_path: Path) -> None:
+    values = {name: value for name, value in WAVENET.items() if name != "instruments"}
+    train(load_run(WaveNetRun, None, values | {"loop.steps": 1}), data, tmp_path / "run", resume=False)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["instruments"] == INSTRUMENTS
+
+
 def test_sounds_for_tensorboard(data: Path) -> None:
     task = WaveNetTask(tiny_wavenet(sound_seconds=0.05, model__layers=2), data)
     sounds = task.sounds()
@@ -149,7 +155,8 @@ def test_sounds_for_tensorboard(data: Path) -> None:
 def test_the_command(data: Path, here: Callable[..., Any]) -> None:
     values = {name: value for name, value in WAVENET.items() if name != "instruments"} | {"model.layers": 1}
     single = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    missing = here("train", "wavenet", str(data), *single, "--steps", "1")
+    named = ("--set", 'instruments={"electric-piano": 4}')
+    missing = here("train", "wavenet", str(data), *single, *named, "--steps", "1")
     assert missing.returncode == 1
     assert "the data set has no electric-piano (4)" in missing.stderr
     config = Path("run.toml")

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
+from m2m.core.system.processor import has_bf16
 from m2m.vocoders.parallel_wavenet.network import MAX_LOG_SCALE, MIN_LOG_SCALE, Flow, Student
 from m2m.vocoders.shared.layer import Layer
 from m2m.vocoders.shared.philox import logistic, normal, philox
@@ -32,14 +33,6 @@ Kept = list[Tensor]  # of a flow: its last two inputs (streams, 2), then of each
 
 AHEAD = 64  # frames, half a second: features are computed at least so many at a time
 WORDS = 4  # random words that one call of Philox gives
-
-
-def has_bf16(device: str) -> bool:
-    """Whether the processor multiplies bfloat16 itself; where it does not, PyTorch's emulation is slower than float32."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def white_noise(seed: int, first: int, count: int, kind: str) -> Array:

@@ -13,8 +13,9 @@ from pydantic import Field
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.model_folders import find_model, read_notice
+from m2m.core.system.processor import has_bf16
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
-from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16
+from m2m.vocoders.parallel_wavenet.engine import StudentEngine
 from m2m.vocoders.parallel_wavenet.network import KIND, load_student
 from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 

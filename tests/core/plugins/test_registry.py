@@ -57,7 +57,7 @@ def test_loading_one_imports_no_other(install: Install) -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("raise ValueError('two\\nlines \\x1b[31m')", "ValueError: two lines [31m."),
+        ("raise ValueError('two\\nlines \\x1b[31m')", "ValueError: two lines [31m (broken_one.py, line 1; "),
         ("raise AssertionError('no')", "AssertionError: no"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("class Odd(BaseException): ...\nraise Odd('odd')", "Odd: odd"),

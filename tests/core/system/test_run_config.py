@@ -124,6 +124,15 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, text: str, words: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_is_given_as_json() -> None:
+    from m2m.training.wavenet import WaveNetRun
+
+    run = load_run(WaveNetRun, None, {"instruments": '{"harp": 46, "grand-piano": 0}'})
+    assert run.instruments == {"harp": 46, "grand-piano": 0}
+    with pytest.raises(M2MError, match="is not valid JSON"):
+        load_run(WaveNetRun, None, {"instruments": "{harp: 46}"})
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(M2MError, match=r"cannot read .*no\.toml: No such file or directory\.$"):
         load_run(Mel2MelRun, tmp_path / "no.toml", {})

@@ -154,7 +154,7 @@ def test_another_option_of_one_vocoder_computes_its_cells_alone(finished: Finish
     assert json.loads(grown.stdout) == {"folder": "b", "cells": 28, "computed": 8, "failed": 8, "skipped": 0}
     assert before.items() <= cells(folder).items()  # the others' files are not touched
     failed = {row["error"] for row in rows(folder) if row["error"]}
-    where = "(echo.py, line 12; M2M_DEBUG=1 shows more)"
+    where = "(echo.py, line 15; M2M_DEBUG=1 shows more)"
     assert failed == {f"vocoder 'echo' of echo 1.0 failed: ValueError: no such luck {where}."}
 
 

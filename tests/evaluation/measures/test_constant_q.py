@@ -10,11 +10,12 @@ import pytest
 
 from m2m.core.errors import M2MError
 from m2m.evaluation.measures.constant_q import constant_q, constant_q_correlation
+from m2m.evaluation.measures.waves import Wave
 
 A4, A5 = 45, 57  # semitones above C1
 
 
-def tones(*events: tuple[float, float], rate: int = 16_000) -> np.ndarray:
+def tones(*events: tuple[float, float], rate: int = 16_000) -> Wave:
     """(Hz, seconds) tones of half a second, in 3 s."""
     wave, t = np.zeros(3 * rate), np.arange(rate // 2) / rate
     for hz, start in events:

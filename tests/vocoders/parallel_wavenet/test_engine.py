@@ -12,8 +12,9 @@ from tiny_student import SPEC, mel, student
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.plugins import doctor
+from m2m.core.system.processor import has_bf16
 from m2m.vocoders.parallel_wavenet import engine as engine_module
-from m2m.vocoders.parallel_wavenet.engine import StudentEngine, has_bf16, white_noise
+from m2m.vocoders.parallel_wavenet.engine import StudentEngine, white_noise
 from m2m.vocoders.parallel_wavenet.network import StudentConfig
 
 KINDS = st.sampled_from(["gaussian", "logistic"])

@@ -6,6 +6,8 @@ import ctypes
 import sysconfig
 from pathlib import Path
 
+from m2m.core.system import processor
+
 
 def kernel(folder: Path, name: str) -> Path:
     """The library of that name in the folder of its sources; it may not be there."""
@@ -13,7 +15,12 @@ def kernel(folder: Path, name: str) -> Path:
 
 
 def load(folder: Path, name: str, supported: str) -> ctypes.CDLL | None:
-    """That library, or None where it was not built or its function `supported` says that this processor cannot run it."""
+    """That library, or None where it was not built, or this processor, or the one that M2M_CPU names, cannot run it.
+
+    name: the instruction set, perhaps after a prefix ("stack_amx"). supported: the library's function that says so.
+    """
+    if not processor.allows(name.removeprefix("stack_")):
+        return None
     try:
         lib = ctypes.CDLL(str(kernel(folder, name)))
     except OSError:
