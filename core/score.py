@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,6 +148,18 @@ _ABOUT_THE_FILE = ("is ", "has ", "counts ")  # sentences whose subject is the f
 def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "", limits: Limits | None = None) -> Score:
     """`Score.from_pretty_midi`."""
     return Score.from_pretty_midi(midi, name, limits)
+
+
+def as_score(score: object, limits: Limits | None = None) -> Score:
+    """A Score, a MIDI file's path or a pretty_midi object as a Score. Raises M2MError for anything else, as `read_score` does."""
+    if isinstance(score, Score):
+        return score
+    if isinstance(score, str | Path):
+        return read_score(score, limits)
+    pretty_midi = sys.modules.get("pretty_midi")  # whoever has such an object has imported it
+    if pretty_midi and isinstance(score, pretty_midi.PrettyMIDI):
+        return Score.from_pretty_midi(score, limits=limits)
+    raise M2MError(f"a {type(score).__name__} came as the score, a Score or a MIDI file's path was wanted.")
 
 
 def stem_name(index: int, track: Track) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +30,7 @@ from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.model_choice import choose_model
 from m2m.core.rendering.performance import Lane, Performance
 from m2m.core.rendering.result import Rendering
-from m2m.core.score import NoteArray, Score, Track, merge, read_score, stem_name
+from m2m.core.score import NoteArray, Score, Track, as_score, merge, stem_name
 from m2m.core.score_limits import Limits
 from m2m.core.system.progress import advance, say
 from m2m.core.timbre import Timbre, TimbreSpace
@@ -314,18 +313,6 @@ def synthesis(vocoder: Vocoder, component: Component, mel: Mel, seed: int) -> It
             yield block
     if samples != mel.samples:
         raise M2MError(f"{component} broke its contract: it made {samples:,} samples of a mel of {mel.samples:,}.")
-
-
-def as_score(score: object, limits: Limits | None = None) -> Score:
-    """A Score, a MIDI file's path or a pretty_midi object as a Score. Raises M2MError for anything else, as `read_score` does."""
-    if isinstance(score, Score):
-        return score
-    if isinstance(score, str | Path):
-        return read_score(score, limits)
-    pretty_midi = sys.modules.get("pretty_midi")  # whoever has such an object has imported it
-    if pretty_midi and isinstance(score, pretty_midi.PrettyMIDI):
-        return Score.from_pretty_midi(score, limits=limits)
-    raise M2MError(f"a {type(score).__name__} came as the score, a Score or a MIDI file's path was wanted.")
 
 
 def timbre_space(model: Mel2Mel) -> TimbreSpace:
