@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,9 @@ from m2m.vocoders.wavenet.cuda.plan import DeviceLimits, Plan
 
 SOURCES = Path(__file__).parent
 INSTALL = "pip install 'm2m[cuda]'"
-PACKAGES = ("cuda-core", "cuda-bindings", "nvidia-cuda-nvrtc-cu12")
+INSTALL_12 = "pip install 'cuda-bindings[all]<13' beside a torch for the CPU or CUDA 12"  # compiles for Volta too
+MODULES = ("cuda.core", "cuda.bindings.driver", "cuda.bindings.nvrtc")
+DRIVERS = {12: 525, 13: 580}  # the oldest for what an NVRTC of this major makes
 LARGE_CLUSTERS = ((9, 0), (10, 0), (10, 3))  # data-centre GPUs, whose clusters may have 16 blocks where others' have 8
 CACHE_BYTES = 64 << 20  # of compiled kernels; one takes about 100 kB
 
@@ -204,9 +206,10 @@ def compiled(constants: dict[str, int], capability: tuple[int, int]) -> Any:
     known = architectures()
     number = 10 * capability[0] + capability[1]
     if number < min(known):
+        older_nvrtc = f"{INSTALL_12}, " if number >= 70 else ""
         raise M2MError(
             f"the GPU has compute capability {capability[0]}.{capability[1]}, the installed NVRTC compiles for {min(known) / 10} "
-            f"and later: {INSTALL}, which has an older one, or use engine=cpu."
+            f"and later: {older_nvrtc}or use engine=cpu."
         )
     arch, target = (f"sm_{number}", "cubin") if number in known else (f"compute_{max(known)}", "ptx")
     options = ProgramOptions(
@@ -226,10 +229,22 @@ def cache_folder() -> Path:
 
 def architectures() -> list[int]:
     """What the installed NVRTC compiles for: 70, 75, .. Raises M2MError where it cannot be loaded."""
-    from cuda.bindings import nvrtc
-
     try:
+        from cuda.bindings import nvrtc
+
         return [int(number) for number in _checked(nvrtc.nvrtcGetSupportedArchs())]
+    except Exception as error:
+        raise M2MError(
+            f"NVRTC, which compiles the CUDA kernel, cannot be loaded: {INSTALL}, or use engine=cpu."
+        ) from error
+
+
+def nvrtc_major() -> int:
+    """The installed NVRTC's major version. Raises M2MError where it cannot be loaded."""
+    try:
+        from cuda.bindings import nvrtc
+
+        return int(_checked(nvrtc.nvrtcVersion())[0])
     except Exception as error:
         raise M2MError(
             f"NVRTC, which compiles the CUDA kernel, cannot be loaded: {INSTALL}, or use engine=cpu."
@@ -238,18 +253,33 @@ def architectures() -> list[int]:
 
 def available(index: int = 0) -> str:
     """Why GPU `index` cannot be used, in half a sentence; "" where it can. Makes no context."""
-    missing = [name for name in PACKAGES if not _installed(name)]
+    missing = [name for name in MODULES if not _loads(name)]
     if missing:
-        return f"{', '.join(missing)} not installed, {INSTALL}"
+        return f"{', '.join(missing)} cannot be loaded, {INSTALL}"
     try:
-        devices = _devices()
+        devices, driver = _devices(), _driver()
     except CudaError as error:
         return f"the NVIDIA driver does not work ({error})"
     except Exception:  # what cuda-core's loader of libraries raises is its own
         return "there is no NVIDIA driver"
     if not devices:
         return "there is no NVIDIA GPU"
-    return "" if index < len(devices) else f"there is no GPU {index}, the last is {len(devices) - 1}"
+    if index >= len(devices):
+        return f"there is no GPU {index}, the last is {len(devices) - 1}"
+    return _nvrtc_lacks(driver)
+
+
+def _nvrtc_lacks(driver: int) -> str:
+    """Why NVRTC cannot be used beside a driver for CUDA's major `driver`, in half a sentence; "" where it can."""
+    try:
+        nvrtc = nvrtc_major()
+    except M2MError:
+        return f"NVRTC, which compiles the CUDA kernel, cannot be loaded, {INSTALL}"
+    if driver >= nvrtc:
+        return ""
+    older_nvrtc = f", or {INSTALL_12}" if nvrtc == 13 and driver == 12 else ""
+    wanted = f"{DRIVERS[nvrtc]} or later" if nvrtc in DRIVERS else "a later one"
+    return f"the NVIDIA driver is for CUDA {driver}, and NVRTC {nvrtc} wants driver {wanted}: update it{older_nvrtc}"
 
 
 def describe() -> str:
@@ -276,10 +306,17 @@ def _devices() -> list[str]:
     return found
 
 
-def _installed(package: str) -> bool:
+def _driver() -> int:
+    """The major version of CUDA that the driver is for."""
+    from cuda.bindings import driver
+
+    return int(_checked(driver.cuDriverGetVersion())) // 1000
+
+
+def _loads(module: str) -> bool:
     try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
+        import_module(module)
+    except Exception:  # a broken installation raises what it likes
         return False
     return True
 

@@ -1,5 +1,7 @@
 """The CUDA device: kernels compiled for GPUs that are not here, and what is said where CUDA cannot be used."""
 
+import sys
+from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +23,8 @@ except (ImportError, M2MError):
     nvrtc_is_there = False
 compiler = pytest.mark.skipif(not nvrtc_is_there, reason="NVRTC is not installed: pip install 'm2m[cuda]'")
 
+TURING = DeviceLimits((7, 5), 64 << 10, 1, 68)  # the oldest that NVRTC 13 compiles for
+
 
 @compiler
 @pytest.mark.parametrize(
@@ -28,6 +32,8 @@ compiler = pytest.mark.skipif(not nvrtc_is_there, reason="NVRTC is not installed
     [
         (VOLTA, "fp16", "throughput"),
         (VOLTA, "fp32", "latency"),
+        (TURING, "fp16", "throughput"),
+        (TURING, "fp32", "latency"),
         (AMPERE, "bf16", "throughput"),
         (HOPPER, "fp16", "latency"),
         (HOPPER, "fp16", "throughput"),
@@ -38,6 +44,10 @@ def test_the_reference_network_compiles(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     plan = make_plan(WaveNetConfig(), precision, regime, limits)
+    if 10 * limits.capability[0] + limits.capability[1] < min(cuda_device.architectures()):
+        with pytest.raises(M2MError, match="compute capability 7.0"):  # NVRTC 13 has left Volta behind
+            compiled(plan.constants, limits.capability)
+        return
     code = bytes(compiled(plan.constants, limits.capability).code)
     assert code.startswith(b"\x7fELF")
     for name in KERNELS:
@@ -47,16 +57,16 @@ def test_the_reference_network_compiles(
 @compiler
 def test_kernels_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    constants = make_plan(WaveNetConfig(**SMALL), "fp32", "latency", VOLTA).constants
-    first = bytes(compiled(constants, (7, 0)).code)
+    constants = make_plan(WaveNetConfig(**SMALL), "fp32", "latency", AMPERE).constants
+    first = bytes(compiled(constants, (8, 0)).code)
     (entry,) = (file for file in (tmp_path / "m2m" / "cuda").rglob("*") if file.is_file())
     entry.write_bytes(b"what was kept")
-    assert bytes(compiled(constants, (7, 0)).code) == b"what was kept"
+    assert bytes(compiled(constants, (8, 0)).code) == b"what was kept"
     monkeypatch.setattr(cuda_device, "source", lambda original=cuda_device.source: original() + "// another\n")
-    assert bytes(compiled(constants, (7, 0)).code)[:4] == first[:4] == b"\x7fELF"
+    assert bytes(compiled(constants, (8, 0)).code)[:4] == first[:4] == b"\x7fELF"
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")  # cannot be written to
-    assert bytes(compiled(constants, (7, 0)).code)[:4] == b"\x7fELF"
+    assert bytes(compiled(constants, (8, 0)).code)[:4] == b"\x7fELF"
 
 
 @compiler
@@ -65,12 +75,51 @@ def test_a_gpu_that_nvrtc_has_left_behind_is_told(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(M2MError, match="compute capability 7.0, the installed NVRTC compiles for 7.5 and later"):
         compiled({}, (7, 0))
 
+    with pytest.raises(M2MError, match=r"pip install 'cuda-bindings\[all\]<13' .* or use engine=cpu"):
+        compiled({}, (7, 0))
+    with pytest.raises(M2MError, match="compute capability 6.1, .* 7.5 and later: or use engine=cpu"):
+        compiled({}, (6, 1))
 
-def test_missing_packages_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_device, "_installed", lambda name: name != "cuda-core")
-    assert available() == describe() == "cuda-core not installed, pip install 'm2m[cuda]'"
-    with pytest.raises(M2MError, match=r"^CUDA cannot be used: cuda-core not installed, pip install 'm2m\[cuda\]'\.$"):
+
+def test_what_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.core", None)  # an import of it fails, whatever is installed
+    reason = "cuda.core cannot be loaded, pip install 'm2m[cuda]'"
+    assert reason in available() == describe()
+    with pytest.raises(
+        M2MError, match=r"^CUDA cannot be used: cuda.core.* cannot be loaded, pip install 'm2m\[cuda\]'\.$"
+    ):
         CudaEngine(network(**SMALL))
+
+
+def _nvrtc_is_gone() -> NoReturn:
+    raise M2MError("gone")
+
+
+@pytest.mark.parametrize(
+    ("driver", "nvrtc", "reason"),
+    [
+        (13, 13, ""),
+        (13, 12, ""),
+        (12, 12, ""),
+        (12, 13, "the NVIDIA driver is for CUDA 12, and NVRTC 13 wants driver 580 or later: update it, or pip install"),
+        (11, 12, "the NVIDIA driver is for CUDA 11, and NVRTC 12 wants driver 525 or later: update it"),
+        (13, None, "NVRTC, which compiles the CUDA kernel, cannot be loaded, pip install 'm2m[cuda]'"),
+    ],
+)
+def test_nvrtc_and_the_driver_must_agree(
+    driver: int, nvrtc: int | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_device, "_loads", lambda module: True)
+    monkeypatch.setattr(cuda_device, "_devices", lambda: ["NVIDIA H100, compute capability 9.0"])
+    monkeypatch.setattr(cuda_device, "_driver", lambda: driver)
+    monkeypatch.setattr(cuda_device, "nvrtc_major", _nvrtc_is_gone if nvrtc is None else lambda: nvrtc)
+    assert available().startswith(reason)
+    assert bool(available()) == bool(reason)
+
+
+@compiler
+def test_bindings_and_nvrtc_are_of_one_major() -> None:
+    assert cuda_device.nvrtc_major() == int(metadata.version("cuda-bindings").partition(".")[0])
 
 
 @compiler
@@ -85,6 +134,7 @@ def test_a_missing_driver_or_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
         monkeypatch.setattr(cuda_device, "_devices", devices)
         assert available() == reason
+    monkeypatch.setattr(cuda_device, "_driver", cuda_device.nvrtc_major)
     monkeypatch.setattr(cuda_device, "_devices", list)
     assert available() == "there is no NVIDIA GPU"
     monkeypatch.setattr(cuda_device, "_devices", lambda: ["NVIDIA H100, compute capability 9.0"])
