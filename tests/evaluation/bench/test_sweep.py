@@ -173,7 +173,7 @@ def test_a_measure_that_is_new_is_computed_of_the_cells_that_lack_it(finished: F
         path.write_text(json.dumps(row))
     before = cells(folder)
     done = here(*finished.command, *ALL, "--json")
-    assert json.loads(done.stdout) == {"folder": "b", "cells": 36, "computed": 1, "failed": 8}
+    assert json.loads(done.stdout) == {"folder": "b", "cells": 36, "computed": 1, "failed": 8, "skipped": 0}
     assert "clicks" in json.loads(lacking.read_text())["measures"]
     del before[lacking.stem]
     assert before.items() <= cells(folder).items()
