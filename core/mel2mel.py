@@ -10,6 +10,7 @@ shifts only a plane to move in.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -101,9 +102,20 @@ class Mel2Mel(nn.Module):
         Raises M2MError that names the conditioner's package if it fails.
         """
         features = self._condition(self.before, self.inward(roll), timbre)  # (B, T, hidden)
-        features, _ = self.lstm(features)  # (B, T, 2 hidden)
+        features = self._recur(features)  # (B, T, 2 hidden)
         log_mel: Tensor = self.outward(self._condition(self.after, features, timbre))
         return log_mel
+
+    def _recur(self, features: Tensor) -> Tensor:
+        """The LSTM: (batch, frames, hidden) -> (batch, frames, 2 hidden), of one dtype.
+
+        On a GPU it is float32 under autocast too: cuDNN's would be float16, which cannot write the gradient of a mean over
+        millions of numbers.
+        """
+        gpu = features.device.type == "cuda"
+        with torch.autocast("cuda", enabled=False) if gpu else nullcontext():
+            made: Tensor = self.lstm(features.to(self.outward.weight.dtype) if gpu else features)[0]
+        return made.to(features.dtype)
 
     def _condition(self, conditioner: TimbreConditioner | None, features: Tensor, timbre: Tensor) -> Tensor:
         """Call a conditioner, which may be a plugin's. Raises M2MError that names its package if it fails."""

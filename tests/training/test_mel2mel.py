@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from training_runs import INSTRUMENTS, MEL2MEL, same_tensors, tiny_mel2mel
 
 from m2m.core.errors import M2MError
@@ -292,3 +293,43 @@ def test_a_checkpoint_of_another_model(data: Path, tmp_path: Path) -> None:
         with pytest.raises(M2MError, match="is of another model than this run describes; resume with the same options"):
             train(tiny_mel2mel(**changes), data, tmp_path / "run", True)
     assert json.loads((tmp_path / "run" / RUN).read_text())["model"]["hidden"] == 8
+
+
+# Precision.
+
+
+@pytest.mark.parametrize("conditioner", ["film", "concat"])
+def test_an_lstm_of_another_precision_trains(conditioner: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Mel2MelTask(tiny_mel2mel(model__conditioner=conditioner), data)
+    batch, lstm = task.batch(0), nn.LSTM.forward
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = task.loss(batch)
+        # What cuDNN's makes of bfloat16 autocast, wherever autocast is on.
+        monkeypatch.setattr(nn.LSTM, "forward", lambda self, x: (lstm(self, x)[0].half(), None))
+        found = task.loss(batch)
+    assert found.item() == pytest.approx(wanted.item(), rel=0.01)
+    found.backward()
+    gradients = [parameter.grad for parameter in task.model.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() and gradient.any() for gradient in gradients)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is seen here")
+@pytest.mark.parametrize("conditioner", ["film", "concat"])
+def test_a_gpu_trains_under_autocast_as_in_float32(conditioner: str, data: Path) -> None:
+    def losses(autocast: bool) -> list[float]:
+        task = Mel2MelTask(tiny_mel2mel(model__conditioner=conditioner), data)
+        optimiser = torch.optim.Adam(task.model.cuda().parameters(), 0.002)
+        found = []
+        for step in range(50):
+            batch = tuple(part.cuda() for part in task.batch(step))
+            with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+                loss = task.loss(batch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            found.append(loss.item())
+        return found
+
+    exact, fast = losses(False), losses(True)
+    assert fast[0] == pytest.approx(exact[0], rel=0.01)
+    assert np.mean(fast[40:]) == pytest.approx(np.mean(exact[40:]), rel=0.03)
