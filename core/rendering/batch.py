@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
@@ -77,11 +78,12 @@ def check_outputs(jobs: Sequence[RenderJob]) -> None:
         raise M2MError(
             "standard output (-o -) takes one score's mix; for more, give a template such as -o '{stem}.wav'."
         )
-    written: set[Path] = set()
+    written: set[str] = set()
     for path in (path for job in jobs for path in dict.fromkeys(_planned_paths(job)) if path != STDOUT):
-        if path.resolve() in written:
+        real = os.path.realpath(path)  # Path.resolve raises for a loop of links, of which check_output says more
+        if real in written:
             raise M2MError(f"several scores would be written to {path}; use {{stem}} in -o to keep them apart.")
-        written.add(path.resolve())
+        written.add(real)
     for out in outs:
         if out != STDOUT and out.is_dir():
             raise M2MError(f"{out} is a folder; name a file, such as -o '{out / '{stem}.wav'}'.")

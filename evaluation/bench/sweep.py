@@ -117,7 +117,7 @@ def _reported(out: Path) -> bool:
     if not all((out / name).is_file() for name in REPORTS):
         return False
     try:
-        shown = json.loads((out / "results.json").read_text()).get("measures")
+        shown = json.loads((out / "results.json").read_text(encoding="utf-8")).get("measures")
     except (ValueError, AttributeError):
         return False
     return bool(shown == {name: measure.described() for name, measure in MEASURES.items()})
