@@ -1,14 +1,17 @@
 """WaveNet on a GPU: agreement with the network in float64, and speed in both regimes, beside nv-wavenet on the same GPU.
 
-    python benches/wavenet_cuda.py -o out                            # some minutes; random weights of the reference's size
+    python benches/wavenet_cuda.py -o out                            # random weights of the reference's size
     python benches/wavenet_cuda.py -o out --model FOLDER --nv-wavenet PROGRAM
 
 PROGRAM is nv-wavenet's own speed test (its `nv_wavenet_perf`), which whoever wants the comparison builds from its public
 source for this GPU; it is run in each of its modes, in half precision, with these sizes. It gets its conditioning for nothing,
-where ours is computed from the mel within the time.
+where ours is computed from the mel within the time. It indexes with 32-bit integers, takes at most 4 streams a block, and its
+dual-block mode holds only half as many blocks as there are multiprocessors: `nv_sizes` and `nv_samples` keep within that. Its
+figure includes a dump of activations unless its source was built without.
 
-Speed is samples a second, over all streams, by the clock: from mels in the computer's memory to samples there, the best of
-`--repeats` after one run that is not counted. Written are OUT/wavenet_cuda.json and, as a table, OUT/wavenet_cuda.md.
+Speed is samples a second, over all streams, by the clock: from mels in the computer's memory to samples there, the better of two
+runs that take about `--seconds` together. How long they may be is measured by a short one, which is not counted. Written are
+OUT/wavenet_cuda.json and, as a table, OUT/wavenet_cuda.md.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import click
 import numpy as np
@@ -35,10 +38,18 @@ from m2m.vocoders.wavenet.torch_engine import TorchEngine
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 REGIMES: tuple[Regime, ...] = get_args(Regime)
 NV_MODES = {1: "single block", 2: "dual block", 3: "persistent", 4: "manyblock"}
+NV_TIMEOUT = 15  # seconds
+PROBE, LONGEST = 8, 1024  # frames of a stream: of the short run, and the most of a counted one
 Row = dict[str, Any]
 
 
-def measure(net: WaveNet, device: str, seconds: float, repeats: int) -> tuple[list[Row], list[Row]]:
+class Generates(Protocol):
+    """What is timed: an engine."""
+
+    def generate(self, mels: list[np.ndarray], seed: int) -> list[np.ndarray]: ...
+
+
+def measure(net: WaveNet, device: str, seconds: float) -> tuple[list[Row], list[Row]]:
     """Agreement and speed of the engine in each precision and regime."""
     draw, spec = np.random.default_rng(0), net.config.mel
 
@@ -64,15 +75,21 @@ def measure(net: WaveNet, device: str, seconds: float, repeats: int) -> tuple[li
             agreements.append(row)
         full = engine.side_by_side
         for streams in dict.fromkeys((1, FEW, full) if regime == "latency" else (full, 4 * full)):
-            rate = samples_a_second(engine, mels(streams, round(seconds * spec.frame_rate)), repeats)
+            rate = samples_a_second(engine, mels(streams, PROBE), seconds)
             speeds.append(speed_row(net, "m2m", precision, regime, streams, rate))
     return agreements, speeds
 
 
-def samples_a_second(engine: CudaEngine, mels: list[np.ndarray], repeats: int) -> float:
-    """Over all streams, after one run that is not counted."""
-    made = sum(map(len, engine.generate(mels, 0)))
-    return made / best(lambda: engine.generate(mels, 0), repeats)[0]
+def samples_a_second(engine: Generates, mels: list[np.ndarray], seconds: float) -> float:
+    """Over all streams, the better of two runs that take about `seconds` together.
+
+    mels: of each stream, (PROBE, features): a short run, not counted, and the beginning of the counted ones, which repeat it.
+    """
+    taken, _ = best(lambda: engine.generate(mels, 0), 2)  # the second is warm
+    times = max(1, min(LONGEST // PROBE, round(seconds / 2 / taken)))
+    long = [np.tile(mel, (times, 1)) for mel in mels]
+    taken, samples = best(lambda: engine.generate(long, 0), 2)
+    return sum(map(len, samples)) / taken
 
 
 def speed_row(net: WaveNet, engine: str, precision: str, regime: str, streams: int, rate: float) -> Row:
@@ -87,22 +104,32 @@ def speed_row(net: WaveNet, engine: str, precision: str, regime: str, streams: i
 
 def measure_nv_wavenet(net: WaveNet, program: str, processors: int) -> list[Row]:
     """Speed of nv-wavenet in each of its modes that runs."""
-    sizes = ((1, 1), (processors, 1), (4 * processors, 4), (16 * processors, 16))
     rows = []
     for mode, name in NV_MODES.items():
-        for streams, a_block in sizes:
+        for streams, a_block in nv_sizes(mode, processors):
             if (rate := nv_wavenet(program, net.config, streams, a_block, mode)) is not None:
                 rows.append(speed_row(net, "nv-wavenet", "fp16", name, streams, rate))
     return rows
 
 
+def nv_sizes(mode: int, processors: int) -> list[tuple[int, int]]:
+    """(streams, streams a block) that a mode of nv-wavenet can do: its dual-block mode wants two processors a block."""
+    blocks = processors // 2 if NV_MODES[mode] == "dual block" else processors
+    return [(1, 1), (blocks, 1), (4 * blocks, 4)]
+
+
+def nv_samples(c: WaveNetConfig, streams: int) -> int:
+    """Samples a stream that nv-wavenet's conditioning, 2 residual x layers numbers a sample and stream, can be indexed for."""
+    return max(1, min(16384, ((1 << 31) - (1 << 17)) // (2 * c.residual * c.layers * streams)))
+
+
 def nv_wavenet(program: str, c: WaveNetConfig, streams: int, a_block: int, mode: int) -> float | None:
     """Samples a second over all streams, or None where that mode does not run."""
     sizes = {"l": c.layers, "r": c.residual, "s": c.skip, "a": c.classes, "d": max(c.dilations)}
-    sizes |= {"b": streams, "c": a_block, "n": 16384, "m": mode, "p": 16}
+    sizes |= {"b": streams, "c": a_block, "n": nv_samples(c, streams), "m": mode, "p": 16}
     arguments = [part for name, value in sizes.items() for part in (f"-{name}", str(value))]
     try:
-        done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True, timeout=NV_TIMEOUT)
     except subprocess.TimeoutExpired:
         return None
     found = re.search(r"Sample rate: ([\d.]+) kHz", done.stdout)
@@ -115,19 +142,18 @@ def nv_wavenet(program: str, c: WaveNetConfig, streams: int, a_block: int, mode:
 )
 @click.option("--model", help="folder of a trained model; random weights without")
 @click.option("--device", default="cuda", show_default=True)
-@click.option("--seconds", default=4.0, show_default=True, help="of audio a stream")
-@click.option("--repeats", default=3, show_default=True)
+@click.option("--seconds", default=2.0, show_default=True, help="that a row's counted runs may take")
 @click.option(
     "--nv-wavenet", "program", type=click.Path(exists=True, dir_okay=False), help="its nv_wavenet_perf, built"
 )
-def main(out: Path, model: str | None, device: str, seconds: float, repeats: int, program: str | None) -> None:
+def main(out: Path, model: str | None, device: str, seconds: float, program: str | None) -> None:
     """Measure WaveNet's CUDA engine."""
     if reason := available():
         raise click.ClickException(f"no GPU to measure: {reason}")
     net, gpu = network(model), CudaDevice(int(device.partition(":")[2] or 0))
     click.echo(f"{gpu.name}: {gpu.limits}, {gpu.limits.processors} multiprocessors")
     click.echo(f"{'engine':12} {'prec.':6} {'regime':14} {'streams':>6} {'samples/s':>14} {'x real':>10}")
-    agreements, speeds = measure(net, device, seconds, repeats)
+    agreements, speeds = measure(net, device, seconds)
     if program:
         speeds += measure_nv_wavenet(net, program, gpu.limits.processors)
     out.mkdir(parents=True, exist_ok=True)
