@@ -180,10 +180,12 @@ def build(
 
 def summary(out: Path) -> list[str]:
     """What a data set holds: a line for each split. Raises M2MError if `out` is none, or a shard is damaged."""
+    description = read_description(out)
+    rate = read_config(out, description).mel.sample_rate
     lines = []
-    for split, names in read_description(out).files.items():
+    for split, names in description.files.items():
         paths = [path for path in (shard_path(out, split, name) for name in names) if path.is_file()]
-        samples, rate = 0, read_config(out, read_description(out)).mel.sample_rate
+        samples = 0
         for path in paths:
             with open_shard(path) as shard:
                 keys = [key for key in shard.keys() if key.endswith("/audio")]  # noqa: SIM118  # it is no mapping
