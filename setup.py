@@ -62,6 +62,7 @@ def wavenet_kernels() -> list[Extension]:
             f"{training}/stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
         }
     warnings = [] if platform.system() == "Windows" else ["-Wall", "-Wextra"]
+    speed = [] if "-O" in os.environ.get("CXXFLAGS", "") else ["-O3"]  # whoever builds may ask for another level
     headers = [str(path.relative_to(ROOT)) for folder in (drawing, training) for path in (ROOT / folder).glob("*.h")]
     return [
         Extension(
@@ -69,7 +70,7 @@ def wavenet_kernels() -> list[Extension]:
             [f"{source}.cpp"],
             include_dirs=[training],  # vector.h and matrix.h are of both
             depends=headers,
-            extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-pthread", *warnings, *extra],
+            extra_compile_args=["-std=c++17", *speed, "-g0", "-fvisibility=hidden", "-pthread", *warnings, *extra],
             extra_link_args=["-pthread"],
             optional=True,
         )
