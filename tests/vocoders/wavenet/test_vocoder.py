@@ -13,9 +13,12 @@ from m2m.core.audio import mu_law_decode
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
+from m2m.core.mel2mel import load_mel2mel
+from m2m.core.model_folders import find_model
 from m2m.core.score import note_array
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet import vocoder
+from m2m.vocoders.wavenet.cpu.engine import available
 from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
@@ -121,6 +124,46 @@ def test_the_weights_that_ship_say_what_they_are() -> None:
     beside = {"excitation": made.model.config.excitation, "temperature": made.model.config.temperature}
     assert made.model.config == WaveNetConfig(**beside)  # the reference's sizes
     assert "griffin-lim" in made.notice
+
+
+# --- what the weights that ship add to a held note --------------------------------------------------------------------
+
+KEY, SECONDS = 65, 1.0  # F4
+HELD = ("church-organ", "string-ensemble", "grand-piano", "trumpet")
+
+
+def held_note(instrument: str) -> Mel:
+    film, _ = load_mel2mel(find_model("mel2mel", "mel2mel-film", {}))
+    notes, frames = note_array([(0.0, SECONDS, KEY, 90)]), round(SECONDS * film.config.mel.frame_rate)
+    return Mel(film.predict(notes, film.point(instrument), frames), film.config.mel, notes)
+
+
+def between_partials(wave: np.ndarray, rate: int) -> np.ndarray:
+    """Power between the partials of KEY in windows of 64 ms, 16 ms apart, from 0.1 s on: (windows,), in dB."""
+    size, hop, fundamental = 1024, 256, 440 * 2 ** ((KEY - 69) / 12)
+    frames = np.lib.stride_tricks.sliding_window_view(wave.astype(np.float64), size)[rate // 10 :: hop]
+    power = np.abs(np.fft.rfft(frames * np.hanning(size))) ** 2
+    partials = np.fft.rfftfreq(size, 1 / rate) / (fundamental / 2)  # an organ has some an octave lower
+    off = np.abs(partials - partials.round()) * fundamental / 2  # Hz; the window's main lobe is 31 Hz wide on either side
+    return 10 * np.log10(power[:, (off > 40) & (partials > 1)].sum(1))
+
+
+def hiss(made: WaveNetVocoder) -> dict[str, float]:
+    """By how many dB the noise between partials, relative to the excitation's own, changes within a held note."""
+    mels = {instrument: held_note(instrument) for instrument in HELD}
+    found = {}
+    for (instrument, mel_), wave in zip(mels.items(), made.batch(list(mels.values())), strict=True):
+        features = torch.from_numpy(made.model.features_of(mel_))
+        excitation = made.model.to_sound(torch.zeros(mel_.samples), features).numpy()
+        added, own = (between_partials(x, mel_.spec.sample_rate) for x in (wave, excitation))
+        found[instrument] = float(np.ptp(added - own))
+    return found
+
+
+@pytest.mark.skipif(not available(), reason="the kernel was not built: no C++ compiler at installation")
+def test_no_hiss_comes_and_goes_within_a_held_note() -> None:
+    assert max(hiss(WaveNetVocoder()).values()) < 10
+    assert max(hiss(WaveNetVocoder(WaveNetOptions(temperature=0.6))).values()) > 10  # which was the default in 0.2.0
 
 
 def test_cuda_by_name_says_where_there_is_none(
