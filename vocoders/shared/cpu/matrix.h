@@ -1,17 +1,15 @@
 // A matrix packed for reading once from front to back, and its product with several vectors at a time.
 //
-// A tile is as many rows as a vector has lanes; up to four tiles make a group. Memory holds group after group; a group
+// A tile is as many rows as a vector has lanes; up to TILES tiles make a group. Memory holds group after group; a group
 // holds the columns word after word; a word's place holds one vector for each tile. The product keeps the sums of one
-// group x up to COLUMNS vectors in registers. So a weight is read once for all vectors, an activation is broadcast once
-// for four tiles, and there are enough independent sums to hide the latency of the multiply-adds.
+// group x up to COLUMNS vectors in registers. So a weight is read once for COLUMNS vectors, an activation is broadcast
+// once for TILES tiles, and there are enough independent sums to hide the latency of the multiply-adds.
 //
 // Each sum is bias (+ the old value) + column 0 + column 1 + ..., in this order for any number of vectors. So a
 // stream's numbers do not depend on the other streams.
 
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -22,7 +20,6 @@
 
 namespace {
 
-constexpr int GROUP = 4;
 // Rows and columns are padded with zeros to a multiple of this, the lanes of the widest vectors.
 constexpr int MULTIPLE = 16;
 
@@ -64,8 +61,8 @@ template <class P> class Matrix {
         Buffer<float> row(wide);
         for (int r = 0; r < rows; r++) {
             for (int c = 0; c < columns; c++) row[c] = weight(r, c);
-            for (int c = 0; c < columns; c++) scale_[r] = std::max(scale_[r], std::fabs(row[c]) / 127);
-            int tile = r / LANES, first = tile / GROUP * GROUP, tiles = std::min(GROUP, tiles_ - first);
+            scale_[r] = Int8::scale(row + 0, wide);
+            int tile = r / LANES, first = tile / TILES * TILES, tiles = std::min(TILES, tiles_ - first);
             Word* place = weights_ + (size_t(first) * steps_ + tile - first) * LANES + r % LANES;
             for (int k = 0; k < steps_; k++)
                 place[size_t(k) * tiles * LANES] = P::weights(row + k * P::PER_WORD, scale_[r]);
@@ -79,7 +76,7 @@ template <class P> class Matrix {
     // floats from one out to the next.
     template <bool ADD> void times(const Word* x, ptrdiff_t xs, int columns, float* out, ptrdiff_t os) const {
         int first = 0;
-        for (; first + GROUP <= tiles_; first += GROUP) group<GROUP, ADD>(first, x, xs, columns, out, os);
+        for (; first + TILES <= tiles_; first += TILES) group<TILES, ADD>(first, x, xs, columns, out, os);
         switch (tiles_ - first) {
             case 1: return group<1, ADD>(first, x, xs, columns, out, os);
             case 2: return group<2, ADD>(first, x, xs, columns, out, os);
@@ -121,7 +118,7 @@ template <class P> class Matrix {
             I weights[T];
             repeat<T>([&](auto t) INLINED {
                 weights[t] = load<I>(w + t * LANES);
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
                 // Kept in a register. As a memory operand of the multiply-adds it would be read once for each vector.
                 if constexpr (C > 1) asm("" : "+v"(weights[t]));
 #endif

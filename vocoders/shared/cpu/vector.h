@@ -9,6 +9,8 @@
 
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -27,15 +29,13 @@
 
 namespace {
 
+// TILES x COLUMNS: sums of a product at a time, in registers (matrix.h). Multiply-adds need eight to hide their latency.
 #if defined(__AVX512F__)
-constexpr int LANES = 16;
-constexpr int COLUMNS = 4;  // of a product at a time: 4 tiles x 4 columns of sums fill half of 32 registers
+constexpr int LANES = 16, TILES = 4, COLUMNS = 4;  // half of 32 registers
 #elif defined(__AVX2__)
-constexpr int LANES = 8;
-constexpr int COLUMNS = 2;  // 4 tiles x 2 columns fill half of 16 registers
+constexpr int LANES = 8, TILES = 3, COLUMNS = 4;  // 12 of 16 registers; 3 for weights, 1 for an activation
 #else
-constexpr int LANES = 4;
-constexpr int COLUMNS = 2;
+constexpr int LANES = 4, TILES = 4, COLUMNS = 2;
 #endif
 
 typedef float F __attribute__((vector_size(4 * LANES)));
@@ -192,10 +192,26 @@ struct Bf16 {
 
 // Bytes: weights are -127..127 times a scale of their row, activations 0..255 times a scale of their vector. That scale
 // is stored in the word after them. Signed activations are stored with 128 added, which the row's `offset` subtracts
-// again. Sums are exact integers.
+// again. Sums are exact integers. Where one instruction adds two products in 16 bits, which it would clip, the scale of
+// a row is such that neighbouring weights add up to 128 at most: 255 * 128 < 2^15.
 struct Int8 {
     using Sum = I;
     static constexpr int PER_WORD = 4, EXTRA = 1;
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+    static constexpr bool PAIRED = true;
+#else
+    static constexpr bool PAIRED = false;
+#endif
+
+    // Of a row of n weights, n even.
+    static float scale(const float* w, int n) {
+        float most = 0;
+        for (int i = 0; i < n; i += 2) {
+            float a = std::fabs(w[i]), b = std::fabs(w[i + 1]);
+            most = std::max(most, PAIRED ? a + b : std::max(a, b));
+        }
+        return most / 127;
+    }
 
     static Word weights(const float* w, float scale) {
         uint32_t word = 0;
@@ -223,6 +239,12 @@ struct Int8 {
     static I dot(I sum, I w, I x) {
 #if defined(__AVX512VNNI__)
         return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);
+#elif defined(__AVX512BW__)
+        __m512i pairs = _mm512_maddubs_epi16((__m512i)x, (__m512i)w);
+        return sum + (I)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+#elif defined(__AVX2__)
+        __m256i pairs = _mm256_maddubs_epi16((__m256i)x, (__m256i)w);
+        return sum + (I)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 #elif defined(__SSE2__)  // bytes 0 and 2 of each word, then 1 and 3, as 16-bit numbers
         S even = (S)w << 8 >> 8, odd = (S)w >> 8;
         S x_even = (S)(x & 0x00ff00ff), x_odd = (S)((I)((U)x >> 8) & 0x00ff00ff);
@@ -234,16 +256,8 @@ struct Int8 {
     }
 
    private:
-#if defined(__SSE2__) && !defined(__AVX512VNNI__)
-    static I multiply_add(S a, S b) {
-#if defined(__AVX512BW__)
-        return (I)_mm512_madd_epi16((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-        return (I)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-#else
-        return (I)_mm_madd_epi16((__m128i)a, (__m128i)b);
-#endif
-    }
+#if defined(__SSE2__) && !defined(__AVX2__)
+    static I multiply_add(S a, S b) { return (I)_mm_madd_epi16((__m128i)a, (__m128i)b); }
 #endif
 };
 
