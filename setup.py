@@ -43,32 +43,36 @@ def entry_points() -> dict[str, list[str]]:
     }
 
 
-def wavenet_kernels() -> list[Extension]:
+def kernels() -> list[Extension]:
     """The CPU kernels, one library for each instruction set; the best that runs is loaded. wavenet.h draws WaveNet's samples
-    (vocoders/wavenet/cpu), stack.h trains its layers (vocoders/shared/cpu), which pays only where bfloat16 is multiplied.
+    (vocoders/wavenet/cpu), student.h its student's (vocoders/parallel_wavenet/cpu), stack.h trains the layers of both
+    (vocoders/shared/cpu), which pays only where bfloat16 is multiplied.
 
     They are no Python modules, only built like some: with a C interface, and each optional by itself, so that m2m installs
     with an old compiler or none.
     """
     avx512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mfma"]
-    drawing, training = "vocoders/wavenet/cpu", "vocoders/shared/cpu"
-    flags: dict[str, list[str]] = {f"{drawing}/generic": []}
+    drawing, shared = ("vocoders/wavenet/cpu", "vocoders/parallel_wavenet/cpu"), "vocoders/shared/cpu"
+    flags: dict[str, list[str]] = {f"{folder}/generic": [] for folder in drawing}
     if platform.machine() in ("x86_64", "AMD64"):
+        for folder in drawing:
+            flags |= {
+                f"{folder}/avx2": ["-mavx2", "-mfma"],
+                f"{folder}/avx512": avx512,
+                f"{folder}/avx512_bf16": [*avx512, "-mavx512vnni", "-mavx512bf16"],
+            }
         flags |= {
-            f"{drawing}/avx2": ["-mavx2", "-mfma"],
-            f"{drawing}/avx512": avx512,
-            f"{drawing}/avx512_bf16": [*avx512, "-mavx512vnni", "-mavx512bf16"],
-            f"{training}/stack_avx512_bf16": [*avx512, "-mavx512bf16"],
-            f"{training}/stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+            f"{shared}/stack_avx512_bf16": [*avx512, "-mavx512bf16"],
+            f"{shared}/stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
         }
     warnings = [] if platform.system() == "Windows" else ["-Wall", "-Wextra"]
     speed = [] if "-O" in os.environ.get("CXXFLAGS", "") else ["-O3"]  # whoever builds may ask for another level
-    headers = [str(path.relative_to(ROOT)) for folder in (drawing, training) for path in (ROOT / folder).glob("*.h")]
+    headers = [str(path.relative_to(ROOT)) for folder in (*drawing, shared) for path in (ROOT / folder).glob("*.h")]
     return [
         Extension(
             f"m2m.{source.replace('/', '.')}",
             [f"{source}.cpp"],
-            include_dirs=[training],  # vector.h and matrix.h are of both
+            include_dirs=[shared],  # vector.h, matrix.h and more are of all
             depends=headers,
             extra_compile_args=["-std=c++17", *speed, "-g0", "-fvisibility=hidden", "-pthread", *warnings, *extra],
             extra_link_args=["-pthread"],
@@ -116,7 +120,7 @@ setup(
         ]
     },
     entry_points=entry_points(),
-    ext_modules=wavenet_kernels(),
+    ext_modules=kernels(),
     cmdclass={"build_py": BuildPy},
     # Not in the root: `python -m ...` puts the working directory on sys.path, where a stale m2m.egg-info would be taken
     # for the installed m2m, entry points and all.

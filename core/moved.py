@@ -180,7 +180,8 @@ NAMES: dict[str, dict[str, str]] = {
         "m2m.vocoders.griffin_lim.vocoder": "Array GriffinLim GriffinLimOptions Pin",
     },
     "m2m.vocoders.parallel_wavenet.engine": {
-        "m2m.vocoders.parallel_wavenet.engine": "Engine=StudentEngine",
+        "m2m.vocoders.parallel_wavenet.torch_engine": "Engine=TorchEngine Kept Precision StudentEngine=TorchEngine",
+        "m2m.core.system.processor": "has_bf16",
     },
     "m2m.vocoders.rests": {
         "m2m.vocoders.shared.silence_gate": "Heard=GatedMel keep_rests=gate_silence",

@@ -13,14 +13,19 @@ from pydantic import Field
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.model_folders import find_model, read_notice
-from m2m.core.system.processor import has_bf16
+from m2m.core.system import progress
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
-from m2m.vocoders.parallel_wavenet.engine import StudentEngine
-from m2m.vocoders.parallel_wavenet.network import KIND, load_student
+from m2m.vocoders.parallel_wavenet.cpu import engine as cpu_engine
+from m2m.vocoders.parallel_wavenet.cpu.engine import CpuEngine
+from m2m.vocoders.parallel_wavenet.engine import BlockEngine
+from m2m.vocoders.parallel_wavenet.network import KIND, Student, load_student
+from m2m.vocoders.parallel_wavenet.torch_engine import TorchEngine
+from m2m.vocoders.shared.cpu import libraries
 from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 
 Array = NDArray[np.float32]
 
+FASTEST = "int8"  # its noise is 77 to 80 dB below the music with the weights that ship: docs/parallel-wavenet.md
 BLOCK = {"cpu": 0.1, "cuda": 4.0}  # seconds: what fits a core's cache, and what keeps a GPU busy
 
 
@@ -28,8 +33,12 @@ class ParallelWaveNetOptions(VocoderOptions):
     """Options of `ParallelWaveNet`."""
 
     model: str | None = Field(None, description="folder of a trained student, or the name of one that ships")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16: faster where the processor has it, with a faint noise (-43 to -56 dB of the music)"
+    engine: Literal["auto", "cpu", "torch"] = Field(
+        "auto",
+        description="what computes: the C++ kernel, or plain PyTorch; auto is the kernel on a CPU, if it was built",
+    )
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        "auto", description="of the arithmetic; auto is int8 in the C++ kernel, fp32 in PyTorch, which alone has bf16"
     )
     temperature: float | None = Field(
         None,
@@ -41,6 +50,7 @@ class ParallelWaveNetOptions(VocoderOptions):
         None, ge=0.05, le=60, description="audio computed at once: latency, and memory  [default: 0.1, on a GPU 4]"
     )
     streams: int = Field(8, ge=1, le=1024, description="mels rendered side by side, where several are at hand")
+    threads: int = Field(0, ge=0, le=1024, description="of the CPU; 0 leaves it to the engine")
     compile: bool = Field(False, description="torch.compile: a slow start (a minute) for a faster run")
 
 
@@ -65,7 +75,7 @@ class ParallelWaveNet(Vocoder):
             ) from error
         student, digest = load_student(folder)
         self.mel_spec, self.notice = student.config.mel, read_notice(folder)
-        self.engine = StudentEngine(student, device, self.options.precision, self.options.compile)
+        self.engine = make_engine(student, self.options, device)
         given = self.options.temperature
         self.temperature = student.config.temperature if given is None else given
         self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}
@@ -75,9 +85,8 @@ class ParallelWaveNet(Vocoder):
     @classmethod
     def best_engine(cls) -> EngineReport:
         if torch.cuda.is_available():
-            return EngineReport("PyTorch on the GPU with --device cuda, else on the CPU")
-        numbers = "float32 or bfloat16" if has_bf16("cpu") else "float32"
-        return EngineReport(f"PyTorch on the CPU, {numbers}", "PyTorch sees no GPU")
+            return EngineReport("PyTorch on the GPU with --device cuda, else the C++ kernel")
+        return libraries.report(cpu_engine.HERE, cpu_engine.available(), "PyTorch on the CPU", "PyTorch sees no GPU")
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield a block of audio at a time: (samples,) float32."""
@@ -102,3 +111,21 @@ class ParallelWaveNet(Vocoder):
 
     def _blocks(self, mels: Sequence[Mel], seed: int) -> Any:
         return self.engine.stream(mels, seed, self.block, self.temperature)
+
+
+def make_engine(student: Student, options: ParallelWaveNetOptions, device: str = "cpu") -> BlockEngine:
+    """The engine that is asked for. "auto" takes the C++ one on a CPU, then PyTorch, and says so in one line.
+
+    Raises M2MError where the kernel is asked for by name and cannot run, and for bf16 where the device has none.
+    """
+    for_pytorch = torch.device(device).type == "cuda" or options.compile or options.precision == "bf16"
+    if options.engine == "cpu" or (options.engine == "auto" and not for_pytorch):
+        try:
+            precision = FASTEST if options.precision == "auto" else options.precision
+            return CpuEngine(student, precision, options.threads)
+        except M2MError as error:
+            if options.engine == "cpu":
+                raise
+            progress.say(f"Parallel WaveNet renders in plain PyTorch, which is slower: {error}")
+    plain: Any = "fp32" if options.precision == "auto" else options.precision
+    return TorchEngine(student, device, plain, options.compile)

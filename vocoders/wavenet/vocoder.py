@@ -18,7 +18,7 @@ from m2m.core.mel import Mel
 from m2m.core.model_folders import find_model, read_notice
 from m2m.core.system import progress
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
-from m2m.vocoders.shared.cpu.libraries import kernel
+from m2m.vocoders.shared.cpu import libraries
 from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 from m2m.vocoders.wavenet.cpu import engine as cpu_engine
 from m2m.vocoders.wavenet.cpu.engine import CpuEngine
@@ -105,13 +105,8 @@ class WaveNetVocoder(Vocoder):
         without_cuda = cuda_device.available()
         if not without_cuda:
             return EngineReport(cuda_device.describe())
-        sets, runs = cpu_engine.INSTRUCTION_SETS, cpu_engine.available()
-        name = f"the C++ kernel for {runs[0]}" if runs else "PyTorch, some 30 times slower than real time"
-        better = sets[: sets.index(runs[0])] if runs else sets
-        if unbuilt := [instructions for instructions in better if not kernel(cpu_engine.HERE, instructions).exists()]:
-            cure = "apt-get install g++ && pip install --force-reinstall --no-deps m2m"
-            return EngineReport(name, f"its kernel was not built for {', '.join(unbuilt)}", cure)
-        return EngineReport(name, f"of CUDA: {without_cuda}")
+        plain = "PyTorch, some 30 times slower than real time"
+        return libraries.report(cpu_engine.HERE, cpu_engine.available(), plain, f"of CUDA: {without_cuda}")
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""

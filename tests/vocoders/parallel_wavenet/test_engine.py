@@ -1,5 +1,6 @@
 """The student's noise, and its engine against the network."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,12 @@ from m2m.core.mel import Mel
 from m2m.core.plugins import doctor
 from m2m.core.system.processor import has_bf16
 from m2m.vocoders.parallel_wavenet import engine as engine_module
-from m2m.vocoders.parallel_wavenet.engine import StudentEngine, white_noise
+from m2m.vocoders.parallel_wavenet import torch_engine
+from m2m.vocoders.parallel_wavenet.cpu.engine import available
+from m2m.vocoders.parallel_wavenet.engine import BlockEngine, white_noise
 from m2m.vocoders.parallel_wavenet.network import StudentConfig
+from m2m.vocoders.parallel_wavenet.torch_engine import TorchEngine
+from m2m.vocoders.parallel_wavenet.vocoder import ParallelWaveNet, ParallelWaveNetOptions
 
 KINDS = st.sampled_from(["gaussian", "logistic"])
 
@@ -50,7 +55,7 @@ def test_the_rarest_words_make_finite_noise(monkeypatch: pytest.MonkeyPatch) -> 
             assert np.isfinite(white_noise(0, 0, 8, kind)).all()
 
 
-def render(made: StudentEngine, values: np.ndarray, frames: int, seed: int = 5) -> np.ndarray:
+def render(made: BlockEngine, values: np.ndarray, frames: int, seed: int = 5) -> np.ndarray:
     return np.concatenate([block for (block,) in made.stream([Mel(values, SPEC)], seed, frames)])
 
 
@@ -63,13 +68,13 @@ def test_blocks_are_the_network_at_once(noise: str, upsample: Any) -> None:
         torch.from_numpy(white_noise(5, 0, 88, noise)).double()[None], torch.from_numpy(values).double()[None]
     )
     for frames in (1, 2, 4, 11, 20):
-        wave = render(StudentEngine(model), values, frames)
+        wave = render(TorchEngine(model), values, frames)
         assert wave.shape == (88,)
         assert np.abs(wave - drawn.samples[0].numpy()).max() < 1e-6
 
 
 def test_streamed_equals_whole_in_float32() -> None:
-    made = StudentEngine(
+    made = TorchEngine(
         student(StudentConfig(flows=(10, 10), residual=16, skip=16, mel=SPEC, upsample=((4, 2), (8, 4)))).float()
     )
     values = mel(400)
@@ -81,19 +86,28 @@ def test_streamed_equals_whole_in_float32() -> None:
 @pytest.mark.skipif(not has_bf16("cpu"), reason="this processor has no bfloat16 arithmetic")
 def test_bfloat16_is_near() -> None:
     model = student().float()
-    exact, near = (render(StudentEngine(model, precision=p), mel(40), 8) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
+    exact, near = (render(TorchEngine(model, precision=p), mel(40), 8) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
     assert 0 < np.abs(exact - near).std() < 0.02 * exact.std()
 
 
 def test_the_doctor_hears_of_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     told = doctor.load({"kind": "vocoder", "name": "parallel-wavenet"})
-    assert told["engine"].startswith("PyTorch on the CPU, float32")
-    assert ("bfloat16" in told["engine"]) == has_bf16("cpu")
+    assert told["engine"] == (f"the C++ kernel for {available()[0]}" if available() else "PyTorch on the CPU")
     assert told["slower"] == "PyTorch sees no GPU"
 
 
 def test_bfloat16_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "has_bf16", lambda device: False)
-    with pytest.raises(M2MError, match=r"no bfloat16 arithmetic.*use precision=fp32\.$"):
-        StudentEngine(student(), precision="bf16")
+    monkeypatch.setattr(torch_engine, "has_bf16", lambda device: False)
+    made: list[Callable[[], object]] = [
+        lambda: TorchEngine(student(), precision="bf16"),
+        lambda: ParallelWaveNet(ParallelWaveNetOptions(precision="bf16")),
+    ]
+    for make in made:
+        with pytest.raises(M2MError, match=r"no bfloat16 arithmetic.*use precision=fp32\.$"):
+            make()
+
+
+def test_an_unknown_precision_is_told() -> None:
+    with pytest.raises(M2MError, match="precision 'int8' came, PyTorch does fp32, bf16"):
+        TorchEngine(student(), precision="int8")  # type: ignore[arg-type]

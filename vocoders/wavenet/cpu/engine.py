@@ -7,7 +7,6 @@ Where none was built (no compiler at installation), `CpuEngine` says so, and the
 from __future__ import annotations
 
 import ctypes
-import os
 import weakref
 from collections.abc import Iterator, Sequence
 from ctypes import c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
@@ -19,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.vocoders.shared.cpu.libraries import load
+from m2m.vocoders.shared.cpu.libraries import INSTRUCTION_SETS, load, processors
 from m2m.vocoders.wavenet.engine import Array, WaveNetEngine
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 HERE = Path(__file__).parent
-INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "generic")  # best first
 BITS: dict[str, int] = {"fp32": 32, "bf16": 16, "int8": 8}
 GROUP = 8  # most streams that read each weight together; more gain nothing
 MULTIPLE = 16  # of which channels are multiples: the kernel's vectors
@@ -164,11 +162,6 @@ class _CpuSession:
             ]
             if not self.engine._library.wavenet_step(self.session, count, *rest, self.threads):
                 raise MemoryError("WaveNet's samples")
-
-
-def processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pointers(arrays: Sequence[Array]) -> ctypes.Array[c_void_p]:

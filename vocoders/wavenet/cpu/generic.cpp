@@ -1,3 +1,2 @@
 // Any processor that g++ or clang compiles for: vectors of four, which are SSE2 or NEON where there is one.
-#define SUPPORTED 1
 #include "wavenet.h"

@@ -21,13 +21,11 @@
 
 #pragma once
 
-#include <atomic>
-#include <exception>
-#include <thread>
 #include <type_traits>
-#include <vector>
 
+#include "interface.h"
 #include "matrix.h"
+#include "team.h"
 
 namespace {
 
@@ -379,18 +377,11 @@ template <class P> class Groups : public Session {
     }
 
     void step(int64_t frames, float* const* samples, float* const* outputs, int threads) override {
-        std::atomic<size_t> next{0};
-        auto work = [&] {
-            for (size_t i; (i = next++) < groups_.size();)
+        Team::of(std::min(threads, int(groups_.size())), [&](Team& team, int) {
+            team.each(int(groups_.size()), [&](int i) {
                 groups_[i].step(frames, samples + i * size_, outputs ? outputs + i * size_ : nullptr);
-        };
-        std::vector<std::thread> others;
-        try {
-            for (int i = 1; i < std::min(threads, int(groups_.size())); i++) others.emplace_back(work);
-        } catch (const std::exception&) {
-        }  // where no more threads can be started, those that run do all the work
-        work();
-        for (auto& other : others) other.join();
+            });
+        });
     }
 
    private:
@@ -411,18 +402,7 @@ template <class P> struct EngineOf : Engine {
     Weights<P> weights;
 };
 
-// No exception may leave a C function. A failure, which can only be a lack of memory, returns null or zero.
-template <class Work> auto guarded(Work work) -> decltype(work()) {
-    try {
-        return work();
-    } catch (const std::exception&) {
-        return {};
-    }
-}
-
 }  // namespace
-
-#define PUBLIC extern "C" __attribute__((visibility("default")))
 
 PUBLIC void* wavenet_engine(const Shape* shape, const float* weights, int precision) {
     return guarded([&]() -> Engine* {
@@ -452,5 +432,4 @@ PUBLIC int wavenet_step(void* session, int64_t frames, float* const* samples, fl
 PUBLIC void wavenet_end_session(void* session) { delete static_cast<Session*>(session); }
 PUBLIC void wavenet_end_engine(void* engine) { delete static_cast<Engine*>(engine); }
 
-// Whether this processor has the instructions. SUPPORTED is defined by the file that includes this one.
-PUBLIC int wavenet_supported() { return SUPPORTED; }
+PUBLIC int wavenet_supported() { return supported(); }

@@ -1,0 +1,1 @@
+"""The student on the CPU: a C++ kernel for each instruction set."""
