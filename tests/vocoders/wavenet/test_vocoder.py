@@ -144,7 +144,9 @@ def between_partials(wave: np.ndarray, rate: int) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(wave.astype(np.float64), size)[rate // 10 :: hop]
     power = np.abs(np.fft.rfft(frames * np.hanning(size))) ** 2
     partials = np.fft.rfftfreq(size, 1 / rate) / (fundamental / 2)  # an organ has some an octave lower
-    off = np.abs(partials - partials.round()) * fundamental / 2  # Hz; the window's main lobe is 31 Hz wide on either side
+    off = (
+        np.abs(partials - partials.round()) * fundamental / 2
+    )  # Hz; the window's main lobe is 31 Hz wide on either side
     return 10 * np.log10(power[:, (off > 40) & (partials > 1)].sum(1))
 
 
