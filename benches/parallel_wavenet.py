@@ -5,9 +5,11 @@
     python benches/parallel_wavenet.py quality DATA griffin-lim wavenet=models/wavenet-mulaw-16k \
         parallel-wavenet=models/parallel-wavenet-16k --teacher models/wavenet-gaussian-16k
 
-`speed`: samples a second of the student from mel to audio, conditioning and noise included, and of a loop over samples in plain
-PyTorch: WaveNet of the reference's size, float32. The best of `--repeats`, by the clock or, on a machine that others use, by
-processor time (`--cpu-time`; then of one thread, and what two cores would do is twice that at most).
+`speed`: samples a second of the student from mel to audio, conditioning and noise included, in PyTorch and by the kernel, on one
+core and on all; of the kernel of WaveNet, of the reference's size; and of a loop over its samples in plain PyTorch, float32. The
+best of `--repeats`, by the clock or, on a machine that others use, by processor time (`--cpu-time`; of all cores, a core's
+share). `of a product`: the share of the rate at which a core multiplies two matrices in PyTorch, float32, that a core gets to.
+M2M_CPU=avx2 has all of them do without AVX-512.
 
 `quality`, from the true mels of a data set's files, means over files and instruments:
 
@@ -21,15 +23,29 @@ processor time (`--cpu-time`; then of one thread, and what two cores would do is
 
 from __future__ import annotations
 
+import m2m  # noqa: F401 - before torch, which M2M_CPU limits
+
+# isort: split
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 import numpy as np
 import torch
-from shared import best, cpu_time_option, headline, json_option, open_split, true_mel, write_json
+from shared import (
+    best,
+    cpu_time_option,
+    headline,
+    json_option,
+    multiply_adds,
+    open_split,
+    product_rate,
+    true_mel,
+    write_json,
+)
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
 from m2m.core.mel import Mel, MelSpec, log_mel
@@ -40,9 +56,14 @@ from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench.results import markdown
 from m2m.evaluation.measures.constant_q import constant_q_correlation
 from m2m.training.losses.nll import nll
-from m2m.vocoders.parallel_wavenet.engine import StudentEngine
+from m2m.vocoders.parallel_wavenet import torch_engine
+from m2m.vocoders.parallel_wavenet.cpu import engine as student_engine
+from m2m.vocoders.parallel_wavenet.engine import BlockEngine
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
 from m2m.vocoders.parallel_wavenet.vocoder import BLOCK
+from m2m.vocoders.shared.cpu.libraries import processors
+from m2m.vocoders.wavenet.cpu.engine import GROUP, CpuEngine
+from m2m.vocoders.wavenet.cpu.engine import available as wavenet_kernels
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
@@ -61,7 +82,6 @@ def main() -> None:
 @click.option("--seconds", default=10.0, show_default=True, help="of audio in a run")
 @click.option("--streams", default=1, show_default=True, help="mels side by side")
 @click.option("--repeats", default=3, show_default=True)
-@click.option("--threads", default=0, help="of the CPU; 0 is PyTorch's choice")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--compiled", is_flag=True, help="also through torch.compile")
 @cpu_time_option
@@ -71,49 +91,64 @@ def speed(
     seconds: float,
     streams: int,
     repeats: int,
-    threads: int,
     device: str,
     compiled: bool,
     cpu_time: bool,
     json_path: Path | None,
 ) -> None:
-    """The student against a loop over samples."""
-    if cpu_time:
-        threads = 1
-    if threads:
-        torch.set_num_threads(threads)
+    """The student's engines, WaveNet's kernel, and a loop over samples."""
     torch.manual_seed(0)
     student = load_student(model)[0] if model else Student(StudentConfig()).eval().requires_grad_(False)
     spec, draw = student.config.mel, np.random.default_rng(0)
     clock = time.process_time if cpu_time else time.perf_counter
-    frames = round(seconds * spec.frame_rate)
-    mels = [Mel(draw.uniform(spec.silence, 0, (frames, spec.n_mels)).astype(np.float32), spec) for _ in range(streams)]
+    shape = (round(seconds * spec.frame_rate), spec.n_mels)
+    mels = [Mel(draw.uniform(spec.silence, 0, shape).astype(np.float32), spec) for _ in range(streams)]
     plain = WaveNet(WaveNetConfig(mel=spec)).eval().requires_grad_(False)
-    loop = TorchEngine(plain, device, torch.float32)
-    short = [mel.values[:4] for mel in mels]
-    slow = streams * 4 * spec.hop_length / best(lambda: loop.generate(short, 0), 2, clock)[0]
-    rates = {"WaveNet, a loop in PyTorch, fp32": slow}
+    limit = product_rate(clock)
+    sizes = f"{student.config.flows} layers of {student.config.residual} channels"
+    click.echo(headline(cpu_time, f"{streams} streams, {sizes}, {device}\n"))
+    click.echo(f"{'':36} {'cores':>5} {'samples/s':>12} {'x real time':>11} {'x loop':>8} {'of a product':>12}")
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, network: torch.nn.Module, threads: int, samples: float, run: Callable[[], object]) -> None:
+        torch.set_num_threads(threads)
+        least, _ = best(run, repeats, clock)
+        rate = samples / (least / threads if cpu_time else least)
+        share = rate * multiply_adds(network) / limit / threads
+        rows.append({"engine": name, "cores": threads, "samples/s": rate, "of a product": share})
+        real, loops = rate / spec.sample_rate, rate / rows[0]["samples/s"]
+        click.echo(f"{name:36} {threads:5} {rate:12,.0f} {real:11.2f} {loops:8.1f} {share:12.2f}")
+
+    loop, short = TorchEngine(plain, device, torch.float32), [mel.values[:4] for mel in mels]
+    add("WaveNet, a loop in PyTorch, fp32", plain, 1, streams * 4 * spec.hop_length, lambda: loop.generate(short, 0))
+    if wavenet_kernels():
+        kernel, group = CpuEngine(plain, "int8"), [mels[0].values[:125]] * GROUP
+        samples = GROUP * 125 * spec.hop_length
+        add(
+            f"WaveNet, the kernel, int8, {GROUP} streams",
+            plain,
+            1,
+            samples,
+            lambda: kernel.generate(group, 0, threads=1),
+        )
+    for threads in dict.fromkeys((1, processors())):
+        for name, engine in engines(student, device, threads, compiled):
+            block = round(BLOCK["cuda" if device.startswith("cuda") else "cpu"] * spec.frame_rate)
+            list(engine.stream([Mel(mel.values[: 2 * block], spec) for mel in mels], 0, block))  # warms up
+            run = partial(lambda engine, block: list(engine.stream(mels, 0, block)), engine, block)
+            add(f"student, {name}", student, threads, streams * shape[0] * spec.hop_length, run)
+    write_json(json_path, rows)
+
+
+def engines(student: Student, device: str, threads: int, compiled: bool) -> Iterator[tuple[str, BlockEngine]]:
+    """Each way to run a student, by name."""
     for precision in PRECISIONS if has_bf16(device) else PRECISIONS[:1]:
         for through in (False, True) if compiled else (False,):
-            engine = StudentEngine(student, device, precision, through)
-            took = seconds_of(engine, mels, repeats, clock)
-            rates[f"student, {precision}{', compiled' if through else ''}"] = (
-                streams * seconds * spec.sample_rate / took
-            )
-    sizes = f"{student.config.flows} layers of {student.config.residual} channels"
-    click.echo(headline(cpu_time, f"{torch.get_num_threads()} threads, {streams} streams, {sizes}, {device}\n"))
-    click.echo(f"{'':36} {'samples/s':>12} {'x real time':>11} {'x loop':>8}")
-    for name, rate in rates.items():
-        click.echo(f"{name:36} {rate:12,.0f} {rate / spec.sample_rate:11.2f} {rate / slow:8.1f}")
-    write_json(json_path, rates)
-
-
-def seconds_of(engine: StudentEngine, mels: list[Mel], repeats: int, clock: Callable[[], float]) -> float:
-    """The least time that an engine takes for mels, after two blocks to warm up."""
-    spec = mels[0].spec
-    block = round(BLOCK["cuda" if engine.device.type == "cuda" else "cpu"] * spec.frame_rate)
-    list(engine.stream([Mel(mel.values[: 2 * block], spec) for mel in mels], 0, block))
-    return best(lambda: list(engine.stream(mels, 0, block)), repeats, clock)[0]
+            name = f"PyTorch, {precision}{', compiled' if through else ''}"
+            yield name, torch_engine.TorchEngine(student, device, precision, through)
+    if device == "cpu" and student_engine.available():
+        for precision in student_engine.BITS:
+            yield f"the kernel, {precision}", student_engine.CpuEngine(student, precision, threads)
 
 
 @main.command()

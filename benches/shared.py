@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import torch
 
 from m2m.core.mel import Mel
 from m2m.core.score import from_rows
@@ -51,6 +52,22 @@ def best(run: Callable[[], Result], times: int, clock: Clock = time.perf_counter
         result = run()
         least = min(least, clock() - began)
     return least, result
+
+
+def product_rate(clock: Clock) -> float:
+    """Multiply-adds a second of PyTorch's product of two float32 matrices on one thread: near the limit of a core."""
+    threads, matrix = torch.get_num_threads(), torch.ones(1024, 1024)
+    torch.set_num_threads(1)
+    least, _ = best(lambda: matrix @ matrix, 10, clock)
+    torch.set_num_threads(threads)
+    return len(matrix) ** 3 / least
+
+
+def multiply_adds(network: torch.nn.Module) -> int:
+    """Multiply-adds that the layers of a network do for a sample."""
+    return sum(
+        weight.numel() for name, weight in network.named_parameters() if weight.dim() == 2 and "embed" not in name
+    )
 
 
 def open_split(data: Path, split: str, files: int | None) -> ShardReader:

@@ -6,7 +6,8 @@
 Speed in samples a second, summed over the streams, and how many times real time that is; the mel is brought to the rate of
 samples inside. One core runs one stream and then a group of eight; then all cores, eight streams each. `x PyTorch` is against
 the same number of streams in a loop over samples in eager float32 on one thread. Each figure is the best of `--repeats`, by the
-clock or, on a machine that others use, by the processor time of this process (`--cpu-time`; of all cores, a core's share).
+clock or, on a machine that others use, by the processor time of this process (`--cpu-time`; of all cores, a core's share). `of a
+product`: the share of the rate at which a core multiplies two matrices in PyTorch, float32, that a core gets to.
 
 Agreement is with the network in float64: mean divergence and loss of likelihood, nats a sample. Without DATA (a folder of
 `m2m dataset build`) on samples that it drew itself from a random mel; with it on half a second of each instrument from the
@@ -15,6 +16,9 @@ middle of the first test files, which is what decides the default precision.
 
 from __future__ import annotations
 
+import m2m  # noqa: F401 - before torch, which M2M_CPU limits
+
+# isort: split
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +28,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from shared import best, cpu_time_option, headline, json_option, write_json
+from shared import best, cpu_time_option, headline, json_option, multiply_adds, product_rate, write_json
 from wavenet_agreement import agreement, network
 
 from m2m.dataset.shards import ShardReader
@@ -44,29 +48,35 @@ class SpeedTable:
 
     def __post_init__(self) -> None:
         self.draw = np.random.default_rng(0)
+        self.limit = product_rate(self.clock) / multiply_adds(self.net)  # samples a second
         plain = TorchEngine(self.net, dtype=torch.float32)
         self.pytorch = {n: self.rate(plain.generate, n, 1, 2, 2) for n in (1, GROUP)}
         click.echo(headline(self.cpu_time))
-        click.echo(f"{'engine':24} {'cores':>5} {'streams':>7} {'samples/s':>10} {'x real time':>11} {'x PyTorch':>9}")
+        heads = f"{'samples/s':>10} {'x real time':>11} {'x PyTorch':>9} {'of a product':>12}"
+        click.echo(f"{'engine':24} {'cores':>5} {'streams':>7} {heads}")
         for n, rate in self.pytorch.items():
             self.add("PyTorch fp32", 1, n, rate)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return time.process_time if self.cpu_time else time.perf_counter
 
     def rate(self, generate: Callable[..., Any], streams: int, threads: int, frames: int, times: int) -> float:
         """Samples a second over all streams, the best of so many times."""
         spec, shape = self.net.config.mel, (frames, self.net.n_features)
         mels = [self.draw.uniform(spec.silence, 0, shape).astype(np.float32) for _ in range(streams)]
-        clock = time.process_time if self.cpu_time else time.perf_counter
-        least, _ = best(lambda: generate(mels, 0, threads=threads), times, clock)
+        least, _ = best(lambda: generate(mels, 0, threads=threads), times, self.clock)
         return streams * frames * spec.hop_length / (least / threads if self.cpu_time else least)
 
     def add(self, engine: str, threads: int, streams: int, rate: float) -> None:
         """Print and keep a row."""
-        ratio = rate / self.pytorch[min(streams, GROUP)]
+        ratio, share = rate / self.pytorch[min(streams, GROUP)], rate / threads / self.limit
         self.rows.append(
             {"engine": engine, "cores": threads, "streams": streams, "samples/s": rate, "x PyTorch": ratio}
+            | {"of a product": share}
         )
         real = rate / self.net.config.mel.sample_rate
-        click.echo(f"{engine:24} {threads:5} {streams:7} {rate:10,.0f} {real:11.2f} {ratio:9.1f}")
+        click.echo(f"{engine:24} {threads:5} {streams:7} {rate:10,.0f} {real:11.2f} {ratio:9.1f} {share:12.2f}")
 
 
 def compare_speed(
