@@ -147,8 +147,8 @@ def engines(student: Student, device: str, threads: int, compiled: bool) -> Iter
             name = f"PyTorch, {precision}{', compiled' if through else ''}"
             yield name, torch_engine.TorchEngine(student, device, precision, through)
     if device == "cpu" and student_engine.available():
-        for precision in student_engine.BITS:
-            yield f"the kernel, {precision}", student_engine.CpuEngine(student, precision, threads)
+        for kernels in student_engine.BITS:
+            yield f"the kernel, {kernels}", student_engine.CpuEngine(student, kernels, threads)
 
 
 @main.command()

@@ -32,7 +32,8 @@ from shared import best, cpu_time_option, headline, json_option, multiply_adds, 
 from wavenet_agreement import agreement, network
 
 from m2m.dataset.shards import ShardReader
-from m2m.vocoders.wavenet.cpu.engine import BITS, GROUP, CpuEngine, available, processors
+from m2m.vocoders.shared.cpu.libraries import processors
+from m2m.vocoders.wavenet.cpu.engine import BITS, GROUP, CpuEngine, available
 from m2m.vocoders.wavenet.network import WaveNet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 

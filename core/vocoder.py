@@ -65,7 +65,7 @@ class Vocoder(ABC):
     API_OLDEST:   the oldest version that this m2m still loads (docs/plugins.md has the policy).
     Options:      the pydantic model of its options.
     uses_notes:   it makes use of `Mel.notes` when they are there (it must also work without).
-    uses_seed:    another seed gives other samples.
+    uses_seed:    another seed gives other samples; options may decide, so an instance may say it of itself.
     mel_spec:     the recipe it was made for; None means that it computes with any (Griffin-Lim does).
     notice:       what a user should know before trusting its sound, such as weights that are not yet good; one line, said
                   when it is about to render.
@@ -77,7 +77,7 @@ class Vocoder(ABC):
     API_OLDEST: ClassVar[int] = 1
     Options: ClassVar[type[VocoderOptions]] = VocoderOptions
     uses_notes: ClassVar[bool] = False
-    uses_seed: ClassVar[bool] = True
+    uses_seed: bool = True
     mel_spec: MelSpec | None = None
     notice: str = ""
     provenance: Mapping[str, str] = {}

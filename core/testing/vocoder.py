@@ -116,13 +116,13 @@ class VocoderConformance(Conformance):
         require(np.array_equal(first, again), f"the same seed gave other samples, by up to {_apart(first, again):g}.")
 
     def test_another_seed(self) -> None:
-        """Another seed gives other samples, unless the class says that it does not use one (uses_seed)"""
+        """Another seed gives other samples, unless it says that it does not use one (uses_seed)"""
         mel = self.tones()
         same = np.array_equal(self.vocoder.synthesize(mel, 1), self.vocoder.synthesize(mel, 2))
         if self.vocoder.uses_seed:
             require(not same, "two seeds gave the same samples: use the seed, or write `uses_seed = False`.")
         else:
-            require(same, "two seeds gave different samples, though the class says `uses_seed = False`.")
+            require(same, "two seeds gave different samples, though it says `uses_seed = False`.")
 
     def test_batch_equals_single(self) -> None:
         """Each mel of a batch gives what it gives alone"""

@@ -78,6 +78,7 @@ class ParallelWaveNet(Vocoder):
         self.engine = make_engine(student, self.options, device)
         given = self.options.temperature
         self.temperature = student.config.temperature if given is None else given
+        self.uses_seed = self.temperature > 0
         self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}
         seconds = self.options.block_seconds or BLOCK["cuda" if torch.device(device).type == "cuda" else "cpu"]
         self.block = max(1, round(seconds * self.mel_spec.frame_rate))  # frames

@@ -96,6 +96,7 @@ class WaveNetVocoder(Vocoder):
         self.mel_spec, self.notice = self.model.config.mel, read_notice(folder)
         given = self.options.temperature
         self.temperature = self.model.config.temperature if given is None else given
+        self.uses_seed = self.temperature > 0
         apply_temperature(self.model, self.temperature)
         self.engine = make_engine(self.model, self.options, device, self.expects_cuda)
         self.provenance = {"weights": digest, **self.engine.about, "temperature": f"{self.temperature:g}"}

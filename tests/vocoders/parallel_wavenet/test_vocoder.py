@@ -108,6 +108,8 @@ def test_temperature_zero_draws_nothing(folder: Path) -> None:
     made = make(folder, temperature=0)
     music = Mel(mel(4), SPEC)
     assert np.array_equal(made.synthesize(music, 1), made.synthesize(music, 2))
+    assert made.uses_seed is False
+    assert make(folder, temperature=1).uses_seed is True
 
 
 def test_notes_are_read_and_may_be_missing(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 BITS: dict[str, int] = {"fp32": 32, "int8": 8}  # bfloat16 is slower than int8 on every instruction set
 MULTIPLE = 16  # of which channels are multiples: the kernel's vectors
 MAX_FLOWS = 16
+CALL = 16_384  # samples that one call into the kernel makes: Ctrl-C waits no longer, and its memory does not grow
 
 
 class NetworkShape(ctypes.Structure):
@@ -110,10 +111,11 @@ class _Session:
     def step(self, z: Tensor, u: Tensor) -> Tensor:
         """The next samples: noise (T,), conditioning (T, width) -> (T,) float32."""
         samples, given = z.to(torch.float32, copy=True).contiguous(), u.float().contiguous()
-        if not self.engine._library.student_step(
-            self.session, len(samples), samples.data_ptr(), given.data_ptr(), self.engine.threads
-        ):
-            raise MemoryError("Parallel WaveNet's samples")
+        for part, conditioning in zip(samples.split(CALL), given.split(CALL), strict=True):
+            if not self.engine._library.student_step(
+                self.session, len(part), part.data_ptr(), conditioning.data_ptr(), self.engine.threads
+            ):
+                raise MemoryError("Parallel WaveNet's samples")
         return samples
 
 

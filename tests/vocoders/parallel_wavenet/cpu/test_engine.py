@@ -63,6 +63,14 @@ def test_blocks_and_threads_change_no_bit(instructions: str) -> None:
 
 
 @built
+def test_a_long_block_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, values = CpuEngine(student(SMALL)), mel(50)
+    whole = render(made, values, 50)
+    monkeypatch.setattr(cpu_engine, "CALL", 100)
+    assert np.array_equal(render(made, values, 50), whole)
+
+
+@built
 def test_streams_of_one_engine_are_apart() -> None:
     made, mels = CpuEngine(student(SMALL)), [Mel(mel(frames, frames), SPEC) for frames in (9, 4, 6)]
     together = [np.concatenate(blocks) for blocks in zip(*made.stream(mels, 5, 3), strict=True)]
