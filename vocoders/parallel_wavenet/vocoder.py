@@ -25,7 +25,6 @@ from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 
 Array = NDArray[np.float32]
 
-FASTEST = "int8"  # its noise is 77 to 80 dB below the music with the weights that ship: docs/parallel-wavenet.md
 BLOCK = {"cpu": 0.1, "cuda": 4.0}  # seconds: what fits a core's cache, and what keeps a GPU busy
 
 
@@ -38,7 +37,8 @@ class ParallelWaveNetOptions(VocoderOptions):
         description="what computes: the C++ kernel, or plain PyTorch; auto is the kernel on a CPU, if it was built",
     )
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
-        "auto", description="of the arithmetic; auto is int8 in the C++ kernel, fp32 in PyTorch, which alone has bf16"
+        "auto",
+        description="of the arithmetic; auto is int8 in the kernel where there is an excitation, else fp32; bf16 is PyTorch's",
     )
     temperature: float | None = Field(
         None,
@@ -122,7 +122,10 @@ def make_engine(student: Student, options: ParallelWaveNetOptions, device: str =
     for_pytorch = torch.device(device).type == "cuda" or options.compile or options.precision == "bf16"
     if options.engine == "cpu" or (options.engine == "auto" and not for_pytorch):
         try:
-            precision = FASTEST if options.precision == "auto" else options.precision
+            # The noise of int8 is 31 to 49 dB below what a student makes (docs/parallel-wavenet.md), be it all that sounds
+            # or only what an excitation lacks.
+            fastest = "int8" if student.config.excitation else "fp32"
+            precision = fastest if options.precision == "auto" else options.precision
             return CpuEngine(student, precision, options.threads)
         except M2MError as error:
             if options.engine == "cpu":

@@ -15,7 +15,7 @@ from m2m.vocoders.parallel_wavenet.cpu.engine import CpuEngine, available
 from m2m.vocoders.parallel_wavenet.engine import BlockEngine, white_noise
 from m2m.vocoders.parallel_wavenet.network import StudentConfig
 from m2m.vocoders.parallel_wavenet.torch_engine import TorchEngine
-from m2m.vocoders.parallel_wavenet.vocoder import ParallelWaveNet, ParallelWaveNetOptions
+from m2m.vocoders.parallel_wavenet.vocoder import ParallelWaveNet, ParallelWaveNetOptions, make_engine
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 
 built = pytest.mark.skipif(not available(), reason="the kernel was not built: no C++ compiler at installation")
@@ -117,6 +117,16 @@ def test_int8_overflows_nowhere(instructions: str) -> None:
     truth = in_parallel(model, values)
     error = render(CpuEngine(model, "int8", instructions=instructions), values, 8) - truth
     assert error.std() < 0.005 * truth.std()
+
+
+@built
+def test_int8_is_for_what_an_excitation_lacks() -> None:
+    by_itself = ParallelWaveNetOptions()
+    alone = StudentConfig(flows=(2,), residual=16, skip=16)
+    beside = StudentConfig(flows=(2,), residual=16, skip=16, excitation=EXCITATION_VERSION)
+    chosen = [make_engine(student(config), by_itself).about["precision"] for config in (alone, beside)]
+    assert chosen == ["fp32", "int8"]
+    assert make_engine(student(beside), ParallelWaveNetOptions(precision="fp32")).about["precision"] == "fp32"
 
 
 def test_what_the_kernel_does_not_do_is_told() -> None:
