@@ -227,7 +227,7 @@ def distances(data: Path, test: ShardReader, names: list[str], teacher: Path, st
     """The teacher's NLL of two seconds from the middle of each file, and each student's divergence from it."""
     from m2m.training.losses.student import Losses
     from m2m.training.parallel_wavenet import StudentRun, StudentTask
-    from m2m.training.segments import TrainingSegment
+    from m2m.training.pieces import TrainingSegment
     from m2m.training.wavenet import WaveNetRun, WaveNetTask
 
     network, _ = load_wavenet(teacher)

@@ -117,7 +117,7 @@ def excerpts(net: WaveNet, data: Path | None, frames: int) -> Iterator[tuple[np.
         mel = np.random.default_rng(0).uniform(spec.silence, 0, (16, net.n_features)).astype(np.float32)
         yield mel, CpuEngine(net).generate([mel], 0)[0]
         return
-    from m2m.training.segments import TrainingSegment
+    from m2m.training.pieces import TrainingSegment
     from m2m.training.wavenet import WaveNetRun, WaveNetTask
 
     task = WaveNetTask(WaveNetRun(model=net.config), data)

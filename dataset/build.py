@@ -170,7 +170,7 @@ def build(
     describe(out, soundfont, config, files)
     work = [
         (midi_dir / name, name, split_name, soundfont, out, config)
-        for split_name in SPLITS
+        for split_name in reversed(SPLITS)  # training may begin, and validate, while its files are still rendered
         for name in files[split_name]
     ]
     with closing(in_order(work, _attempt, jobs)) as worked:

@@ -84,7 +84,7 @@ def open_shard(path: Path) -> Any:
 
 
 class ShardReader:
-    """The shards of a data set's split. Every access reads just the bytes that it needs.
+    """The shards of a data set's split that are there, of one that is being built too. Every access reads just what it needs.
 
     Raises M2MError if `data` is not a data set, or no shard of the split is there; and so do its methods if a shard is damaged.
     """
@@ -96,13 +96,31 @@ class ShardReader:
             raise M2MError(
                 f"{data} has no files in its split {split!r}; build one of three MIDI files or more, or name some with --split."
             )
-        self.files = [name for name in description.files[split] if shard_path(data, split, name).is_file()]
+        self.files: list[str] = []
+        self._missing = {name: shard_path(data, split, name) for name in description.files[split]}
+        self._shards: list[Any] = []
+        self.refresh()
         if not self.files:
             raise M2MError(f"{data} has no finished shard in its split {split!r}; run 'm2m dataset build' to the end.")
-        self._shards = [open_shard(shard_path(data, split, name)) for name in self.files]
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def missing(self) -> int:
+        """Files of the split whose shard is not there yet."""
+        return len(self._missing)
+
+    @property
+    def longest(self) -> int:
+        """Frames that a mel has at most, those of missing files included."""
+        return int(self.config.seconds * self.config.mel.frame_rate)
+
+    def refresh(self) -> None:
+        """Take in the shards that a build has finished since; they come after those that were there."""
+        for name in [name for name, path in self._missing.items() if path.is_file()]:
+            self._shards.append(open_shard(self._missing.pop(name)))
+            self.files.append(name)
 
     def require(self, mel: MelSpec, instruments: Mapping[str, int]) -> None:
         """Raise M2MError unless the data set has this mel and these instruments."""

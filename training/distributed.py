@@ -33,7 +33,7 @@ class Group:
 
     def share(self, batch: Iterable[Tensor]) -> tuple[Tensor, ...]:
         """The process's rows of a batch, every `count`-th of each tensor's first dimension, on its device."""
-        return tuple(tensor[self.rank :: self.count].to(self.device, non_blocking=True) for tensor in batch)
+        return tuple(to_device(tensor[self.rank :: self.count], self.device) for tensor in batch)
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace the gradients by their mean over all processes, in one exchange."""
@@ -45,6 +45,13 @@ class Group:
         together /= self.count
         for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor on a device. The host does not wait for the copy to a GPU, as it would from memory that is not pinned."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 @contextmanager

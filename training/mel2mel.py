@@ -7,6 +7,7 @@ among them. It raises the error beside it, so with an adversary the newest model
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,9 +27,10 @@ from m2m.core.model_folders import model_folder
 from m2m.core.score import NoteArray, from_rows
 from m2m.core.system.run_config import RUN, load_run
 from m2m.dataset.shards import ShardReader, read_padded
-from m2m.training.loop import LoopConfig, TrainingTask, fit, model_card
+from m2m.training.loop import LoopConfig, fit, model_card
 from m2m.training.losses.adversarial import GAN, MelDiscriminator, active, adversarial_losses
 from m2m.training.losses.mel import LOSSES
+from m2m.training.pieces import PieceTask, TrainingSegment
 from m2m.training.warm_start import refuse_another
 
 BEST = "paper-tanh-log-abs"  # the loss as the paper prints it, 0 dB at full scale; the loss "tanh-log-abs" is another
@@ -65,7 +67,7 @@ class Mel2MelRun(BaseModel):
     validation_seconds: float = Field(10.0, gt=0, description="of each validation file and instrument")
 
 
-class Mel2MelTask(TrainingTask):
+class Mel2MelTask(PieceTask):
     """Random segments of random instruments, the same for every run of one seed.
 
     Raises M2MError if the data set does not go with the run.
@@ -81,6 +83,7 @@ class Mel2MelTask(TrainingTask):
             raise M2MError(f"the losses are of natural-log mels, model.mel.log is {run.model.mel.log!r}; leave it out.")
         self.run = run
         self.train, self.validation = ShardReader(data, "train"), ShardReader(data, "validation")
+        self.files = len(self.train)
         self.train.require(run.model.mel, run.model.instruments)
         self.mel2mel = Mel2Mel(run.model)
         self.names = list(run.model.instruments)
@@ -93,25 +96,36 @@ class Mel2MelTask(TrainingTask):
             self.model = GAN("mel2mel", self.mel2mel, self.discriminator)
             self.best = None
 
-    def batch(self, step: int) -> tuple[Tensor, ...]:
+    def cuts(self, step: int) -> list[TrainingSegment]:
+        draw, cuts = np.random.default_rng((self.run.loop.seed, step)), []
+        for _ in range(self.run.loop.batch_size):
+            index, name = int(draw.integers(self.files)), self.names[int(draw.integers(len(self.names)))]
+            start = int(draw.integers(max(1, self.train.frames(index, name) - self.run.sequence + 1)))
+            if draw.random() < self.run.silence:
+                start = -int(draw.integers(1, max(2, self.run.sequence)))
+            cuts.append(TrainingSegment(self.train, index, name, start, self.run.sequence))
+        return cuts
+
+    def pieces(self, index: int) -> Iterator[TrainingSegment]:
+        sequence = self.run.sequence
+        before = max(1, sequence - 1) if self.run.silence else 0
+        for name in self.names:
+            frames = before + max(sequence, self.train.frames(index, name))
+            yield TrainingSegment(self.train, index, name, -before, frames)
+
+    def segment(self, at: TrainingSegment) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(roll (frames, features), log-mel (frames, n_mels)), float32."""
+        read = partial(self.train.mel, at.index, at.name)
+        mel = read_padded(read, at.start, at.start + at.frames, self.run.model.mel.silence)
+        return self.mel2mel.encode(self._notes(at.index, at.name), at.start, at.frames), mel
+
+    def assemble(self, step: int, cuts: Sequence[TrainingSegment], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(roll (batch, frames, features), instrument (batch,), log-mel (batch, frames, n_mels)).
 
         float32, int64, float32. With an adversary also (batch,): whether it is active, see losses/adversarial.py.
         """
-        draw = np.random.default_rng((self.run.loop.seed, step))
-        spec, sequence = self.run.model.mel, self.run.sequence
-        rolls, mels, instruments = [], [], []
-        for _ in range(self.run.loop.batch_size):
-            index, instrument = int(draw.integers(len(self.train))), int(draw.integers(len(self.names)))
-            name = self.names[instrument]
-            start = int(draw.integers(max(1, self.train.frames(index, name) - sequence + 1)))
-            if draw.random() < self.run.silence:
-                start = -int(draw.integers(1, max(2, sequence)))
-            read = partial(self.train.mel, index, name)
-            rolls.append(self.mel2mel.encode(self._notes(index, name), start, sequence))
-            mels.append(read_padded(read, start, start + sequence, spec.silence))
-            instruments.append(instrument)
-        batch = torch.from_numpy(np.stack(rolls)), torch.tensor(instruments), torch.from_numpy(np.stack(mels))
+        rolls, mels = parts
+        batch = rolls, torch.tensor([self.names.index(at.name) for at in cuts]), mels
         return (*batch, active(step, self.run.adversary_after, len(rolls))) if self.discriminator else batch
 
     @lru_cache(maxsize=100_000)  # noqa: B019 - one task lives as long as its process

@@ -8,6 +8,7 @@ a weight, 0 for none. Without a teacher there is no divergence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from m2m.training.losses.adversarial import GAN, WaveDiscriminator, active, adve
 from m2m.training.losses.kl import gaussian_kl, monte_carlo_kl, scale_penalty
 from m2m.training.losses.stft import multi_resolution_stft_loss
 from m2m.training.losses.student import DISTANCES, Losses
-from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment, with_instruments
+from m2m.training.pieces import TrainingSegment
+from m2m.training.segments import SegmentRun, SegmentTask, with_instruments
 from m2m.training.warm_start import load_matching_weights, warm_start
 from m2m.vocoders.parallel_wavenet.network import KIND, Drawn, Student, StudentConfig, load_student
 from m2m.vocoders.shared.conditioning import Conditioned
@@ -77,7 +79,7 @@ class StudentTask(SegmentTask):
         self.student = student = Student(run.model)
         adversary = WaveDiscriminator(run.adversary_layers, run.adversary_channels) if run.adversarial else None
         self.model = GAN("student", student, adversary)
-        self.parts: dict[str, float] = {}
+        self.parts: dict[str, Tensor] = {}
         if not (run.losses.kl and self.teacher) and not any(getattr(run.losses, name) for name in DISTANCES):
             raise M2MError(
                 "every loss has weight 0: nothing is to be learned; give --teacher, or losses.stft a weight."
@@ -87,14 +89,17 @@ class StudentTask(SegmentTask):
         elif _shapes(student) == _shapes(self.teacher):
             student.upsample.load_state_dict(self.teacher.upsample.state_dict())  # the same task, and learned already
 
-    def batch(self, step: int) -> tuple[Tensor, ...]:
+    @property
+    def conditioned(self) -> Sequence[Conditioned]:
+        return [self.student, self.teacher] if self.teacher else [self.student]
+
+    def assemble(self, step: int, cuts: Sequence[TrainingSegment], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(noise, true wave, the student's conditioning, the teacher's, whether the adversary is active).
 
         noise, wave: (batch, sequence * hop_length) float32. conditioning: (batch, sequence + 2 margin, features) float32, the
         teacher's (batch, 0) if there is none. active: (batch,), see losses/adversarial.py.
         """
-        segments = self.segments(np.random.default_rng((self.run.loop.seed, step)))
-        waves, features, teachers = (torch.from_numpy(np.stack(part)) for part in zip(*segments, strict=True))
+        waves, features, teachers = parts
         draw = np.random.default_rng((self.run.loop.seed, step, 1))
         switch = active(step, self.run.adversary_after, len(waves))
         return self.noise(draw, *waves.shape), waves, features, teachers, switch
@@ -120,7 +125,7 @@ class StudentTask(SegmentTask):
         def add(name: str, weight: float | Tensor, value: Tensor) -> None:
             nonlocal total
             total = total + weight * value
-            self.parts[name] = value.item()
+            self.parts[name] = value.detach()
 
         if self.teacher and run.losses.kl:
             kl, penalty = self.divergence(drawn, teacher_features)
@@ -151,7 +156,7 @@ class StudentTask(SegmentTask):
         return monte_carlo_kl(drawn.mean, drawn.log_scale, expected, noise, output, self.run.draws), None
 
     def details(self) -> dict[str, float]:
-        return self.parts
+        return {name: value.item() for name, value in self.parts.items()}
 
     def validate(self) -> dict[str, float]:
         """Means over all segments, and the first of them of each instrument.

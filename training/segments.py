@@ -7,9 +7,10 @@ always lets the layers fill first, so its figures are those of a long rendering.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,8 @@ from m2m.core.mel import MelSpec
 from m2m.core.mel2mel import load_mel2mel
 from m2m.core.score import NoteArray, from_rows, note_array
 from m2m.dataset.shards import ShardReader, read_padded
-from m2m.training.loop import LoopConfig, TrainingTask
+from m2m.training.loop import LoopConfig
+from m2m.training.pieces import PieceTask, TrainingSegment
 from m2m.vocoders.shared.conditioning import Conditioned, ConditioningConfig
 from m2m.vocoders.shared.excitation import excitation_margin, mel_matched_excitation
 from m2m.vocoders.shared.stft import transfer_phase, transfer_phase_margin
@@ -82,23 +84,6 @@ class SegmentRun(BaseModel):
 SegmentRunType = TypeVar("SegmentRunType", bound=SegmentRun)
 
 
-@dataclass(frozen=True)
-class TrainingSegment:
-    """Frames `start` to `start + frames` of a piece, on an instrument; silence lies beyond both ends of the piece.
-
-    index: of the piece among the shards. name: of the instrument. predicted: with Mel2Mel's mel in the place of the true one.
-    notes: with the score's notes, where a network reads them.
-    """
-
-    shards: ShardReader
-    index: int
-    name: str
-    start: int
-    frames: int
-    predicted: bool = False
-    notes: bool = True
-
-
 def with_instruments(run: SegmentRunType, data: Path) -> SegmentRunType:
     """A run with the instruments of the data set `data`, unless it names its own. Raises M2MError if there is no data set."""
     if "instruments" in run.model_fields_set:
@@ -106,7 +91,7 @@ def with_instruments(run: SegmentRunType, data: Path) -> SegmentRunType:
     return run.model_copy(update={"instruments": ShardReader(data, "train").instruments})
 
 
-class SegmentTask(TrainingTask):
+class SegmentTask(PieceTask):
     """Random segments of random instruments, the same for every run of one seed.
 
     spec: of the mels. Raises M2MError if the data set or the run's mel_model does not go with the run.
@@ -120,6 +105,7 @@ class SegmentTask(TrainingTask):
             raise M2MError(f"lead {run.lead} leaves nothing of sequence {run.sequence} to learn from; make it shorter.")
         self.run, self.spec, self.names = run, spec, list(run.instruments)
         self.train, self.validation = ShardReader(data, "train"), ShardReader(data, "validation")
+        self.files = len(self.train)
         self.train.require(spec, run.instruments)
         self.mel_model = load_mel2mel(run.mel_model)[0] if run.mel_model else None
         if self.mel_model:
@@ -128,15 +114,35 @@ class SegmentTask(TrainingTask):
             if missing := sorted(run.instruments.keys() - self.mel_model.config.instruments.keys()):
                 raise M2MError(f"mel_model {run.mel_model} was not trained on {', '.join(missing)}.")
 
-    def segments(self, draw: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-        """The segments of a batch, drawn with `draw`: what `segment` returns of each."""
-        run = self.run
+    @property
+    def conditioned(self) -> Sequence[Conditioned]:
+        """The networks that read a segment's features."""
+        raise NotImplementedError
+
+    @property
+    def _reads_notes(self) -> bool:
+        return any(network.encoder or network.config.excitation for network in self.conditioned)
+
+    def cuts(self, step: int) -> list[TrainingSegment]:
+        run, draw, cuts = self.run, np.random.default_rng((self.run.loop.seed, step)), []
         for _ in range(run.loop.batch_size):
-            index, name = int(draw.integers(len(self.train))), self.names[int(draw.integers(len(self.names)))]
+            index, name = int(draw.integers(self.files)), self.names[int(draw.integers(len(self.names)))]
             start = int(draw.integers(max(1, self.train.frames(index, name) - run.sequence + 1)))
             predicted = self.mel_model is not None and draw.random() < run.mel_model_share
-            notes = draw.random() >= run.without_notes
-            yield self.segment(TrainingSegment(self.train, index, name, start, run.sequence, predicted, notes))
+            notes = draw.random() >= run.without_notes or not self._reads_notes
+            cuts.append(TrainingSegment(self.train, index, name, start, run.sequence, predicted, notes))
+        return cuts
+
+    def pieces(self, index: int) -> Iterator[TrainingSegment]:
+        share, without = self.run.mel_model_share if self.mel_model else 0.0, self.run.without_notes
+        mels = [predicted for predicted, one in ((False, 1 - share), (True, share)) if one]
+        scores = (
+            [notes for notes, one in ((True, 1 - without), (False, without)) if one] if self._reads_notes else [True]
+        )
+        for name in self.names:
+            frames = max(self.run.sequence, self.train.frames(index, name))
+            for predicted, notes in product(mels, scores):
+                yield TrainingSegment(self.train, index, name, 0, frames, predicted, notes)
 
     def segment(self, at: TrainingSegment) -> tuple[Any, ...]:
         """A segment as the task's networks take it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -16,18 +18,27 @@ STATE = "training.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 
 
-def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA, step: int, best: float) -> None:
-    """Write the state after `step` steps. best: the smallest validation figure so far, by which a model is exported."""
+@dataclass(frozen=True)
+class Reached:
+    """How far a run is. best: the smallest validation figure so far, by which a model is exported. seconds: of its time limit."""
+
+    step: int = 0
+    best: float = math.inf
+    seconds: float = 0.0
+
+
+def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA, reached: Reached) -> None:
+    """Write the state of a run."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in ema.tensors.items()}
     for name, parameter in model.named_parameters():
         moments = optimiser.state.get(parameter, {})  # a parameter that the loss does not reach has none
         tensors |= {f"{key}/{name}": moments[key] for key in MOMENTS if key in moments}
-    save_tensors(path, tensors, {"step": str(step), "best": repr(best)})
+    save_tensors(path, tensors, {name: repr(value) for name, value in asdict(reached).items()})
 
 
-def restore_state(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA) -> tuple[int, float]:
-    """Read what `save_state` wrote into model, optimiser and average. Returned: (step, best).
+def restore_state(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema: EMA) -> Reached:
+    """Read what `save_state` wrote into model, optimiser and average.
 
     Raises M2MError if the file is damaged, or of another model.
     """
@@ -35,7 +46,7 @@ def restore_state(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        step, best = int(about["step"]), float(about["best"])
+        reached = Reached(int(about["step"]), float(about["best"]), float(about.get("seconds", 0.0)))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise M2MError(
             f"cannot resume from {path}: it is damaged ({error}); delete it to begin the run anew."
@@ -47,9 +58,10 @@ def restore_state(path: Path, model: nn.Module, optimiser: torch.optim.Adam, ema
     for name, parameter in model.named_parameters():
         moments = {key: tensors[f"{key}/{name}"].to(parameter.device) for key in MOMENTS if f"{key}/{name}" in tensors}
         if moments:
-            optimiser.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+            place = parameter.device if optimiser.defaults["fused"] else None  # else Adam counts on the CPU
+            optimiser.state[parameter] = {"step": torch.tensor(float(reached.step), device=place), **moments}
     ema.restore(_group("average", tensors))
-    return step, best
+    return reached
 
 
 def _group(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from m2m.core.checkpoint import save_model
 from m2m.core.choices import Preset
 from m2m.training.loop import fit, model_card
 from m2m.training.losses.nll import nll
-from m2m.training.segments import SegmentRun, SegmentTask, TrainingSegment, with_instruments
+from m2m.training.pieces import TrainingSegment
+from m2m.training.segments import SegmentRun, SegmentTask, with_instruments
 from m2m.training.warm_start import load_matching_weights, warm_start
-from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
+from m2m.vocoders.shared.conditioning import EXCITATION_VERSION, Conditioned
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
@@ -75,14 +77,16 @@ class WaveNetTask(SegmentTask):
         super().__init__(run, run.model.mel, data)
         self.model = WaveNet(run.model)
 
-    def batch(self, step: int) -> tuple[Tensor, ...]:
+    @property
+    def conditioned(self) -> Sequence[Conditioned]:
+        return [self.model]
+
+    def assemble(self, step: int, cuts: Sequence[TrainingSegment], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(samples (batch, 2 + sequence * hop_length), conditioning (batch, sequence + 2 margin, features)).
 
         Samples are µ-law codes, int64, or values in -1..1, float32; the first two of a segment are the past of its third.
         """
-        segments = self.segments(np.random.default_rng((self.run.loop.seed, step)))
-        samples, features = zip(*segments, strict=True)
-        return torch.from_numpy(np.stack(samples)), torch.from_numpy(np.stack(features))
+        return parts
 
     def segment(self, at: TrainingSegment) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """One row of such a batch."""

@@ -265,7 +265,7 @@ def test_a_build_that_dies_leaves_no_half_shard(site: Site, sines: None, monkeyp
         patch.setattr(dataset, "save_file", die)
         with pytest.raises(KeyboardInterrupt):
             site.build()
-    assert sorted(contents(site.out)) == ["dataset.json", "train/a.safetensors"]
+    assert sorted(contents(site.out)) == ["dataset.json", "train/a.safetensors", "validation/d.safetensors"]
     assert ShardReader(site.out, "train").files == ["a.mid"]
     assert site.build() == []
     assert ShardReader(site.out, "train").files == ["a.mid", "b/c.mid"]

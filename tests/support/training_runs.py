@@ -13,6 +13,7 @@ from m2m.core.checkpoint import save_model
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
 from m2m.core.system.run_config import load_run
 from m2m.training.mel2mel import Mel2MelRun
+from m2m.training.parallel_wavenet import StudentRun
 from m2m.training.wavenet import WaveNetRun
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}  # of the fixture `data`
@@ -44,6 +45,22 @@ WAVENET: dict[str, object] = {
     "loop.warmup": 1,
     "loop.threads": 1,
 }
+STUDENT: dict[str, object] = {
+    "instruments": INSTRUMENTS,
+    "model.flows": "4,4",
+    "model.dilation_cycle": 4,
+    "model.residual": 8,
+    "model.skip": 8,
+    "sequence": 16,
+    "validation_segments": 1,
+    "validation_seconds": 0.1,
+    "sound_seconds": 0.05,
+    "adversary_layers": 2,
+    "adversary_channels": 4,
+    "loop.batch_size": 2,
+    "loop.warmup": 1,
+    "loop.threads": 1,
+}
 
 
 def tiny_mel2mel(**changes: object) -> Mel2MelRun:
@@ -54,6 +71,11 @@ def tiny_mel2mel(**changes: object) -> Mel2MelRun:
 def tiny_wavenet(**changes: object) -> WaveNetRun:
     """A run of WaveNet, likewise."""
     return load_run(WaveNetRun, None, WAVENET | dotted(changes))
+
+
+def tiny_student(**changes: object) -> StudentRun:
+    """A run of WaveNet's student, likewise."""
+    return load_run(StudentRun, None, STUDENT | dotted(changes))
 
 
 def dotted(changes: dict[str, object]) -> dict[str, object]:

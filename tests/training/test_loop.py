@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from m2m.core.errors import M2MError
 from m2m.core.system.run_config import RUN
 from m2m.training import curves
-from m2m.training.loop import LoopConfig, TrainingTask, fit, learning_rate
+from m2m.training.distributed import Group
+from m2m.training.loop import LoopConfig, TrainingTask, _Run, fit, learning_rate
 from m2m.training.state import STATE
+from m2m.training.step import Step
 
 SHORT: dict[str, Any] = {"steps": 6, "batch_size": 4, "warmup": 2, "checkpoint_every": 3, "validate_every": 2}
 
@@ -347,3 +350,66 @@ def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name for name, _ in written} == {
         *("train/loss", "train/rate", "train/gradient", "validation/error", "validation/other", "picture")
     }
+
+
+# A time limit.
+
+
+class Clock:
+    """Goes on by a second a step."""
+
+    def __init__(self, task: Line) -> None:
+        self.task = task
+
+    def __call__(self) -> float:
+        return 100.0 + self.task.steps
+
+
+def timed(out: Path, resume: bool = False, signals: Sequence[signal.Signals] = (), **changes: Any) -> Line:
+    config = LoopConfig(**SHORT | {"steps": 100, "time_limit": 8} | changes)
+    task = Line(config, dies_at=3 if signals else None, signals=signals)
+    fit(task, config, out, {}, resume, Clock(task))
+    return task
+
+
+def test_a_time_limit_ends_a_run_however_many_steps_were_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for steps in (2, 100):
+        task = timed(tmp_path / str(steps), steps=steps, validate_every=5, checkpoint_every=100)
+        assert task.steps == 8
+        assert len(task.validated) == 3  # after steps 1, 5 and the last
+        assert metadata(tmp_path / str(steps)) | {"best": ""} == {"step": "8", "best": "", "seconds": "8.0"}
+    said = capsys.readouterr().err
+    assert "weights, steps 1 for 8 s of 4 sequences on cpu" in said
+    assert said.count("step 8: error ") == 2
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_resumed_run_has_the_seconds_that_are_left(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        timed(tmp_path / "run", signals=[signal.SIGINT])
+    assert metadata(tmp_path / "run")["seconds"] == "4.0"
+    assert timed(tmp_path / "run", resume=True).steps == 4
+    assert metadata(tmp_path / "run")["step"] == "8"
+    assert timed(tmp_path / "run", resume=True).steps == 0  # and says how good it is
+    assert timed(tmp_path / "run", resume=True, time_limit=11).steps == 3
+
+
+def test_the_schedule_is_stretched_over_the_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = Step.__call__
+
+    def noted(self: Step, batch: tuple[Tensor, ...], rate: float) -> None:
+        rates.append(rate)
+        step(self, batch, rate)
+
+    monkeypatch.setattr(Step, "__call__", noted)
+    timed(tmp_path / "run", warmup=50, decay=0.5, learning_rate=1.0)
+    assert rates == pytest.approx([0.02, 0.27, 0.52, 0.77, 1.0, 0.75, 0.5, 0.25])
+
+
+def test_several_processes_have_no_time_limit(tmp_path: Path) -> None:
+    config = LoopConfig(**SHORT | {"time_limit": 5})
+    with pytest.raises(M2MError, match=r"loop\.time_limit is for a run in one process"):
+        _Run(Line(config), config, tmp_path / "run", {}, False, Group(1, 2, "cpu"), time.monotonic)

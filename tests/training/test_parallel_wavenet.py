@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_runs import INSTRUMENTS, dotted
+from training_runs import INSTRUMENTS
+from training_runs import STUDENT as SMALL
+from training_runs import tiny_student as small
 
 from m2m.core.checkpoint import save_model
 from m2m.core.errors import M2MError
@@ -19,33 +21,13 @@ from m2m.core.system.run_config import load_run
 from m2m.training.distributed import Group
 from m2m.training.losses.student import DISTANCES, only
 from m2m.training.parallel_wavenet import StudentRun, StudentTask, train
-from m2m.training.segments import TrainingSegment
+from m2m.training.pieces import TrainingSegment
 from m2m.training.state import STATE
 from m2m.vocoders.parallel_wavenet.network import load_student
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
-SMALL: dict[str, object] = {
-    "instruments": INSTRUMENTS,
-    "model.flows": "4,4",
-    "model.dilation_cycle": 4,
-    "model.residual": 8,
-    "model.skip": 8,
-    "sequence": 16,
-    "validation_segments": 1,
-    "validation_seconds": 0.1,
-    "sound_seconds": 0.05,
-    "adversary_layers": 2,
-    "adversary_channels": 4,
-    "loop.batch_size": 2,
-    "loop.warmup": 1,
-    "loop.threads": 1,
-}
 TEACHER = WaveNetConfig(layers=4, dilation_cycle=4, residual=8, skip=8, classes=8, output="gaussian", mixtures=3)
-
-
-def small(**values: object) -> StudentRun:
-    return load_run(StudentRun, None, SMALL | dotted(values))
 
 
 def teacher(folder: Path, **changes: Any) -> str:

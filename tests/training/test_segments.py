@@ -10,7 +10,7 @@ from training_runs import tiny_wavenet, untrained_mel2mel
 from m2m.core.audio import mu_law_decode
 from m2m.core.errors import M2MError
 from m2m.core.mel import MelSpec, log_mel
-from m2m.training.segments import TrainingSegment
+from m2m.training.pieces import TrainingSegment
 from m2m.training.wavenet import WaveNetTask
 
 

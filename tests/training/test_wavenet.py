@@ -17,7 +17,7 @@ from m2m.core.mel import MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.system.run_config import load_run
 from m2m.dataset.shards import ShardReader
-from m2m.training.segments import TrainingSegment
+from m2m.training.pieces import TrainingSegment
 from m2m.training.state import STATE
 from m2m.training.wavenet import PRESETS, WaveNetRun, WaveNetTask, train
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
