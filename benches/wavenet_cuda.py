@@ -1,7 +1,8 @@
-"""WaveNet on a GPU: agreement with the network in float64, and speed in both regimes, beside nv-wavenet on the same GPU.
+"""WaveNet on a GPU: agreement with the network in float64, and speed in each regime, beside nv-wavenet on the same GPU.
 
     python benches/wavenet_cuda.py -o out                            # random weights of the reference's size
     python benches/wavenet_cuda.py -o out --model FOLDER --nv-wavenet PROGRAM
+    python benches/wavenet_cuda.py -o out --regime latency --regime balanced
 
 PROGRAM is nv-wavenet's own speed test (its `nv_wavenet_perf`), which whoever wants the comparison builds from its public
 source for this GPU; it is run in each of its modes, in half precision, with these sizes. It gets its conditioning for nothing,
@@ -19,6 +20,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
@@ -37,6 +39,13 @@ from m2m.vocoders.wavenet.torch_engine import TorchEngine
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 REGIMES: tuple[Regime, ...] = get_args(Regime)
+MEASURED: tuple[Regime, ...] = ("latency", "throughput")  # on a GPU, so far
+STREAMS = (
+    16,
+    63,
+    132,
+    264,
+)  # of the balanced regime, beside as many as run side by side; a piece of 126 s has 63 segments
 NV_MODES = {1: "single block", 2: "dual block", 3: "persistent", 4: "manyblock"}
 NV_TIMEOUT = 15  # seconds
 PROBE, LONGEST = 8, 1024  # frames of a stream: of the short run, and the most of a counted one
@@ -49,8 +58,8 @@ class Generates(Protocol):
     def generate(self, mels: list[np.ndarray], seed: int) -> list[np.ndarray]: ...
 
 
-def measure(net: WaveNet, device: str, seconds: float) -> tuple[list[Row], list[Row]]:
-    """Agreement and speed of the engine in each precision and regime."""
+def measure(net: WaveNet, device: str, seconds: float, regimes: Sequence[Regime]) -> tuple[list[Row], list[Row]]:
+    """Agreement and speed of the engine in each precision and in these regimes."""
     draw, spec = np.random.default_rng(0), net.config.mel
 
     def mels(count: int, frames: int) -> list[np.ndarray]:
@@ -60,7 +69,7 @@ def measure(net: WaveNet, device: str, seconds: float) -> tuple[list[Row], list[
     samples = TorchEngine(net).generate([given], 0)[0]
     agreements: list[Row] = []
     speeds: list[Row] = []
-    for precision, regime in ((precision, regime) for precision in PRECISIONS for regime in REGIMES):
+    for precision, regime in ((precision, regime) for precision in PRECISIONS for regime in regimes):
         began = time.perf_counter()
         try:
             engine = CudaEngine(net, precision, regime, device)
@@ -74,7 +83,8 @@ def measure(net: WaveNet, device: str, seconds: float) -> tuple[list[Row], list[
             row = {"precision": precision, "regime": regime, **figures, "samples drawn alike": same, "ready, s": ready}
             agreements.append(row)
         full = engine.side_by_side
-        for streams in dict.fromkeys((1, FEW, full) if regime == "latency" else (full, 4 * full)):
+        sizes = {"latency": (1, FEW, full), "balanced": (*STREAMS, full), "throughput": (full, 4 * full)}
+        for streams in dict.fromkeys(sizes[regime]):
             rate = samples_a_second(engine, mels(streams, PROBE), seconds)
             speeds.append(speed_row(net, "m2m", precision, regime, streams, rate))
     return agreements, speeds
@@ -144,16 +154,27 @@ def nv_wavenet(program: str, c: WaveNetConfig, streams: int, a_block: int, mode:
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--seconds", default=2.0, show_default=True, help="that a row's counted runs may take")
 @click.option(
+    "--regime",
+    "regimes",
+    type=click.Choice(REGIMES),
+    multiple=True,
+    default=MEASURED,
+    show_default=True,
+    help="to measure",
+)
+@click.option(
     "--nv-wavenet", "program", type=click.Path(exists=True, dir_okay=False), help="its nv_wavenet_perf, built"
 )
-def main(out: Path, model: str | None, device: str, seconds: float, program: str | None) -> None:
+def main(
+    out: Path, model: str | None, device: str, seconds: float, regimes: tuple[Regime, ...], program: str | None
+) -> None:
     """Measure WaveNet's CUDA engine."""
     if reason := available():
         raise click.ClickException(f"no GPU to measure: {reason}")
     net, gpu = network(model), CudaDevice(int(device.partition(":")[2] or 0))
     click.echo(f"{gpu.name}: {gpu.limits}, {gpu.limits.processors} multiprocessors")
     click.echo(f"{'engine':12} {'prec.':6} {'regime':14} {'streams':>6} {'samples/s':>14} {'x real':>10}")
-    agreements, speeds = measure(net, device, seconds)
+    agreements, speeds = measure(net, device, seconds, regimes)
     if program:
         speeds += measure_nv_wavenet(net, program, gpu.limits.processors)
     out.mkdir(parents=True, exist_ok=True)

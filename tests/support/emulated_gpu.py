@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -82,8 +83,9 @@ class Emulated:
         target = self.libraries / f"{abs(hash((*flags, self.sources)))}.so"
         if not target.exists():
             subprocess.run(["g++", *flags, HERE / "emulate.cpp", "-o", target], check=True)
-        self.library, self.plan = ctypes.CDLL(str(target)), plan
-        return self
+        made = copy(self)
+        made.library, made.plan, made.clusters = ctypes.CDLL(str(target)), plan, self.limits.processors // plan.blocks
+        return made
 
     def launch(self, name: str, grid: int, *arguments: Any) -> None:
         self.launches.append((name, grid))

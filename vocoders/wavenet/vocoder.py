@@ -51,6 +51,10 @@ class WaveNetOptions(VocoderOptions):
         le=2,
         description="below 1: less noise, and duller; 0 takes where samples lie densest; as the model has it, if none is given",
     )
+    regime: Literal["auto", "segments"] = Field(
+        "auto",
+        description="of engine=cuda; segments: how a GPU divides its work is decided by their number (not yet measured)",
+    )
     segment: float = Field(
         2.0, ge=0, le=3600, description="seconds: a piece is cut into so long parts, to be rendered at once; 0: in one"
     )
@@ -111,11 +115,12 @@ class WaveNetVocoder(Vocoder):
 
     def stream(self, mel: Mel, seed: int) -> Iterator[Array]:
         """Yield (samples,) float32: half a second at a time of a piece in one, else as much as is rendered side by side."""
-        gated = GatedMel(mel)
-        if segment_count(mel, self.options.segment) == 1:
-            yield from gate_silence(gated, self._in_one(gated, seed))
+        gated, count = GatedMel(mel), segment_count(mel, self.options.segment)
+        engine = self.engine.for_segments(count)
+        if count == 1:
+            yield from gate_silence(gated, self._in_one(gated, seed, engine))
         else:
-            yield from gate_silence(gated, join(self._render([gated], seed), mel.spec, mel.frames, self._reach))
+            yield from gate_silence(gated, join(self._render([gated], seed, engine), mel.spec, mel.frames, self._reach))
 
     def batch(self, mels: Sequence[Mel], seed: int = 0) -> list[Array]:
         """Several mels, all their segments side by side.
@@ -124,20 +129,24 @@ class WaveNetVocoder(Vocoder):
         """
         for mel in mels:
             self.check(mel)
-        gated = [GatedMel(mel) for mel in mels]
-        rendered, empty = self._render(gated, seed), np.zeros(0, np.float32)
+        gated, empty = [GatedMel(mel) for mel in mels], np.zeros(0, np.float32)
         counts = [segment_count(mel, self.options.segment) for mel in mels]
+        engines = [self.engine.for_segments(count) for count in counts]
+        rendered = {
+            engine: self._render([mel for mel, its in zip(gated, engines, strict=True) if its is engine], seed, engine)
+            for engine in dict.fromkeys(engines)
+        }
         return [
             np.concatenate(
-                [empty, *gate_silence(mel, join(islice(rendered, count), mel.spec, mel.frames, self._reach))]
+                [empty, *gate_silence(mel, join(islice(rendered[engine], count), mel.spec, mel.frames, self._reach))]
             )
-            for mel, count in zip(gated, counts, strict=True)
+            for mel, count, engine in zip(gated, counts, engines, strict=True)
         ]
 
-    def _in_one(self, mel: Mel, seed: int) -> Iterator[Array]:
+    def _in_one(self, mel: Mel, seed: int, engine: WaveNetEngine) -> Iterator[Array]:
         """A piece in one stream; the mel is read as far as each block needs it."""
         features, known = np.zeros((mel.frames, self.model.n_features), np.float32), 0
-        drawn = self.engine.stream([features], seed, frames=BLOCK, **self._drawing)
+        drawn = engine.stream([features], seed, frames=BLOCK, **self._drawing)
         for first in range(0, mel.frames, BLOCK):
             needed = min(first + BLOCK + self.model.config.margin, mel.frames)
             if needed > known:
@@ -153,18 +162,18 @@ class WaveNetVocoder(Vocoder):
         tail = config.margin + math.ceil(moved / hop)
         return cut(mel, self.options.segment, lead, tail)
 
-    def _render(self, mels: Sequence[Mel], seed: int) -> Iterator[tuple[Segment, Array]]:
+    def _render(self, mels: Sequence[Mel], seed: int, engine: WaveNetEngine) -> Iterator[tuple[Segment, Array]]:
         """All that is rendered for each segment, mel by mel; so many at once as fill the engine, in rounds of like size."""
         jobs = ((mel, segment) for mel in mels for segment in self._cut(mel))
         count = sum(segment_count(mel, self.options.segment) for mel in mels)
-        rounds = max(1, math.ceil(count / (self.options.streams or self.engine.side_by_side)))
+        rounds = max(1, math.ceil(count / (self.options.streams or engine.side_by_side)))
         for size in map(len, np.array_split(np.arange(count), rounds)):
             segments, features = [], []
             for mel, segment in islice(jobs, size):  # each read when it is cut, so that a LazyMel is computed once
                 segments.append(segment)
                 features.append(self.model.features_of(mel, segment.start, segment.stop))
             numbers = [segment.number for segment in segments]
-            waves = self.engine.generate(features, seed, numbers, **self._drawing)
+            waves = engine.generate(features, seed, numbers, **self._drawing)
             yield from zip(segments, map(self._wave, waves, features), strict=True)
 
     @property
@@ -204,7 +213,8 @@ def make_engine(
         precision: Any = "fp16" if options.precision == "auto" else options.precision
         streams = options.streams or (0 if options.segment else 1)
         try:
-            return CudaEngine(model, precision, device=device if on_gpu else "cuda", streams=streams)
+            on = device if on_gpu else "cuda"
+            return CudaEngine(model, precision, options.regime, on, streams=streams)
         except M2MError as error:
             if options.engine == "cuda":
                 raise

@@ -42,7 +42,12 @@ class Memory(Protocol):
 
 
 class Kernels(Protocol):
-    """cuda/wavenet.cu compiled for a plan."""
+    """cuda/wavenet.cu compiled for a plan.
+
+    clusters: that run side by side.
+    """
+
+    clusters: int
 
     def launch(self, name: str, grid: int, *arguments: Any) -> None:
         """Run kernel `name`: wavenet on `grid` clusters of the plan's blocks, the others on `grid` blocks of PLAIN threads."""
@@ -174,7 +179,7 @@ class _CudaKernels:
             wanted[attributes.CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED] = 1
         for attribute, value in wanted.items():
             _checked(driver.cuKernelSetAttribute(attribute, value, main.handle, driver.CUdevice(device.index)))
-        self.clusters = 1
+        self.clusters = device.limits.processors
         if plan.blocks > 1:
             self.clusters = main.occupancy.max_active_clusters(self.config(1), stream=device.stream)
 

@@ -8,7 +8,7 @@ rate of samples on the GPU, block by block, so memory does not grow with length.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,23 +16,35 @@ from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.cuda.device import PLAIN, CudaDevice, Device, Kernels, Memory, available, describe, scalars
-from m2m.vocoders.wavenet.cuda.plan import Precision, Regime, filled, make_plan, pack
+from m2m.vocoders.wavenet.cuda.plan import Plan, Precision, Regime, filled, make_plan, pack, plans
 from m2m.vocoders.wavenet.engine import Array, WaveNetEngine
 from m2m.vocoders.wavenet.network import WaveNet
 
 __all__ = ["CudaEngine", "available", "describe"]
 
 FEW = 8  # streams up to which each has blocks of its own
+MANY = 1 << 30  # streams: more than run side by side
 MEMORY = 1 << 30  # bytes for the mel at the rate of samples; more streams make shorter blocks
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A plan's kernels and its weights on the GPU."""
+
+    plan: Plan
+    kernels: Kernels
+    weights: Memory
+    biases: Memory
 
 
 class CudaEngine(WaveNetEngine):
     """Runs a WaveNet's streams on a GPU.
 
     precision: "fp32" is exact but for the order of sums; "fp16" and "bf16" are faster, with sums in float32.
-    regime:    "latency" has one stream done as early as can be, "throughput" the most samples a second over many streams; "auto"
-               decides by `streams`, how many are meant to run side by side (0: as many as gain), and by nothing else:
-               which regime it is may show in what is drawn, who else is rendered may not.
+    regime:    "latency" has one stream done as early as can be, "throughput" the most samples a second over many streams,
+               "balanced" those that are given done as early as can be. "auto" takes one of the first two by `streams`, how many
+               are meant to run side by side (0: as many as gain), and by nothing else: which regime it is may show in what is
+               drawn, who else is rendered may not. "segments" leaves it to `for_segments`: balanced, or throughput beyond.
     device:    "cuda" or "cuda:N".
     Raises M2MError where there is no such GPU, or where the network does not fit it.
     """
@@ -41,33 +53,61 @@ class CudaEngine(WaveNetEngine):
         self,
         model: WaveNet,
         precision: Precision = "fp16",
-        regime: Regime | Literal["auto"] = "auto",
+        regime: Regime | Literal["auto", "segments"] = "auto",
         device: str | Device = "cuda",
         *,
         streams: int = 1,
     ) -> None:
         self.config, self.n_features, self.precision = model.config, model.n_features, precision
-        chosen: Regime = ("latency" if 0 < streams <= FEW else "throughput") if regime == "auto" else regime
+        few = 0 < streams <= FEW
+        by_streams: dict[str, Regime] = {"auto": "latency" if few else "throughput", "segments": "balanced"}
+        self.regime: Regime = by_streams.get(regime, regime)  # type: ignore[arg-type]
         self.device = CudaDevice(_index(device)) if isinstance(device, str) else device
         limits = self.device.limits
-        while True:  # a cluster that the GPU has not enough multiprocessors side by side for is tried with half as many
-            self.plan = make_plan(model.config, precision, chosen, limits)
-            kernels = self.device.compile(self.plan)
-            if kernels is not None:
-                break
-            limits = replace(limits, cluster=limits.cluster // 2)
-        self.kernels: Kernels = kernels
         capability = ".".join(map(str, limits.capability))
-        self.about = {"engine": "cuda", "precision": precision, "regime": chosen, "capability": capability}
+        told = "segments" if regime == "segments" else self.regime
+        self.about = {"engine": "cuda", "precision": precision, "regime": told, "capability": capability}
+        self.model = model
+        self._loaded: dict[tuple[int, int], Loaded | None] = {}  # by blocks and streams of a cluster
+        self._siblings: dict[Regime, CudaEngine] = {}
+        many = MANY if self.regime == "balanced" else 1
+        self.plan = make_plan(model.config, precision, self.regime, limits, many)
+        if self.regime != "balanced":
+            self.plan = self.loaded(1).plan
         self.side_by_side = max(1, limits.processors // self.plan.blocks) * self.plan.streams
-        weights, biases = pack(model, self.plan)
-        self.weights, self.biases = self._upload(weights), self._upload(biases)
         self.stages = []  # of upsampling: window, stride, inputs, weight (window, inputs, bands), bias
         for (window, stride), convolution in zip(model.config.upsample, model.upsample, strict=True):
             weight = np.ascontiguousarray(_array(convolution.weight).transpose(2, 0, 1))
             self.stages.append(
                 (window, stride, weight.shape[1], self._upload(weight), self._upload(_array(convolution.bias)))
             )
+
+    def for_segments(self, count: int) -> CudaEngine:
+        """Itself, or where the piece's segments are to decide and are too many for it, the throughput regime's."""
+        if self.about["regime"] != "segments" or count <= self.side_by_side:
+            return self
+        if "throughput" not in self._siblings:
+            self._siblings["throughput"] = CudaEngine(self.model, self.precision, "throughput", self.device)
+        return self._siblings["throughput"]
+
+    def loaded(self, streams: int) -> Loaded:
+        """What runs so many streams; of "balanced" the fewest streams a cluster with which all run side by side.
+
+        Raises M2MError where the GPU cannot run a single cluster of it.
+        """
+        wanted = min(streams, self.side_by_side) if self.regime == "balanced" else 1
+        best = None
+        for plan in plans(self.config, self.precision, self.regime, self.device.limits, wanted):
+            shape = plan.blocks, plan.streams
+            if shape not in self._loaded:
+                kernels = self.device.compile(plan)
+                self._loaded[shape] = kernels and Loaded(plan, kernels, *map(self._upload, pack(self.model, plan)))
+            best = self._loaded[shape] or best
+            if best and (self.regime != "balanced" or best.kernels.clusters * plan.streams >= wanted):
+                return best  # a cluster too large for the multiprocessors of the GPU is followed by one of fewer blocks
+        if best is None:
+            raise M2MError(f"the GPU ({self.device.limits}) has no room for this WaveNet's kernel: use engine=cpu.")
+        return best
 
     def _upload(self, array: NDArray[Any]) -> Memory:
         memory = self.device.memory(array.nbytes)
@@ -108,7 +148,8 @@ class _CudaSession:
         streams: Sequence[int],
         temperature: float,
     ) -> None:
-        config, plan, device = engine.config, engine.plan, engine.device
+        self.loaded = engine.loaded(len(mels))
+        config, plan, device = engine.config, self.loaded.plan, engine.device
         self.engine, self.seed, self.temperature = engine, seed & (2**64 - 1), temperature
         self.order = sorted(range(len(mels)), key=lambda i: -len(mels[i]))
         self.mels = [mels[i] for i in self.order]
@@ -127,7 +168,7 @@ class _CudaSession:
 
     def parts(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Launches that make frames first..last: where each begins, and how many it makes."""
-        config, plan = self.engine.config, self.engine.plan
+        config, plan = self.engine.config, self.loaded.plan
         each = config.mel.hop_length * filled(config.mel.n_mels) * plan.size * max(1, len(self.lengths))
         most = max(1, MEMORY // each)
         for start in range(first, last, most):
@@ -137,7 +178,7 @@ class _CudaSession:
         """Frames from `first` on of the streams that run: (streams, samples), in the order of `order`; or, of samples that are
         given, what is expected of each: (streams, samples, outputs).
         """
-        engine, plan, config = self.engine, self.engine.plan, self.engine.config
+        engine, plan, config = self.engine, self.loaded.plan, self.engine.config
         clusters = -(-int((self.lengths > first).sum()) // plan.streams)
         streams, count = clusters * plan.streams, frames * config.mel.hop_length
         u = self._upsampled(first, frames, streams)
@@ -148,10 +189,12 @@ class _CudaSession:
             engine.device.write(samples, drawn)
         outputs = np.zeros((streams, count, config.outputs) if given is not None else 0, np.float32)
         expected = self._memory("expected", outputs.nbytes) if given is not None else None
-        engine.kernels.launch(
+        self.loaded.kernels.launch(
             "wavenet",
             clusters,
-            *scalars(engine.weights, engine.biases, self.rings, u, self.numbers, self.last, samples, expected),
+            *scalars(
+                self.loaded.weights, self.loaded.biases, self.rings, u, self.numbers, self.last, samples, expected
+            ),
             *(np.int64(first * config.mel.hop_length), np.int32(count), np.int32(streams)),
             *(np.uint64(self.seed), np.float32(self.temperature)),
         )
@@ -163,7 +206,7 @@ class _CudaSession:
 
     def _upsampled(self, first: int, frames: int, streams: int) -> Memory:
         """The mel of these frames at the rate of samples: (samples, streams, bands filled up), as the kernel's numbers."""
-        engine, plan, config = self.engine, self.engine.plan, self.engine.config
+        engine, plan, config = self.engine, self.loaded.plan, self.engine.config
         margin, bands, rate = config.margin, config.mel.n_mels, 1
         features = np.zeros((streams, frames + 2 * margin, engine.n_features), np.float32)
         for i, mel in enumerate(self.mels[:streams]):
@@ -182,7 +225,7 @@ class _CudaSession:
             start, there = (first - extra) * rate, (frames + 2 * extra) * rate
             width, size = (filled(bands), plan.size) if final else (bands, 4)
             out = self._memory(f"level {i}", there * streams * width * size)
-            engine.kernels.launch(
+            self.loaded.kernels.launch(
                 "upsample_last" if final else "upsample",
                 -(-there * streams * bands // PLAIN),
                 *scalars(level, weight, bias, self.ends, out),

@@ -1,8 +1,10 @@
 """How a WaveNet is laid out on a GPU: the constants with which cuda/wavenet.cu is compiled, and its weights in that order.
 
-Two regimes. *latency*: one stream as fast as can be, shared by the blocks of a cluster where the GPU has clusters, each block
-with its part of the weights in shared memory. *throughput*: one block a multiprocessor, each with tens of streams, which the
-tensor cores multiply together; weights pass through L2 once a sample for all of them.
+Three regimes. *latency*: one stream as fast as can be, shared by the blocks of a cluster where the GPU has clusters, each block
+with its part of the weights in shared memory. *balanced*: as many streams as are asked for side by side, each as fast as can
+be; the fewer they are, the more blocks share one. Sums have the order of *latency*, so samples depend neither on the number of
+streams nor on the GPU. *throughput*: one block a multiprocessor, each with tens of streams, which the tensor cores multiply
+together; weights pass through L2 once a sample for all of them.
 """
 
 from __future__ import annotations
@@ -19,11 +21,20 @@ from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 Precision = Literal["fp32", "fp16", "bf16"]
-Regime = Literal["latency", "throughput"]
+Regime = Literal["latency", "balanced", "throughput"]
 
 CHANNELS = 16  # numbers of channels are filled up to multiples of this, the side of a tensor core's tile
 LINE = 128  # bytes, on which everything in shared memory begins
 OUTPUTS = ("mulaw", "gaussian", "mol")
+SHAPES = (
+    (16, 1),
+    (8, 1),
+    (4, 1),
+    (4, 2),
+    (1, 1),
+    (1, 2),
+    (1, 4),
+)  # blocks, streams: balanced, the fastest stream first
 
 
 @dataclass(frozen=True)
@@ -141,37 +152,62 @@ def filled(channels: int) -> int:
     return -(-channels // CHANNELS) * CHANNELS
 
 
-def make_plan(config: WaveNetConfig, precision: Precision, regime: Regime, limits: DeviceLimits) -> Plan:
-    """The best way to run a network on a GPU. Raises M2MError where there is none."""
+def make_plan(
+    config: WaveNetConfig, precision: Precision, regime: Regime, limits: DeviceLimits, streams: int = 1
+) -> Plan:
+    """The best way to run a network on a GPU; see `plans`. Raises M2MError where there is none."""
+    return next(plans(config, precision, regime, limits, streams))
+
+
+def plans(
+    config: WaveNetConfig, precision: Precision, regime: Regime, limits: DeviceLimits, streams: int = 1
+) -> Iterator[Plan]:
+    """The ways to run a network on a GPU, best first: `make_plan`, and what to try where its cluster finds no room.
+
+    streams: that are to run side by side, in the balanced regime.
+    Raises M2MError where there is none.
+    """
     if precision not in get_args(Precision):
         raise M2MError(f"precision {precision!r} came, the CUDA engine has {', '.join(get_args(Precision))}.")
     if limits.capability < (7, 0):
         raise M2MError(f"the GPU has {limits}; the CUDA engine wants compute capability 7.0 or more.")
     if precision == "bf16" and limits.capability < (8, 0):
         raise M2MError(f"the GPU has {limits}; bf16 wants compute capability 8.0 or more: use fp16 or fp32.")
-    for plan in _candidates(config, precision, regime, limits):
+    least, found = 0, False
+    for plan in _candidates(config, precision, regime, limits, streams):
+        least = min(least or plan.shared, plan.shared)
         if plan.shared <= limits.shared:
+            found = True
             room = (limits.shared - plan.shared) // LINE * LINE // plan.size
-            return replace(plan, resident=min(room, plan.total))
-    raise M2MError(
-        f"this WaveNet ({config.layers} layers, {config.residual} residual, {config.skip} skip channels) "
-        f"needs {plan.shared >> 10} KiB of shared memory at {precision}, the GPU has {limits}: use engine=cpu."
-    )
+            yield replace(plan, resident=min(room, plan.total))
+    if not found:
+        raise M2MError(
+            f"this WaveNet ({config.layers} layers, {config.residual} residual, {config.skip} skip channels) "
+            f"needs {least >> 10} KiB of shared memory at {precision}, the GPU has {limits}: use engine=cpu."
+        )
 
 
-def _candidates(config: WaveNetConfig, precision: Precision, regime: Regime, limits: DeviceLimits) -> Iterator[Plan]:
+def _candidates(
+    config: WaveNetConfig, precision: Precision, regime: Regime, limits: DeviceLimits, streams: int
+) -> Iterator[Plan]:
     """Best first."""
+    if regime == "throughput":
+        if precision != "fp32":
+            for together in (32, 16):
+                yield Plan(config, precision, 1, together, 512, 8, tensor=True, fetch=False)
+        for together in (16, 8, 4, 2, 1):
+            yield Plan(config, precision, 1, together, 512, 8, tensor=False, fetch=False)
+        return
     if regime == "latency":
-        blocks = limits.cluster
+        shapes = [(limits.cluster >> i, 1) for i in range(limits.cluster.bit_length())]
+    else:
+        possible = [(blocks, together) for blocks, together in SHAPES if blocks <= limits.cluster]
+        roomy = [shape for shape in possible if limits.processors // shape[0] * shape[1] >= streams]
+        shapes = roomy or possible[-1:]
+    for blocks, together in shapes:
         threads = 256 if blocks > 1 else 512  # a block by itself has the more to do, and L2 to wait for
         for fetch in (True, False):
-            yield Plan(config, precision, blocks, 1, threads, 16, tensor=False, fetch=fetch)
-        return
-    if precision != "fp32":
-        for streams in (32, 16):
-            yield Plan(config, precision, 1, streams, 512, 8, tensor=True, fetch=False)
-    for streams in (16, 8, 4, 2, 1):
-        yield Plan(config, precision, 1, streams, 512, 8, tensor=False, fetch=False)
+            yield Plan(config, precision, blocks, together, threads, 16, tensor=False, fetch=fetch)
 
 
 # --- the weights ------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ TURING = DeviceLimits((7, 5), 64 << 10, 1, 68)  # the oldest that NVRTC 13 compi
         (TURING, "fp32", "latency"),
         (AMPERE, "bf16", "throughput"),
         (HOPPER, "fp16", "latency"),
+        (HOPPER, "fp16", "balanced"),
         (HOPPER, "fp16", "throughput"),
     ],
 )

@@ -1,5 +1,6 @@
 """The CUDA engine on an emulated GPU against the network."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
+from m2m.vocoders.wavenet import vocoder
 from m2m.vocoders.wavenet.cuda import device as cuda_device
 from m2m.vocoders.wavenet.cuda import engine as cuda_engine
 from m2m.vocoders.wavenet.cuda.engine import CudaEngine
@@ -153,3 +155,50 @@ def test_the_vocoder_falls_back_or_fails_as_it_is_asked_to(
     assert capsys.readouterr().err == ""
     assert not isinstance(make_engine(model, WaveNetOptions(), "cuda:0"), CudaEngine)
     assert "WaveNet renders on the CPU: CUDA cannot be used: there is no NVIDIA GPU." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_balanced_draws_what_latency_draws(emulated: Emulator, precision: Precision) -> None:
+    """However many streams there are, and so however many blocks share them."""
+    model = network(**SMALL | {"layers": 2})
+    device = emulated(replace(cluster(4), processors=8), lanes=4)
+    latency, balanced = (CudaEngine(model, precision, regime, device) for regime in ("latency", "balanced"))
+    assert balanced.side_by_side == 32
+    shapes = []
+    for count in (2, 3, 8, 9, 17):
+        given = mels(model, *([1] * count))
+        plan = balanced.loaded(count).plan
+        shapes.append((plan.blocks, plan.streams))
+        for got, want in zip(balanced.generate(given, 5, 2), latency.generate(given, 5, 2), strict=True):
+            np.testing.assert_array_equal(got, want)
+    assert shapes == [(4, 1), (4, 2), (1, 1), (1, 2), (1, 4)]
+
+
+def test_a_cluster_with_too_little_room_makes_way_for_fewer_blocks(emulated: Emulator) -> None:
+    class Crowded(Emulated):
+        def compile(self, plan: Plan) -> Emulated | None:
+            made = super().compile(plan)
+            if made and plan.blocks == 4:
+                made.clusters -= 1
+            return made
+
+    device = Crowded(emulated().libraries, replace(cluster(4), processors=8))
+    engine = CudaEngine(network(**SMALL), "fp32", "balanced", device)
+    assert [engine.loaded(count).plan.blocks for count in (1, 2, 3)] == [4, 4, 1]
+    assert engine.loaded(3) is engine.loaded(8)
+
+
+def test_the_segments_of_a_piece_decide(emulated: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, device = network(**SMALL), emulated(replace(HOPPER, processors=16))
+    engine = CudaEngine(model, "fp16", "segments", device)
+    assert engine.about["regime"] == "segments"
+    assert engine.for_segments(1) is engine.for_segments(64) is engine
+    many = engine.for_segments(65)
+    assert many is engine.for_segments(1000)
+    assert isinstance(many, CudaEngine)
+    assert many.plan.tensor
+    monkeypatch.setattr(vocoder, "CudaEngine", lambda *given, streams: CudaEngine(*given[:3], device, streams=streams))
+    made = make_engine(model, WaveNetOptions(engine="cuda", regime="segments"))
+    assert made.about == engine.about
+    auto = CudaEngine(model, "fp16", "auto", device)
+    assert auto.for_segments(1000) is auto

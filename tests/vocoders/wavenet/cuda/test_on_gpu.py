@@ -17,7 +17,7 @@ gpu = pytest.mark.skipif(bool(available()), reason=f"no GPU: {available()}")
 
 
 @gpu
-@pytest.mark.parametrize("regime", ["latency", "throughput"])
+@pytest.mark.parametrize("regime", ["latency", "balanced", "throughput"])
 @pytest.mark.parametrize("sizes", [SMALL, SMALL | {"output": "mol", "mixtures": 3}, {}])
 def test_a_gpu_is_the_network(sizes: dict[str, Any], regime: Regime) -> None:
     model = network(**sizes)
@@ -30,7 +30,7 @@ def test_a_gpu_is_the_network(sizes: dict[str, Any], regime: Regime) -> None:
 
 
 @gpu
-@pytest.mark.parametrize("regime", ["latency", "throughput"])
+@pytest.mark.parametrize("regime", ["latency", "balanced", "throughput"])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_gpu_in_half_precision_is_near_and_repeats_itself(precision: Precision, regime: Regime) -> None:
     if precision == "bf16" and cuda_device.CudaDevice().limits.capability < (8, 0):
@@ -45,3 +45,18 @@ def test_a_gpu_in_half_precision_is_near_and_repeats_itself(precision: Precision
     together = engine.generate(given, 5)
     for i in (0, 7, 39):
         np.testing.assert_array_equal(engine.generate([given[i]], 5, i)[0], together[i])
+
+
+@gpu
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_gpu_draws_the_same_in_every_shape_of_the_balanced_regime(precision: Precision) -> None:
+    model = network()
+    latency, balanced = (CudaEngine(model, precision, regime) for regime in ("latency", "balanced"))
+    given = mels(model, *([2] * balanced.side_by_side))
+    wanted = latency.generate(given[:1], 5)[0]
+    shapes = {}
+    for count in (1, 8, 16, 32, 63, 132, 264, balanced.side_by_side):
+        plan = balanced.loaded(count).plan
+        shapes[plan.blocks, plan.streams] = count
+    for count in shapes.values():
+        np.testing.assert_array_equal(balanced.generate(given[:count], 5)[0], wanted)

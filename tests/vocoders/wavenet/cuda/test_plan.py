@@ -1,5 +1,6 @@
 """The plan of a network on a GPU: sizes, and the weights in the kernel's order."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,3 +64,19 @@ def test_what_does_not_fit_is_told(
     for regime in ("latency", "throughput"):
         with pytest.raises(M2MError, match=words):
             make_plan(WaveNetConfig(**sizes), precision, regime, limits)
+
+
+@pytest.mark.parametrize(
+    ("streams", "shape"),
+    [
+        *((1, (16, 1)), (8, (16, 1)), (9, (8, 1)), (16, (8, 1)), (17, (4, 1)), (33, (4, 1)), (34, (4, 2))),
+        *((63, (4, 2)), (67, (1, 1)), (132, (1, 1)), (133, (1, 2)), (265, (1, 4)), (528, (1, 4)), (5000, (1, 4))),
+    ],
+)
+def test_the_fewer_streams_the_more_blocks_share_one(streams: int, shape: tuple[int, int]) -> None:
+    """All run side by side where there is room; of what gives that, the shape whose streams are the fastest."""
+    plan = make_plan(WaveNetConfig(), "fp16", "balanced", replace(HOPPER, processors=132), streams)
+    assert (plan.blocks, plan.streams) == shape
+    older = make_plan(WaveNetConfig(), "fp16", "balanced", replace(AMPERE, processors=108), streams)
+    assert older.blocks == 1
+    assert older.streams == (1 if streams <= 108 else 2 if streams <= 216 else 4)
