@@ -101,7 +101,8 @@ class CudaEngine(WaveNetEngine):
             shape = plan.blocks, plan.streams
             if shape not in self._loaded:
                 kernels = self.device.compile(plan)
-                self._loaded[shape] = kernels and Loaded(plan, kernels, *map(self._upload, pack(self.model, plan)))
+                weights = map(self._upload, pack(self.model, plan))
+                self._loaded[shape] = Loaded(plan, kernels, *weights) if kernels else None
             best = self._loaded[shape] or best
             if best and (self.regime != "balanced" or best.kernels.clusters * plan.streams >= wanted):
                 return best  # a cluster too large for the multiprocessors of the GPU is followed by one of fewer blocks
