@@ -42,7 +42,10 @@ HOPPER, AMPERE, VOLTA = (
 
 
 class Emulated:
-    """A GPU on the CPU, and what it has compiled. order: in which threads get their turns, 0 forward, 1 backward, else shuffled."""
+    """A GPU on the CPU, and what it has compiled.
+
+    order: in which threads get their turns, 0 forward, 1 backward, else shuffled.
+    """
 
     library: ctypes.CDLL
     plan: Plan

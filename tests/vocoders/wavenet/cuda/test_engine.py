@@ -197,7 +197,11 @@ def test_the_segments_of_a_piece_decide(emulated: Emulator, monkeypatch: pytest.
     assert many is engine.for_segments(1000)
     assert isinstance(many, CudaEngine)
     assert many.plan.tensor
-    monkeypatch.setattr(vocoder, "CudaEngine", lambda *given, streams: CudaEngine(*given[:3], device, streams=streams))
+    monkeypatch.setattr(
+        vocoder,
+        "CudaEngine",
+        lambda model, precision, regime, _, **more: CudaEngine(model, precision, regime, device, **more),
+    )
     made = make_engine(model, WaveNetOptions(engine="cuda", regime="segments"))
     assert made.about == engine.about
     auto = CudaEngine(model, "fp16", "auto", device)
