@@ -110,9 +110,11 @@ template <class P> class SessionOf : public Session {
 
     // z: (samples,) noise, replaced by samples. u: (samples, width) conditioning.
     void step(int samples, float* z, const float* u, int threads) override {
-        make_room_(samples, threads);
         z_ = z, T = samples, pieces_ = (T + PIECE - 1) / PIECE;
-        Team::of(std::min(threads, pieces_), [&](Team& team, int member) { run_(team, u, scratch_[member]); });
+        threads = std::max(1, std::min(threads, pieces_));
+        work_ = begin_work_(threads);
+        Team::of(threads, [&](Team& team, int member) { run_(team, u, work_.scratch[member]); });
+        work_ = Work();
     }
 
    private:
@@ -121,21 +123,26 @@ template <class P> class SessionOf : public Session {
         Buffer<Word> packed;
     };
 
-    void make_room_(int samples, int threads) {
-        if (samples > room_) {
-            int longest = 0;
-            for (int f = 0; f < shape_.flows; f++)
-                for (int l = 0; l < shape_.layers[f]; l++) longest = std::max(longest, shape_.dilation(l));
-            for (auto& input : inputs_) input = Buffer<Word>(size_t(longest + samples) * x_);
-            u_ = Buffer<Word>(size_t(samples) * u_words_);
-            state_ = Buffer<float>(size_t(samples) * (S + R));
-            room_ = samples;
-        }
-        while (int(scratch_.size()) < threads) {
-            int widest = std::max({2 * R, S, padded(shape_.width)});
-            scratch_.push_back({Buffer<float>(size_t(PIECE) * widest), Buffer<float>(R), Buffer<float>(widest),
-                                Buffer<Word>(size_t(PIECE) * words<Fp32>(widest))});
-        }
+    struct Work {                      // of a block; a stream that waits for its next keeps none
+        Buffer<Word> inputs[2];        // of layers in turn: (dilation + T, words)
+        Buffer<Word> u;                // (T, words)
+        Buffer<float> state;           // skip sums and x, (T, S + R)
+        std::vector<Scratch> scratch;  // by thread
+    };
+
+    Work begin_work_(int threads) const {
+        int longest = 0;
+        for (int f = 0; f < shape_.flows; f++)
+            for (int l = 0; l < shape_.layers[f]; l++) longest = std::max(longest, shape_.dilation(l));
+        Work work;
+        for (auto& input : work.inputs) input = Buffer<Word>(size_t(longest + T) * x_);
+        work.u = Buffer<Word>(size_t(T) * u_words_);
+        work.state = Buffer<float>(size_t(T) * (S + R));
+        int widest = std::max({2 * R, S, padded(shape_.width)});
+        for (int i = 0; i < threads; i++)
+            work.scratch.push_back({Buffer<float>(size_t(PIECE) * widest), Buffer<float>(R), Buffer<float>(widest),
+                                    Buffer<Word>(size_t(PIECE) * words<Fp32>(widest))});
+        return work;
     }
 
     // What each thread does: pieces of every step of every flow.
@@ -150,7 +157,7 @@ template <class P> class SessionOf : public Session {
             for (int t = first; t < first + count; t++) {
                 std::memcpy(own.wide + 0, u + size_t(t) * shape_.width, size_t(shape_.width) * 4);
                 std::fill(own.wide + shape_.width, own.wide + padded(shape_.width), 0.0f);
-                P::template pack<false>(own.wide + 0, padded(shape_.width), u_ + ptrdiff_t(t) * u_words_);
+                P::template pack<false>(own.wide + 0, padded(shape_.width), work_.u + ptrdiff_t(t) * u_words_);
             }
         });
         int layer = 0;  // of all flows
@@ -162,7 +169,7 @@ template <class P> class SessionOf : public Session {
         }
     }
 
-    Word* input_(int layer) const { return inputs_[layer % 2] + 0; }
+    Word* input_(int layer) const { return work_.inputs[layer % 2] + 0; }
 
     // The inputs of a layer before this block, to the front of its input. By whoever does the first piece.
     void recall_(int layer, int dilation) {
@@ -178,7 +185,7 @@ template <class P> class SessionOf : public Session {
         if (first == 0) recall_(layer, shape_.dilation(0));
         Word* now = input_(layer) + ptrdiff_t(shape_.dilation(0)) * x_;
         for (int t = first; t < first + count; t++) {
-            float* state = state_ + ptrdiff_t(t) * (S + R);
+            float* state = work_.state + ptrdiff_t(t) * (S + R);
             float p = t < 2 ? before_[f][t] : z_[t - 2], q = t < 1 ? before_[f][1] : z_[t - 1];
             std::fill(state, state + S, 0.0f);
             for (int i = 0; i < R; i++)
@@ -199,8 +206,9 @@ template <class P> class SessionOf : public Session {
             keep_(layer, dilation);
             if (!last) recall_(layer + 1, next_dilation);
         }
-        float* state = state_ + ptrdiff_t(first) * size;
-        flow.cond[l].template times<false>(u_ + ptrdiff_t(first) * u_words_, u_words_, count, own.gates + 0, 2 * R);
+        float* state = work_.state + ptrdiff_t(first) * size;
+        flow.cond[l].template times<false>(work_.u + ptrdiff_t(first) * u_words_, u_words_, count, own.gates + 0,
+                                           2 * R);
         flow.prev[l].template times<true>(past, x_, count, own.gates + 0, 2 * R);
         flow.cur[l].template times<true>(now, x_, count, own.gates + 0, 2 * R);
         for (int n = 0; n < count; n++) {
@@ -218,7 +226,7 @@ template <class P> class SessionOf : public Session {
     void end_(int f, int first, int count, Scratch& own) {
         const Flow<P>& flow = flows_[f];
         const int size = S + R, s = words<P>(S), s_wide = words<Fp32>(S), outputs = padded(2);
-        const float* state = state_ + ptrdiff_t(first) * size;
+        const float* state = work_.state + ptrdiff_t(first) * size;
         for (int n = 0; n < count; n++) P::template pack<true>(state + n * size, S, own.packed + n * s);
         flow.out.template times<false>(own.packed + 0, s, count, own.gates + 0, S);
         for (int n = 0; n < count; n++) Fp32::pack<true>(own.gates + n * S, S, own.packed + n * s_wide);
@@ -235,12 +243,9 @@ template <class P> class SessionOf : public Session {
     const int R, S, x_, u_words_;        // channels, and words that one sample's take
     std::vector<Buffer<float>> before_;  // by flow: its last two inputs
     std::vector<Buffer<Word>> past_;     // by layer of all flows: its last d inputs, (dilation, words)
-    int room_ = 0, T = 0, pieces_ = 0;   // of the block: samples that fit and that there are; pieces
+    int T = 0, pieces_ = 0;              // of the block: samples and pieces
     float* z_ = nullptr;                 // (T,)
-    Buffer<Word> inputs_[2];             // of layers in turn: (dilation + T, words)
-    Buffer<Word> u_;                     // (T, words)
-    Buffer<float> state_;                // skip sums and x, (T, S + R)
-    std::vector<Scratch> scratch_;       // by thread
+    Work work_;
 };
 
 }  // namespace
