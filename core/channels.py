@@ -332,6 +332,9 @@ class Machine:
             block = rest[3] & 15  # of GS: 0 is channel 10, then 1 to 9, then 11 to 16
             channel = self.channel(port * 16 + (9 if block == 0 else block - 1 if block < 10 else block))
             channel.rhythm, channel.part = rest[5] > 0, None
+        for maker, address in ((b"\x41", b"\x42\x12\x40\x00\x04"), (b"\x43", b"\x4c\x00\x00\x04")):  # GS's, XG's volume
+            if start == maker and rest.startswith(address) and len(rest) > len(address):
+                self._master(time, port, 1, rest[len(address)] * 129)  # 7 bits as 14: 127 is 16,383
         if start == b"\x7f" and len(rest) > 3 and rest[0] == 4 and rest[1] in (1, 3, 4):
             self._master(time, port, rest[1], rest[3] << 7 | rest[2])
 
