@@ -9,7 +9,7 @@ about it in `MidiEvents.remarks`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,16 @@ TRACK_NAME, INSTRUMENT_NAME, PORT, END_OF_TRACK, TEMPO, METER = 0x03, 0x04, 0x21
 FRAME_RATES = {24: 24.0, 25: 25.0, 29: 30000 / 1001, 30: 30.0}  # SMPTE: frames a second by the number that names them
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that is written and has no event: what kind, how often, in words, and the tick where it first is."""
+
+    kind: str
+    count: int
+    text: str
+    tick: int
+
+
 @dataclass(frozen=True, eq=False)
 class MidiEvents:
     """What a file holds, track after track.
@@ -37,7 +47,7 @@ class MidiEvents:
     tempi: (tick, microseconds a quarter note). meters: (tick, numerator, denominator). Both in order of time.
     names: track -> its name, as bytes.
     end: the last event's tick.
-    remarks: what was put right, a phrase each.
+    remarks: what was put right, a phrase each. left_out: notation that has no events, of a file that is not MIDI.
     """
 
     division: int
@@ -54,6 +64,7 @@ class MidiEvents:
     names: dict[int, bytes]
     end: int
     remarks: list[str]
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 class Clock:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from m2m.core import musicxml
 from m2m.core.assembly import assemble, decoded
 from m2m.core.channels import Machine, playing_order
 from m2m.core.errors import M2MError
-from m2m.core.midi import BYTES_A_NOTE, SYSEX, Clock, read_events
+from m2m.core.midi import BYTES_A_NOTE, SYSEX, Clock, MidiEvents, read_events
 from m2m.core.notes import HIGHEST_KEY as HIGHEST_KEY
 from m2m.core.notes import LOWEST_KEY as LOWEST_KEY
 from m2m.core.notes import N_KEYS as N_KEYS
@@ -110,19 +111,21 @@ class Score:
 
 
 def read_score(path: str | Path, limits: Limits | None = None) -> Score:
-    """Read a Standard MIDI File. Raises M2MError for anything that is not one, or is beyond `limits` (core/midi.py)."""
+    """Read a Standard MIDI File or, with the extra m2m[musicxml], a MusicXML file (.musicxml, .mxl).
+
+    Raises M2MError for anything that is neither, or is beyond `limits` (core/midi.py).
+    """
     path, limits = Path(path), limits or Limits()
-    data = read_bytes(
-        path, BYTES_A_NOTE * limits.notes, f"a score of {limits.notes:,} notes, which --limit notes=N raises"
-    )
+    a_note = musicxml.BYTES_A_NOTE if path.suffix.lower() in musicxml.SUFFIXES else BYTES_A_NOTE
+    data = read_bytes(path, a_note * limits.notes, f"a score of {limits.notes:,} notes, which --limit notes=N raises")
     return replace(parse_score(data, str(path), limits), name=path.name, path=str(path))
 
 
 def parse_score(data: bytes, name: str = "", limits: Limits | None = None) -> Score:
-    """Read a Standard MIDI File that is in memory; `name` is what errors call it. Raises M2MError as `read_score` does."""
+    """Read a MIDI or MusicXML file that is in memory; `name` is what errors call it. Raises M2MError as `read_score` does."""
     limits = limits or Limits()
     try:
-        events = read_events(data, limits)
+        events = _events(data, limits)
         machine = Machine()
         kind = np.where(events.status == SYSEX, SYSEX, events.status & 0xF0)
         order = playing_order(events.tick, events.track, kind, events.data2)
@@ -134,15 +137,30 @@ def parse_score(data: bytes, name: str = "", limits: Limits | None = None) -> Sc
         names = {track: decoded(text) for track, text in events.names.items()}
         tracks, omissions = assemble(machine, clock.seconds, names, limits, events.remarks)
     except M2MError as error:
-        raise type(error)(
-            f"{name} {error}" if str(error).startswith(_ABOUT_THE_FILE) else f"{name}: {error}"
-        ) from error
+        raise type(error)(_named(name, str(error))) from error
     times = clock.seconds(np.array([tick for tick, *_ in events.meters]))
     meters = tuple((float(time), top, bottom) for time, (_, top, bottom) in zip(times, events.meters, strict=True))
+    firsts = clock.seconds(np.array([left_out.tick for left_out in events.left_out]))
+    omissions += tuple(
+        Omission(left_out.kind, left_out.count, left_out.text, float(second))
+        for left_out, second in zip(events.left_out, firsts, strict=True)
+    )
     return Score(tracks, omissions, clock.tempi, meters, name, hashlib.sha256(data).hexdigest()[:16])
 
 
-_ABOUT_THE_FILE = ("is ", "has ", "counts ")  # sentences whose subject is the file
+def _events(data: bytes, limits: Limits) -> MidiEvents:
+    """The events of a MIDI file or, with the extra m2m[musicxml], of a MusicXML file; its bytes tell which it is."""
+    if not musicxml.recognised(data):
+        return read_events(data, limits)
+    from m2m.core import musicxml_events
+
+    return musicxml_events.read_events(musicxml.read_tree(data, limits), limits)
+
+
+def _named(name: str, sentence: str) -> str:
+    """A sentence about a file with the file's name, or with "the score" where it has none."""
+    about_the_file = sentence.startswith(("is ", "has ", "counts "))  # sentences whose subject is the file
+    return f"{name or 'the score'} {sentence}" if about_the_file else f"{name or 'the score'}: {sentence}"
 
 
 def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "", limits: Limits | None = None) -> Score:
@@ -151,7 +169,7 @@ def from_pretty_midi(midi: pretty_midi.PrettyMIDI, name: str = "", limits: Limit
 
 
 def as_score(score: object, limits: Limits | None = None) -> Score:
-    """A Score, a MIDI file's path or a pretty_midi object as a Score. Raises M2MError for anything else, as `read_score` does."""
+    """A Score, a file's path or a pretty_midi object as a Score. Raises M2MError for anything else, as `read_score` does."""
     if isinstance(score, Score):
         return score
     if isinstance(score, str | Path):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # a finished bench is found so from its files' names, without
 
 QUICK = Path(__file__).parents[1] / "quick"
 SUFFIXES = (".flac", ".wav", ".ogg")
+SCORE_SUFFIXES = (".mid", ".musicxml", ".mxl")
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ class Folder(Recordings):
         return wave[: round(seconds * rate)], rate, excerpt(notes, 0.0, seconds)
 
     def _score(self, file: str) -> Path:
-        path = self.folder / f"{file}.mid"
-        if not path.is_file():
-            raise M2MError(f"{self.folder} holds audio of {file!r}, but not its score {path.name}; put it there.")
-        return path
+        for suffix in SCORE_SUFFIXES:
+            if (path := self.folder / f"{file}{suffix}").is_file():
+                return path
+        raise M2MError(f"{self.folder} holds audio of {file!r}, but not its score {file}.mid; put it there.")
 
 
 class DataSet(Recordings):

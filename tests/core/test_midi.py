@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from m2m.core.errors import M2MError, explain
 from m2m.core.midi import read_events
-from m2m.core.score import Score, read_score
+from m2m.core.score import Score, parse_score, read_score
 from m2m.core.score_limits import Limits
 
 NOTE = b"\0\x90\x3c\x50\x83\x60\x80\x3c\x00"  # middle C for a quarter
@@ -198,3 +198,21 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     ):
         with pytest.raises(M2MError, match=words):
             read_score(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\x41\x10\x42\x12\x40\x00\x04\x40\x7c\xf7", b"\x43\x10\x4c\x00\x00\x04\x40\xf7"],
+    ids=["GS", "XG"],
+)
+def test_the_master_volume_of_gs_and_xg_is_played(message: bytes) -> None:
+    volume = b"\0\xf0" + bytes([len(message)]) + message
+    track = parse_score(midi(volume + NOTE)).tracks[0]
+    assert track.gain[-1, 1] == pytest.approx((64 / 127) ** 2, abs=1e-6)  # 40 log10, as General MIDI's volume
+
+
+def test_a_score_without_a_name_is_the_score() -> None:
+    with pytest.raises(M2MError, match=r"^the score is not a MIDI file"):
+        parse_score(b"no music")
+    with pytest.raises(M2MError, match=r"^the score: it is a damaged MIDI file"):
+        parse_score(midi(b"\0\x90\x3c"))
