@@ -18,6 +18,7 @@ from command_line import HANGS, M2M
 from distributions import Install
 
 from m2m.core.checkpoint import save_model
+from m2m.vocoders.parallel_wavenet.cpu.engine import available
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, StudentConfig
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
 
@@ -53,7 +54,7 @@ def test_one_score(work: Path, here: M2M) -> None:
 def test_the_student_of_wavenet_by_name(work: Path, here: M2M) -> None:
     """From the score to a file and again from its tags; the notice of its weights is said once."""
     torch.manual_seed(0)
-    config = StudentConfig(flows=(2, 2), residual=4, skip=4, excitation=EXCITATION_VERSION)
+    config = StudentConfig(flows=(2, 2), residual=16, skip=16, excitation=EXCITATION_VERSION)
     save_model(work / "student", KIND, config, Student(config), "")
     about = json.loads((work / "student/config.json").read_text())
     (work / "student/config.json").write_text(
@@ -62,7 +63,10 @@ def test_the_student_of_wavenet_by_name(work: Path, here: M2M) -> None:
     shared = ["--vocoder", "parallel-wavenet", "--vocoder-opt", "model=student", "--seed", "7"]
     done = here("render", "solo.mid", *shared, "-o", "a.flac")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines() == [
+    said = done.stderr.splitlines()
+    if not available():  # no C++ compiler at installation, which is said first
+        assert "in plain PyTorch" in said.pop(0)
+    assert said == [
         "parallel-wavenet: early weights, far from griffin-lim's sound",
         "solo.mid -> a.flac (3.2 s)",
     ]

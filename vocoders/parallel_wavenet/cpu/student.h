@@ -51,19 +51,20 @@ template <class P> struct Flow {
         auto vector = [](const float* b) { return [=](int r) { return b[r]; }; };
         auto none = [](int) { return 0.0f; };
         const int R = s.residual, S = s.skip;
+        const size_t square = size_t(R) * R;
         input_prev = copy(R), input_cur = copy(R), input_bias = copy(R);
         for (int l = 0; l < layers; l++) {
-            const float *w_prev = take(2 * R * R), *w_cur = take(2 * R * R);
-            const float *bias = take(2 * R), *w_cond = take(2 * R * s.width);
+            const float *w_prev = take(2 * square), *w_cur = take(2 * square);
+            const float *bias = take(2 * R), *w_cond = take(2 * size_t(R) * s.width);
             const float *w_skip = take(size_t(S) * R), *b_skip = take(S);
             bool last = l + 1 == layers;
-            const float *w_res = last ? nullptr : take(R * R), *b_res = last ? nullptr : take(R);
+            const float *w_res = last ? nullptr : take(square), *b_res = last ? nullptr : take(R);
             cond.emplace_back(2 * R, s.width, false, dense(w_cond, s.width), vector(bias));
             prev.emplace_back(2 * R, R, false, dense(w_prev, R), none);
             cur.emplace_back(2 * R, R, false, dense(w_cur, R), none);
             post.emplace_back(
                 S + (last ? 0 : R), R, false,
-                [=](int r, int c) { return r < S ? w_skip[size_t(r) * R + c] : w_res[(r - S) * R + c]; },
+                [=](int r, int c) { return r < S ? w_skip[size_t(r) * R + c] : w_res[size_t(r - S) * R + c]; },
                 [=](int r) { return r < S ? b_skip[r] : b_res[r - S]; });
         }
         const float *w_out = take(size_t(S) * S), *b_out = take(S);
