@@ -2,7 +2,7 @@
 
     python benches/wavenet_cuda.py -o out                            # random weights of the reference's size
     python benches/wavenet_cuda.py -o out --model FOLDER --nv-wavenet PROGRAM
-    python benches/wavenet_cuda.py -o out --regime latency --regime balanced
+    python benches/wavenet_cuda.py -o out --regime latency --regime specialised --regime balanced
 
 PROGRAM is nv-wavenet's own speed test (its `nv_wavenet_perf`), which whoever wants the comparison builds from its public
 source for this GPU; it is run in each of its modes, in half precision, with these sizes. It gets its conditioning for nothing,
@@ -83,7 +83,12 @@ def measure(net: WaveNet, device: str, seconds: float, regimes: Sequence[Regime]
             row = {"precision": precision, "regime": regime, **figures, "samples drawn alike": same, "ready, s": ready}
             agreements.append(row)
         full = engine.side_by_side
-        sizes = {"latency": (1, FEW, full), "balanced": (*STREAMS, full), "throughput": (full, 4 * full)}
+        sizes = {
+            "latency": (1, FEW, full),
+            "specialised": (1, FEW),
+            "balanced": (*STREAMS, full),
+            "throughput": (full, 4 * full),
+        }
         for streams in dict.fromkeys(sizes[regime]):
             rate = samples_a_second(engine, mels(streams, PROBE), seconds)
             speeds.append(speed_row(net, "m2m", precision, regime, streams, rate))

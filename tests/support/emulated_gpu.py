@@ -74,7 +74,12 @@ class Emulated:
         ctypes.memmove(array.ctypes.data, memory.handle, array.nbytes)
 
     def compile(self, plan: Plan) -> Emulated | None:
-        constants = plan.constants | {"THREADS": self.threads, "LANES": self.lanes}
+        fewer = {"THREADS": self.threads, "LANES": self.lanes}
+        if plan.roles:
+            warps = plan.roles[0], 2, min(2, plan.roles[2])
+            plan = replace(plan, roles=warps, threads=32 * sum(warps))
+            fewer = {"LANES": self.lanes}
+        constants = plan.constants | fewer
         flags = [
             "-std=c++17",
             "-O1",
@@ -99,7 +104,9 @@ class Emulated:
         values = [np.array(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         plain = name != "wavenet"
-        threads, shared = (PLAIN, 0) if plain else (self.threads, self.plan.shared)
+        threads, shared = (
+            (PLAIN, 0) if plain else (self.plan.threads if self.plan.roles else self.threads, self.plan.shared)
+        )
         assert self.library.emulate(KERNELS.index(name), grid, threads, shared, self.order, pointers), "deadlock"
 
 

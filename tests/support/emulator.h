@@ -3,7 +3,8 @@
 // Each thread of a cluster is a fiber. It runs until it waits at a barrier, or has arrived at one; then the next fiber
 // runs. The first fiber runs as far ahead as the barriers allow, so a missing barrier gives wrong numbers every time,
 // in one of three orders: forward, backward, shuffled. Shared memory begins as NaN. If all fibers wait, that is a
-// deadlock, and `launch` returns false. Tensor cores are a loop of one lane. One fault cannot be seen here: a shuffle
+// deadlock, and `launch` returns false. An asynchronous store arrives, with its bytes for its mbarrier, in the same
+// orders as late as can be (when all fibers wait), at once, or at random. Tensor cores are a loop of one lane. One fault cannot be seen here: a shuffle
 // makes the threads of a warp wait for each other, but on a GPU it orders no memory.
 
 #pragma once
@@ -47,6 +48,26 @@ struct Barrier {
     }
 };
 
+// What mbarrier.h has of a GPU, in as many bytes. Not made, it has shared memory's NaN.
+struct alignas(8) Mbarrier {
+    uint16_t phase;
+    uint8_t arrivals;
+    int8_t pending;
+    int32_t bytes;  // that are expected and have not come, or less than 0
+
+    bool is_made() const { return arrivals > 0 && arrivals < 128; }
+    void complete() {
+        if (pending == 0 && bytes == 0) phase++, pending = int8_t(arrivals);
+    }
+};
+
+struct Store {
+    char* to;
+    Mbarrier* on;
+    int size;
+    unsigned words[4];
+};
+
 struct BlockState {
     std::unique_ptr<char[]> memory;
     char* shared;
@@ -64,6 +85,8 @@ struct Fiber {
     bool done = false, arrived = false;
     const long* generation = nullptr;  // waits until this is `wanted`
     long wanted = 0, of_cluster = 0;
+    const Mbarrier* mbarrier = nullptr;  // waits until its phase is not of this parity
+    int parity = 0;
     int turn[6] = {};
 };
 
@@ -74,12 +97,19 @@ inline Fiber* current;
 inline ucontext_t scheduler;
 inline void (*body)(void*);
 inline void* body_arguments;
-inline bool misused;
+inline bool misused, at_once;
+inline std::vector<Store> in_flight;
 
 inline void wait_for(const Barrier& barrier, long wanted) {
     if (barrier.generation >= wanted) return;
     current->generation = &barrier.generation, current->wanted = wanted;
     swapcontext(&current->context, &scheduler);
+}
+
+inline void deliver(const Store& store) {
+    std::memcpy(store.to, store.words, store.size);
+    if (!store.on->is_made()) misused = true;
+    store.on->bytes -= store.size, store.on->complete();
 }
 
 inline void begin() {
@@ -92,7 +122,7 @@ inline void begin() {
 inline bool run(int first_block, int count, int threads, int shared, int order) {
     constexpr int STACK = 96 << 10;
     blocks = std::vector<BlockState>(count), fibers = std::vector<Fiber>(size_t(count) * threads);
-    cluster = {}, misused = false;
+    cluster = {}, misused = false, at_once = order == 1, in_flight.clear();
     for (int i = 0; i < count; i++) {
         BlockState& b = blocks[i];
         b.memory.reset(new char[shared + 128]);
@@ -122,11 +152,17 @@ inline bool run(int first_block, int count, int threads, int shared, int order) 
         for (int i : turns) {
             Fiber& f = fibers[i];
             if (f.done || (f.generation && *f.generation < f.wanted)) continue;
-            f.generation = nullptr, current = &f, progress = true;
+            if (f.mbarrier && f.mbarrier->phase % 2 == f.parity) continue;
+            f.generation = nullptr, f.mbarrier = nullptr, current = &f, progress = true;
             swapcontext(&scheduler, &f.context);
         }
+        if (order > 1) std::shuffle(in_flight.begin(), in_flight.end(), chance);
+        size_t arriving = order > 1 && progress ? in_flight.size() / 2 : progress ? 0 : in_flight.size();
+        progress |= arriving > 0;
+        for (; arriving; arriving--) deliver(in_flight.back()), in_flight.pop_back();
     }
-    return !misused && std::all_of(fibers.begin(), fibers.end(), [](const Fiber& f) { return f.done; });
+    return !misused && in_flight.empty() &&
+           std::all_of(fibers.begin(), fibers.end(), [](const Fiber& f) { return f.done; });
 }
 
 template <class... A, size_t... i> void call(void (*kernel)(A...), void** arguments, std::index_sequence<i...>) {
@@ -190,9 +226,43 @@ inline void wait() {
     if (!std::exchange(current->arrived, false)) misused = true;
     wait_for(cluster, current->of_cluster);
 }
+inline void sync_warp() { emulator::from_lane<32>(0, 0); }
+
+using emulator::Mbarrier;
+inline void make(Mbarrier* b, int arrivals) { *b = {0, uint8_t(arrivals), int8_t(arrivals), 0}; }
+inline void made() {}
+inline void arrive(Mbarrier* b, int bytes = 0) {
+    if (!b->is_made() || b->pending < 1) emulator::misused = true;
+    b->bytes += bytes, b->pending--, b->complete();
+}
+inline void wait(const Mbarrier* b, int parity) {
+    using namespace emulator;
+    if (!b->is_made()) misused = true;
+    if (b->phase % 2 != parity) return;
+    current->mbarrier = b, current->parity = parity;
+    swapcontext(&current->context, &scheduler);
+}
+
 template <class T> T* peer(T* mine, int rank) {
     using namespace emulator;
     return reinterpret_cast<T*>(blocks[rank].shared + (reinterpret_cast<char*>(mine) - current->block->shared));
+}
+
+struct Remote {
+    char* place;
+    Mbarrier* barrier;
+    Remote(void* to, Mbarrier* on, int rank) : place(peer(static_cast<char*>(to), rank)), barrier(peer(on, rank)) {}
+};
+template <int words> void store(const Remote& to, const unsigned (&what)[words]) {
+    using namespace emulator;
+    Store store{to.place, to.barrier, 4 * words, {}};
+    if (uintptr_t(to.place) % store.size) misused = true;  // as a GPU refuses it
+    std::memcpy(store.words, what, store.size);
+    if (at_once) {
+        deliver(store);
+    } else {
+        in_flight.push_back(store);
+    }
 }
 
 template <int width, class T> T shuffle(T value, int from) { return emulator::from_lane<width>(value, from); }

@@ -34,7 +34,8 @@ DEVICE char* shared_memory() {
 
 // --- barriers -------------------------------------------------------------------------------------------------------
 
-DEVICE void sync() { __syncthreads(); }  // of the block
+DEVICE void sync() { __syncthreads(); }    // of the block
+DEVICE void sync_warp() { __syncwarp(); }  // of the warp: what its threads wrote, all of them see
 
 #if BLOCKS > 1
 // The cluster's barrier in two halves. What was written before `arrive`, also to other blocks' shared memory, is

@@ -195,7 +195,7 @@ class _CudaKernels:
 def source() -> str:
     """The kernels in one piece: what is included stands where it is, since the cache on disk looks at one text only."""
     text = (SOURCES / "wavenet.cu").read_text(encoding="utf-8")
-    for name in ("device.h", "sampling.h", "upsample.h"):
+    for name in ("device.h", "sampling.h", "upsample.h", "layout.h", "specialised.h", "mbarrier.h"):
         text = text.replace(f'#include "{name}"\n', (SOURCES / name).read_text(encoding="utf-8"))
     return text.replace("#pragma once\n", "")
 

@@ -41,10 +41,11 @@ class CudaEngine(WaveNetEngine):
     """Runs a WaveNet's streams on a GPU.
 
     precision: "fp32" is exact but for the order of sums; "fp16" and "bf16" are faster, with sums in float32.
-    regime:    "latency" has one stream done as early as can be, "throughput" the most samples a second over many streams,
-               "balanced" those that are given done as early as can be. "auto" takes one of the first two by `streams`, how many
-               are meant to run side by side (0: as many as gain), and by nothing else: which regime it is may show in what is
-               drawn, who else is rendered may not. "segments" leaves it to `for_segments`: balanced, or throughput beyond.
+    regime:    "latency" has one stream done as early as can be, "specialised" as well, by another kernel; "throughput" has the
+               most samples a second over many streams, "balanced" those that are given done as early as can be. "auto" takes
+               latency or throughput by `streams`, how many are meant to run side by side (0: as many as gain), and by nothing
+               else: which regime it is may show in what is drawn, who else is rendered may not. "segments" leaves it to
+               `for_segments`.
     device:    "cuda" or "cuda:N".
     Raises M2MError where there is no such GPU, or where the network does not fit it.
     """
@@ -69,7 +70,7 @@ class CudaEngine(WaveNetEngine):
         self.about = {"engine": "cuda", "precision": precision, "regime": told, "capability": capability}
         self.model = model
         self._loaded: dict[tuple[int, int], Loaded | None] = {}  # by blocks and streams of a cluster
-        self._siblings: dict[Regime, CudaEngine] = {}
+        self._siblings: dict[Regime, CudaEngine] = {self.regime: self}
         many = MANY if self.regime == "balanced" else 1
         self.plan = make_plan(model.config, precision, self.regime, limits, many)
         if self.regime != "balanced":
@@ -83,12 +84,20 @@ class CudaEngine(WaveNetEngine):
             )
 
     def for_segments(self, count: int) -> CudaEngine:
-        """Itself, or where the piece's segments are to decide and are too many for it, the throughput regime's."""
-        if self.about["regime"] != "segments" or count <= self.side_by_side:
+        """Itself; but where the segments are to decide, the specialised regime's for one that clusters can hold, and the
+        throughput regime's for more than run side by side.
+        """
+        if self.about["regime"] != "segments":
             return self
-        if "throughput" not in self._siblings:
-            self._siblings["throughput"] = CudaEngine(self.model, self.precision, "throughput", self.device)
-        return self._siblings["throughput"]
+        wanted: Regime = "specialised" if count == 1 else self.regime if count <= self.side_by_side else "throughput"
+        if wanted not in self._siblings:
+            try:
+                self._siblings[wanted] = CudaEngine(self.model, self.precision, wanted, self.device)
+            except M2MError:
+                if wanted != "specialised":
+                    raise
+                self._siblings[wanted] = self
+        return self._siblings[wanted]
 
     def loaded(self, streams: int) -> Loaded:
         """What runs so many streams; of "balanced" the fewest streams a cluster with which all run side by side.

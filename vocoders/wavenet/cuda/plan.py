@@ -1,7 +1,8 @@
 """How a WaveNet is laid out on a GPU: the constants with which cuda/wavenet.cu is compiled, and its weights in that order.
 
-Three regimes. *latency*: one stream as fast as can be, shared by the blocks of a cluster where the GPU has clusters, each block
-with its part of the weights in shared memory. *balanced*: as many streams as are asked for side by side, each as fast as can
+Four regimes. *latency*: one stream as fast as can be, shared by the blocks of a cluster where the GPU has clusters, each block
+with its part of the weights in shared memory. *specialised*: the same with warps of one role each and no barriers, by another
+kernel (specialised.h). *balanced*: as many streams as are asked for side by side, each as fast as can
 be; the fewer they are, the more blocks share one. Sums have the order of *latency*, so samples depend neither on the number of
 streams nor on the GPU. *throughput*: one block a multiprocessor, each with tens of streams, which the tensor cores multiply
 together; weights pass through L2 once a sample for all of them.
@@ -21,7 +22,7 @@ from m2m.core.errors import M2MError
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 
 Precision = Literal["fp32", "fp16", "bf16"]
-Regime = Literal["latency", "balanced", "throughput"]
+Regime = Literal["latency", "specialised", "balanced", "throughput"]
 
 CHANNELS = 16  # numbers of channels are filled up to multiples of this, the side of a tensor core's tile
 LINE = 128  # bytes, on which everything in shared memory begins
@@ -60,6 +61,7 @@ class Plan:
     lanes:    threads that share a dot product, where no tensor core does.
     fetch:    whether what a sample needs of the past waits in shared memory.
     resident: numbers of a block's weights in shared memory.
+    roles:    warps of a block for the chain, for the output's layers and for what is known ahead; specialised only.
     """
 
     config: WaveNetConfig
@@ -71,6 +73,7 @@ class Plan:
     tensor: bool
     fetch: bool
     resident: int = 0
+    roles: tuple[int, int, int] | None = None
 
     @property
     def size(self) -> int:
@@ -87,7 +90,8 @@ class Plan:
             **{"OUTPUT": OUTPUTS.index(c.output), "OUTPUTS": c.outputs, "CLASSES": self.table_rows},
             **{"BITS": 8 * self.size, "BFLOAT": int(self.precision == "bf16"), "TENSOR": int(self.tensor)},
             **{"BLOCKS": self.blocks, "STREAMS": self.streams, "THREADS": self.threads, "LANES": self.lanes},
-            **{"RESIDENT": self.resident, "FETCH": int(self.fetch)},
+            **{"RESIDENT": self.resident, "FETCH": int(self.fetch), "SPECIALISED": int(self.roles is not None)},
+            **dict(zip(("CHAIN_WARPS", "OUTPUT_WARPS", "AHEAD_WARPS"), self.roles or (), strict=False)),
             **{f"AT_{name.upper()}": place for name, place in self._memory[0].items()},
         }
 
@@ -126,25 +130,44 @@ class Plan:
         c, n, size, gap = self.config, self.streams, self.size, 16
         residual, skip, hidden, ends = (filled(x) for x in (c.residual, c.skip, c.classes, c.outputs))
         units, bands = residual // self.blocks, filled(c.mel.n_mels)
+        if self.roles:
+            return _placed(
+                {
+                    "slots": c.layers * 2 * residual * size,
+                    "embedded": self.roles[0] * 2 * residual * size,
+                    "ahead": 2 * c.layers * units * 2 * 4,
+                    "skipped": skip * size,
+                    "between": hidden * size,
+                    "logits": ends * 4,
+                    "signals": (c.layers + 4) * 8,
+                    "resident": self.resident * size,
+                }
+            )
         tallest = self.rows(max(3 * units, *(x // self.blocks for x in (skip, hidden, ends))))
         past = c.layers * n * (residual * size + gap) + n * (bands * size + gap)
-        bytes_of = {
-            "xz": 3 * n * (2 * residual * size + gap),
-            "ahead": 3 * 2 * units * n * 4,
-            "kept": 2 * units * n * 4,
-            "skip": max(skip // self.blocks, ends) * n * 4,
-            "skipped": n * (skip * size + gap),
-            "between": n * (hidden * size + gap),
-            "past": past if self.fetch else 0,
-            "scratch": tallest * n * 4 if self.tensor else 0,
-            "last": 2 * n * 4,
-            "resident": self.resident * size,
-        }
-        places, end = {}, 0
-        for name, count in bytes_of.items():
-            places[name] = end
-            end += -(-count // LINE) * LINE
-        return places, end
+        return _placed(
+            {
+                "xz": 3 * n * (2 * residual * size + gap),
+                "ahead": 3 * 2 * units * n * 4,
+                "kept": 2 * units * n * 4,
+                "skip": max(skip // self.blocks, ends) * n * 4,
+                "skipped": n * (skip * size + gap),
+                "between": n * (hidden * size + gap),
+                "past": past if self.fetch else 0,
+                "scratch": tallest * n * 4 if self.tensor else 0,
+                "last": 2 * n * 4,
+                "resident": self.resident * size,
+            }
+        )
+
+
+def _placed(bytes_of: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where each begins, one after the other, and where the last ends."""
+    places, end = {}, 0
+    for name, count in bytes_of.items():
+        places[name] = end
+        end += -(-count // LINE) * LINE
+    return places, end
 
 
 def filled(channels: int) -> int:
@@ -173,6 +196,8 @@ def plans(
         raise M2MError(f"the GPU has {limits}; the CUDA engine wants compute capability 7.0 or more.")
     if precision == "bf16" and limits.capability < (8, 0):
         raise M2MError(f"the GPU has {limits}; bf16 wants compute capability 8.0 or more: use fp16 or fp32.")
+    if regime == "specialised" and limits.cluster == 1:
+        raise M2MError(f"the GPU has {limits}; the specialised regime wants clusters, of 9.0 or later.")
     least, found = 0, False
     for plan in _candidates(config, precision, regime, limits, streams):
         least = min(least or plan.shared, plan.shared)
@@ -198,6 +223,9 @@ def _candidates(
         for together in (16, 8, 4, 2, 1):
             yield Plan(config, precision, 1, together, 512, 8, tensor=False, fetch=False)
         return
+    if regime == "specialised":
+        yield from _specialised(config, precision, limits)
+        return
     if regime == "latency":
         shapes = [(limits.cluster >> i, 1) for i in range(limits.cluster.bit_length())]
     else:
@@ -208,6 +236,17 @@ def _candidates(
         threads = 256 if blocks > 1 else 512  # a block by itself has the more to do, and L2 to wait for
         for fetch in (True, False):
             yield Plan(config, precision, blocks, together, threads, 16, tensor=False, fetch=fetch)
+
+
+def _specialised(config: WaveNetConfig, precision: Precision, limits: DeviceLimits) -> Iterator[Plan]:
+    """Clusters of which each block's part of a layer can be stored to the others in words of 32 bits."""
+    channels = [filled(count) for count in (config.residual, config.skip, config.classes)]
+    for blocks in (16, 8, 4, 2):
+        packed = [max(n for n in (4, 2, 1) if count // blocks % n == 0) for count in channels]
+        chain = channels[0] // blocks // packed[0]
+        if blocks <= limits.cluster and min(packed) * (4 if precision == "fp32" else 2) >= 4 and chain <= 16:
+            roles = chain, 4, min(4, config.layers)
+            yield Plan(config, precision, blocks, 1, 32 * sum(roles), 8, tensor=False, fetch=False, roles=roles)
 
 
 # --- the weights ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 //   BITS BFLOAT TENSOR                of a weight and an activation; whether tensor cores multiply them
 //   BLOCKS STREAMS THREADS LANES      blocks that share STREAMS streams; threads of a block; threads for a dot product
 //   RESIDENT FETCH                    weights of a block in shared memory, the rest is read through L2; see `fetch`
+//   SPECIALISED                       1: the kernel of specialised.h instead of this one
 //   AT_...                            places in shared memory, in bytes
 //
 // Samples depend on one another, and so do layers. So the latency of one layer decides the speed. As the network is
@@ -40,44 +41,19 @@
 #endif
 #include "sampling.h"
 #include "upsample.h"
+#include "layout.h"
 
+#if SPECIALISED
+#include "specialised.h"
+#else
 namespace {
 
 constexpr int WARPS = THREADS / 32;
-constexpr int CHUNK = 16 / sizeof(Number);  // numbers that are read at once
-constexpr int UNITS = RESIDUAL / BLOCKS;    // channels of x and z that are a block's own
 constexpr int NO_SPLIT = 1 << 30;
 
 // Vectors of activations have a pitch of their length and one chunk more, so that they begin in different banks.
 constexpr int XZ = 2 * RESIDUAL + CHUNK, PAST = RESIDUAL + CHUNK, MEL = BANDS + CHUNK;
 constexpr int SKIPPED = SKIP + CHUNK, BETWEEN = HIDDEN + CHUNK;
-
-// A block's weights, in this order: for each layer [gates, ahead, skip], then out, end, and the embeddings of the
-// current and of the previous sample in full.
-DEVICE constexpr int rows(int n) { return TENSOR ? (n + 15) / 16 * 16 : n; }
-constexpr int GATES = rows(3 * UNITS) * 2 * RESIDUAL, AHEAD = rows(2 * UNITS) * (RESIDUAL + BANDS);
-constexpr int LAYER = GATES + AHEAD + rows(SKIP / BLOCKS) * RESIDUAL;
-constexpr int OUT = LAYERS * LAYER, END = OUT + rows(HIDDEN / BLOCKS) * SKIP;
-constexpr int TABLES = END + rows(ENDS / BLOCKS) * HIDDEN, TABLE = CLASSES * RESIDUAL;
-constexpr int TOTAL = TABLES + 2 * TABLE;
-
-// Biases of all blocks, in this order: the gates (layer, channel, a or b), the residual, the skip sum, out, end,
-// embedding.
-constexpr int RES_BIAS = 2 * LAYERS * RESIDUAL, SKIP_BIAS = RES_BIAS + LAYERS * RESIDUAL, OUT_BIAS = SKIP_BIAS + SKIP;
-constexpr int END_BIAS = OUT_BIAS + HIDDEN, EMBED_BIAS = END_BIAS + ENDS;
-
-DEVICE constexpr int dilation(int layer) { return 1 << layer % CYCLE; }
-// The sum of the dilations of the layers below. A layer's past is a ring of as many inputs as its dilation.
-DEVICE constexpr int rings_below(int layer) { return layer / CYCLE * ((1 << CYCLE) - 1) + (1 << layer % CYCLE) - 1; }
-constexpr int RING = rings_below(LAYERS) * STREAMS * RESIDUAL;
-
-// tanh(a) * sigmoid(b) with one division: (1 - p) / ((1 + p) (1 + q)), p = e^-2a, q = e^-b. Beyond the bounds the
-// result does not change in float32.
-DEVICE float gate(float a, float b) {
-    constexpr float LOG2E = 1.4426950408889634f;
-    float p = exp2_(fminf(fmaxf(a, -9.5f), 9.5f) * (-2 * LOG2E)), q = exp2_(fminf(fmaxf(b, -60.0f), 60.0f) * -LOG2E);
-    return divide(1 - p, (1 + p) * (1 + q));
-}
 
 // One vector for each stream. Its numbers from `split` on are stored at `second`.
 struct Vectors {
@@ -411,3 +387,4 @@ KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const 
     }
     if (b.rank == 0) b.each(2 * STREAMS, [&](int i) { last[(first + i % STREAMS) * 2 + i / STREAMS] = b.last[i]; });
 }
+#endif  // SPECIALISED

@@ -29,6 +29,10 @@ from m2m.vocoders.wavenet.vocoder import WaveNetOptions, make_engine
         (SMALL | {"output": "mol", "mixtures": 3}, cluster(16), "latency", 2),
         (SMALL | {"output": "gaussian", "layers": 1}, VOLTA, "latency", 0),
         (SMALL, VOLTA, "throughput", 1),
+        *((SMALL, cluster(4), "specialised", order) for order in range(3)),
+        (SMALL | {"output": "mol", "mixtures": 3}, cluster(16), "specialised", 2),
+        (SMALL | {"output": "gaussian", "layers": 1}, cluster(2), "specialised", 0),
+        (SMALL | {"residual": 48, "skip": 80}, cluster(8), "specialised", 2),  # 6 and 10 channels a block
         (SMALL | {"condition_on_notes": True, "excitation": EXCITATION_VERSION, "layers": 2}, cluster(2), "latency", 1),
     ],
 )
@@ -38,7 +42,7 @@ def test_float32_is_the_network(
     model = network(**sizes)
     given = mels(model, 4, 2)
     engine, plain = CudaEngine(model, "fp32", regime, emulated(limits, order=order)), TorchEngine(model)
-    assert engine.plan.blocks == (limits.cluster if regime == "latency" else 1)
+    assert engine.plan.blocks == (1 if regime == "throughput" else limits.cluster)
     drawn, wanted = engine.generate(given, 2**40 + 7, 3), plain.generate(given, 2**40 + 7, 3)
     for got, want in zip(drawn, wanted, strict=True):
         assert got.dtype == want.dtype
@@ -51,7 +55,7 @@ def test_float32_is_the_network(
     np.testing.assert_allclose(expected, in_parallel(model, wanted[0], given[0]), atol=1e-5)
 
 
-@pytest.mark.parametrize("regime", ["latency", "throughput"])
+@pytest.mark.parametrize("regime", ["latency", "specialised", "throughput"])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_half_precision_is_near(emulated: Emulator, precision: Precision, regime: Regime) -> None:
     """Off by no more than PyTorch in that precision is."""
@@ -68,7 +72,9 @@ def test_half_precision_is_near(emulated: Emulator, precision: Precision, regime
     assert float((log_p.exp() * (log_p - log_q)).sum(-1).mean()) < 1e-3
 
 
-@pytest.mark.parametrize(("precision", "regime"), [("fp32", "latency"), ("fp16", "throughput")])
+@pytest.mark.parametrize(
+    ("precision", "regime"), [("fp32", "latency"), ("fp16", "specialised"), ("fp16", "throughput")]
+)
 def test_a_stream_is_the_same_alone_among_others_and_in_blocks(
     emulated: Emulator, monkeypatch: pytest.MonkeyPatch, precision: Precision, regime: Regime
 ) -> None:
@@ -91,11 +97,19 @@ def test_a_stream_is_the_same_alone_among_others_and_in_blocks(
     assert not np.array_equal(engine.generate([given[2]], 6, 4)[0], alone)
 
 
-def test_weights_that_do_not_fit_are_read_where_they_lie(emulated: Emulator) -> None:
+@pytest.mark.parametrize(
+    ("regime", "limits", "ample"),
+    [
+        ("latency", DeviceLimits((8, 0), 10 << 10), AMPERE),
+        ("specialised", DeviceLimits((9, 0), 5 << 10, 4), cluster(4)),
+    ],
+)
+def test_weights_that_do_not_fit_are_read_where_they_lie(
+    emulated: Emulator, regime: Regime, limits: DeviceLimits, ample: DeviceLimits
+) -> None:
     """What is in shared memory and what is not makes no difference."""
     model = network(**SMALL | {"output": "mol", "mixtures": 4})
-    engine = CudaEngine(model, "fp16", "latency", emulated(DeviceLimits((8, 0), 10 << 10)))
-    whole = CudaEngine(model, "fp16", "latency", emulated(AMPERE))
+    engine, whole = (CudaEngine(model, "fp16", regime, emulated(there)) for there in (limits, ample))
     assert 0 < engine.plan.resident < engine.plan.total == whole.plan.resident
     for temperature in (0.0, 0.7):
         found, wanted = (e.generate(mels(model, 3), 1, temperature=temperature)[0] for e in (engine, whole))
@@ -192,7 +206,12 @@ def test_the_segments_of_a_piece_decide(emulated: Emulator, monkeypatch: pytest.
     model, device = network(**SMALL), emulated(replace(HOPPER, processors=16))
     engine = CudaEngine(model, "fp16", "segments", device)
     assert engine.about["regime"] == "segments"
-    assert engine.for_segments(1) is engine.for_segments(64) is engine
+    assert engine.for_segments(2) is engine.for_segments(64) is engine
+    one = engine.for_segments(1)
+    assert isinstance(one, CudaEngine)
+    assert one.plan.roles
+    older = CudaEngine(model, "fp16", "segments", emulated(replace(AMPERE, processors=16)))
+    assert older.for_segments(1) is older
     many = engine.for_segments(65)
     assert many is engine.for_segments(1000)
     assert isinstance(many, CudaEngine)

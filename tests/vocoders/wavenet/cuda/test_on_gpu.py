@@ -16,10 +16,16 @@ from m2m.vocoders.wavenet.torch_engine import TorchEngine
 gpu = pytest.mark.skipif(bool(available()), reason=f"no GPU: {available()}")
 
 
+def _needs_clusters(regime: Regime) -> None:
+    if regime == "specialised" and cuda_device.CudaDevice().limits.cluster == 1:
+        pytest.skip("this GPU has no clusters")
+
+
 @gpu
-@pytest.mark.parametrize("regime", ["latency", "balanced", "throughput"])
+@pytest.mark.parametrize("regime", ["latency", "specialised", "balanced", "throughput"])
 @pytest.mark.parametrize("sizes", [SMALL, SMALL | {"output": "mol", "mixtures": 3}, {}])
 def test_a_gpu_is_the_network(sizes: dict[str, Any], regime: Regime) -> None:
+    _needs_clusters(regime)
     model = network(**sizes)
     given = mels(model, 12, 3)
     engine = CudaEngine(model, "fp32", regime)
@@ -30,11 +36,12 @@ def test_a_gpu_is_the_network(sizes: dict[str, Any], regime: Regime) -> None:
 
 
 @gpu
-@pytest.mark.parametrize("regime", ["latency", "balanced", "throughput"])
+@pytest.mark.parametrize("regime", ["latency", "specialised", "balanced", "throughput"])
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_gpu_in_half_precision_is_near_and_repeats_itself(precision: Precision, regime: Regime) -> None:
     if precision == "bf16" and cuda_device.CudaDevice().limits.capability < (8, 0):
         pytest.skip("this GPU has no bf16")
+    _needs_clusters(regime)
     model = network()
     given = mels(model, 8, *range(1, 40))
     engine = CudaEngine(model, precision, regime)

@@ -23,9 +23,12 @@ def test_the_reference_network_fits() -> None:
                     continue
                 plan = make_plan(config, precision, regime, limits)
                 assert limits.shared - 2048 < plan.shared <= limits.shared
-    hopper = make_plan(config, "fp16", "latency", HOPPER)
-    assert hopper.blocks == 16
-    assert hopper.total - hopper.resident < hopper.table_rows * config.residual  # but a part of one embedding
+    one_stream: tuple[Regime, ...] = ("latency", "specialised")
+    for regime in one_stream:
+        hopper = make_plan(config, "fp16", regime, HOPPER)
+        assert hopper.blocks == 16
+        assert hopper.total - hopper.resident < hopper.table_rows * config.residual  # but a part of one embedding
+        assert limits.shared - 2048 < hopper.shared <= HOPPER.shared
     assert [make_plan(config, "fp16", "throughput", limits).streams for limits in (VOLTA, AMPERE, HOPPER)] == [
         16,
         16,
@@ -80,3 +83,15 @@ def test_the_fewer_streams_the_more_blocks_share_one(streams: int, shape: tuple[
     older = make_plan(WaveNetConfig(), "fp16", "balanced", replace(AMPERE, processors=108), streams)
     assert older.blocks == 1
     assert older.streams == (1 if streams <= 108 else 2 if streams <= 216 else 4)
+
+
+def test_a_specialised_block_stores_words_of_32_bits() -> None:
+    """The fewer channels there are, the fewer blocks share them; and where there are no clusters, none do."""
+
+    def blocks(sizes: dict[str, Any], precision: Precision) -> int:
+        return make_plan(WaveNetConfig(**sizes), precision, "specialised", HOPPER).blocks
+
+    assert blocks({"residual": 16}, "fp32") == 16
+    assert blocks({"residual": 16}, "fp16") == blocks({"residual": 48}, "fp16") == 8
+    with pytest.raises(M2MError, match="compute capability 8.0.*wants clusters"):
+        make_plan(WaveNetConfig(), "fp16", "specialised", AMPERE)
