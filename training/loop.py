@@ -139,8 +139,8 @@ class _Run:
                 curves = stack.enter_context(closing(Curves(self.out / "logs", self.reached.step)))
                 self._say_what_begins()
             if self.gpu:  # a graph is recorded on a stream of its own, and all that is before and after is on the same
-                torch.cuda.synchronize()
-                stack.enter_context(torch.cuda.stream(torch.cuda.Stream()))
+                torch.cuda.synchronize(self.group.device)
+                stack.enter_context(torch.cuda.stream(torch.cuda.Stream(self.group.device)))
             self._load(stack)
             stop = stack.enter_context(waiting()) if self.group.count == 1 else Interruption()
             figures = self._train(curves, stop)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from m2m.core.errors import M2MError
 from m2m.core.system import progress
 from m2m.training.distributed import Group
 from m2m.training.schedule import LoopConfig
@@ -105,7 +106,7 @@ class Step:
         self.optimiser.zero_grad(set_to_none=True)
         try:
             self._replay = self._record(lambda: self._run(self._batch))
-        except RuntimeError as error:
+        except (RuntimeError, M2MError) as error:  # a component's is wrapped
             self._record, self._batch = None, ()
             reason = str(error).splitlines()[0]
             progress.say(f"no CUDA graph, steps are launched kernel by kernel: {reason}")

@@ -180,3 +180,16 @@ def test_data_that_does_not_fit_is_told(
 
 def test_a_cpu_holds_no_data_unless_it_is_asked_to(data: Path) -> None:
     assert make_pool(Mel2MelTask(tiny_mel2mel(), data), "cpu", wanted=False) is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is seen here")
+@pytest.mark.parametrize("name", TASKS)
+def test_on_a_gpu_batches_are_those_from_disk(name: str, data: Path) -> None:
+    task = TASKS[name](data)
+    wanted = [task.batch(step) for step in range(4)]
+    pool = make_pool(task, "cuda", wanted=False)
+    assert pool
+    while pool.load():
+        pass
+    for step, batch in enumerate(wanted):
+        assert same(tuple(part.cpu() for part in pool.batch(step)), batch)

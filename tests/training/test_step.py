@@ -1,6 +1,7 @@
 """A step on fixed buffers, as a CUDA graph replays it. On a CPU what is recorded is the step itself, run again."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_runs import tiny_mel2mel, tiny_student, tiny_wavenet
 
+from m2m.core.errors import M2MError
 from m2m.training.distributed import Group
 from m2m.training.ema import EMA
 from m2m.training.mel2mel import Mel2MelTask
@@ -17,7 +19,7 @@ from m2m.training.parallel_wavenet import StudentTask
 from m2m.training.pieces import PieceTask
 from m2m.training.schedule import LoopConfig
 from m2m.training.state import Reached, restore_state, save_state
-from m2m.training.step import WARM_UP, Record, Step, make_adam
+from m2m.training.step import WARM_UP, Record, Step, make_adam, record_graph
 from m2m.training.wavenet import WaveNetTask
 from m2m.vocoders.shared.cpu import training_stack
 
@@ -95,6 +97,33 @@ def test_a_step_asks_for_no_number(name: str, data: Path) -> None:
     assert float(step.loss) > 0
 
 
+class OneDevice(TorchDispatchMode):
+    """Arrays of the host are refused: a copy from them is none that can be recorded."""
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for argument in torch.utils._pytree.tree_leaves((args, kwargs)):
+            if isinstance(argument, Tensor) and argument.device.type == "cpu" and argument.ndim:
+                raise RuntimeError(f"{function} reads the host's memory")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("plain_layers")
+@pytest.mark.parametrize("name", TASKS)
+def test_a_step_reads_nothing_of_the_host(name: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device, which has no autocast, nothing has values: to ask for one, or to mix in the host's memory, fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    task = TASKS[name](data)
+    batch = tuple(part.to("meta") for part in task.batch(0))
+    task.model.to("meta").train()
+    with OneDevice():
+        task.loss(batch).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
+    with OneDevice(), pytest.raises(RuntimeError, match="reads the host's memory"):
+        batch[0] + torch.ones(3)
+
+
 def test_asking_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = TASKS["mel2mel"](data)
     loss = Mel2MelTask.loss
@@ -104,9 +133,12 @@ def test_asking_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         step(task.batch(0), 0.001)
 
 
-def test_what_cannot_be_recorded_runs_as_it_is(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, M2MError])
+def test_what_cannot_be_recorded_runs_as_it_is(
+    kind: type[Exception], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuses(run: Callable[[], None]) -> Callable[[], None]:
-        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+        raise kind("operation not permitted\nwhen stream is capturing")
 
     eager, refused = TASKS["mel2mel"](data), TASKS["mel2mel"](data)
     wanted, _ = steps(eager, WARM_UP + 3, None, True)
@@ -148,3 +180,22 @@ def test_the_recorded_optimisers_state_is_saved_and_restored(tmp_path: Path) -> 
     assert restore_state(tmp_path / "state", model, second, ema) == Reached(1, 0.5, 2.25)
     learn(second)
     assert torch.equal(model.weight, wanted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is seen here")
+@pytest.mark.parametrize("name", TASKS)
+def test_on_a_gpu_a_cuda_graph_is_the_step(name: str, data: Path) -> None:
+    def losses(record: Record | None) -> Tensor:
+        task, config = TASKS[name](data), LoopConfig(precision="float32", device="cuda")
+        task.model.to("cuda").train()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            step = Step(task, make_adam(task.model, config, True), config, Group(device="cuda"), record)
+            found = []
+            for number in range(WARM_UP + 8):
+                torch.manual_seed(number)
+                step(tuple(part.to("cuda") for part in task.batch(number)), 0.001 * (1 + number))
+                found.append(step.loss.clone())
+            assert step.recorded == (record is not None)
+            return torch.stack(found).cpu()
+
+    assert torch.allclose(losses(record_graph), losses(None), rtol=1e-4)
