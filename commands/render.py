@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -49,6 +50,12 @@ if TYPE_CHECKING:
     "`m2m score`.",
     "TRACKS=TIMBRE",
 )
+@pairs(
+    "--mix",
+    "mix",
+    "The level of some tracks, by the same words: decibels (name:Bass=-6dB), mute or solo.",
+    "TRACKS=LEVEL",
+)
 @click.option("--vocoder", metavar="NAME", help="Mel to audio, see `m2m plugins list`.")
 @click.option("--conditioner", metavar="NAME", help="Takes the model that ships with it.")
 @click.option("--encoder", metavar="NAME", help="Likewise.")
@@ -81,23 +88,23 @@ def render(
 ) -> None:
     """Render MIDI files as audio."""
     from m2m.core import track_selection
-    from m2m.core.rendering import batch
+    from m2m.core.rendering import batch, mix
     from m2m.core.score_limits import Limits
 
     chosen["limits"] = Limits.of(chosen["limits"])
     for selector in programs:
-        try:
+        with _option("--map"):
             track_selection.check(selector)
-        except M2MError as error:
-            raise click.BadParameter(str(error), param_hint="--map") from error
+    with _option("--mix"):
+        mix.check_mix(chosen["mix"])
     if as_json and output == "-":
         raise click.UsageError("--json and -o - both want standard output; write the audio to a file.")
     chosen["programs"] = tuple(programs.items())
-    chosen["vocoder_options"] = tuple(chosen["vocoder_options"].items())
+    chosen |= {name: tuple(chosen[name].items()) for name in ("mix", "vocoder_options")}
     names = _names(output, chosen)
     job = {
         "components": _pairs(chosen, "model encoder conditioner vocoder device vocoder_options"),
-        "mixing": _pairs(chosen, "timbre seed gain clip_mode stems limits programs"),
+        "mixing": _pairs(chosen, "timbre seed gain clip_mode stems limits programs mix"),
         **dict(_pairs(chosen, "sample_format sidecar overwrite")),
     }
     to_do = [batch.RenderJob(Path(score), batch.output_path(output, Path(score), names), **job) for score in scores]
@@ -111,6 +118,15 @@ def render(
         print_json([vars(outcome) for outcome in outcomes])
     if any(outcome.error for outcome in outcomes):
         raise SystemExit(1)
+
+
+@contextmanager
+def _option(name: str) -> Iterator[None]:
+    """Blame what is wrong on an option."""
+    try:
+        yield
+    except M2MError as error:
+        raise click.BadParameter(str(error), param_hint=name) from error
 
 
 def _pairs(chosen: dict[str, Any], names: str) -> tuple[tuple[str, Any], ...]:

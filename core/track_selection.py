@@ -1,4 +1,4 @@
-"""Words that select tracks of a score, for `--map` and whatever else is said of some tracks only.
+"""Words that select tracks of a score, for `--map`, `--mix` and whatever else is said of some tracks only.
 
 40           the tracks of a General MIDI program, 0 to 127
 track:2      a track by its number, as `m2m score` lists it
@@ -36,10 +36,11 @@ def check(selector: Selector) -> tuple[str, Selector]:
     raise M2MError(f"{selector!r} selects no track: {FORMS} was wanted.")
 
 
-def select(score: Score, wanted: Mapping[Selector, Value]) -> dict[int, Value]:
+def select(score: Score, wanted: Mapping[Selector, Value], *, must_be: bool = False) -> dict[int, Value]:
     """What is wanted of which tracks: number -> value; a track's number and name go before its program.
 
-    Raises M2MError for a word that cannot be one; says which words select no track of this score.
+    Raises M2MError for a word that cannot be one. Of words that select no track of this score it says so, or, where a track
+    `must_be` there, raises M2MError.
     """
     found: dict[int, Value] = {}
     for kinds in (("program",), ("name", "track")):
@@ -49,7 +50,10 @@ def select(score: Score, wanted: Mapping[Selector, Value]) -> dict[int, Value]:
                 continue
             numbers = [n for n, track in enumerate(score.tracks, start=1) if _is(track, n, kind, what)]
             found |= dict.fromkeys(numbers, value)
-            if not any(score.tracks[n - 1] in score.playable for n in numbers):
+            if must_be and not numbers:
+                there = ", ".join(f"{n} {track.name!r}" for n, track in enumerate(score.tracks[:20], start=1))
+                raise M2MError(f"{score.name or 'the score'}: no track is {kind} {what}; there are {there or 'none'}.")
+            if not must_be and not any(score.tracks[n - 1] in score.playable for n in numbers):
                 say(f"{score.name or 'the score'}: no track that plays is {kind} {what}, whose timbre was given")
     return found
 

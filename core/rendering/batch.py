@@ -15,7 +15,9 @@ from m2m.core import audio
 from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError, explain
 from m2m.core.plugins import registry
+from m2m.core.rendering.mix import gains
 from m2m.core.score import Score, read_score, stem_name
+from m2m.core.score_limits import Limits
 from m2m.core.system import progress
 from m2m.core.system.files import make_folder, refuse_overwrite
 from m2m.core.system.workers import in_order
@@ -137,11 +139,11 @@ def _attempt(job: RenderJob) -> RenderOutcome:
 
 def _render(job: RenderJob) -> RenderOutcome:
     arguments = dict(job.mixing)
-    score = read_score(job.score, arguments.get("limits"))  # before torch: what is no music is refused at once
+    score = _read(job)  # before torch: what is no music is refused at once
     paths = _paths(job, score)
     for path in paths if job.out != STDOUT else ():  # before the work, not after it
         refuse_overwrite(path, job.overwrite, [job.score])  # the formats of all are known to be writable: check_outputs
-    rendering = _pipeline(job.components).render(score, **arguments | {"programs": dict(arguments.get("programs", ()))})
+    rendering = _pipeline(job.components).render(score, **arguments | _tables(arguments))
     if job.out == STDOUT:
         wav = audio.audio_bytes(
             ".wav", rendering.audio, rendering.sample_rate, tags=rendering.provenance, sample_format=job.sample_format
@@ -165,11 +167,33 @@ def _render(job: RenderJob) -> RenderOutcome:
     )
 
 
+def _tables(arguments: dict[str, Any]) -> dict[str, dict[Any, Any]]:
+    """What is said of some tracks: pairs in a job, tables for a pipeline."""
+    return {name: dict(arguments.get(name, ())) for name in ("programs", "mix")}
+
+
+def _read(job: RenderJob) -> Score:
+    """A job's score, read once as long as its file stays the same: stems are planned by it, and then rendered."""
+    try:
+        about = job.score.stat()
+        stamp = (about.st_mtime_ns, about.st_size)
+    except (OSError, ValueError):  # read_score says so
+        stamp = (0, 0)
+    return _read_once(job.score, dict(job.mixing).get("limits"), stamp)
+
+
+@lru_cache(maxsize=16)
+def _read_once(path: Path, limits: Limits | None, stamp: tuple[int, int]) -> Score:
+    return read_score(path, limits)
+
+
 def _paths(job: RenderJob, score: Score | None) -> list[Path]:
     """All files that a job will write: the mix, its stems, the sidecar."""
     paths = [job.out]
     if score and dict(job.mixing).get("stems"):
-        stems = (stem_name(score.number(track), track) for track in score.playable)
+        heard = gains(score, _tables(dict(job.mixing))["mix"])
+        tracks = (track for track in score.playable if heard[score.number(track)])
+        stems = (stem_name(score.number(track), track) for track in tracks)
         paths += [job.out.with_name(f"{job.out.stem}-{stem}{job.out.suffix}") for stem in stems]
     if job.sidecar:
         paths.append(job.out.with_suffix(".json"))
@@ -178,11 +202,9 @@ def _paths(job: RenderJob, score: Score | None) -> list[Path]:
 
 def _planned_paths(job: RenderJob) -> list[Path]:
     """All files that a job will write, without the stems of a score that cannot be read, which is told when it is its turn."""
-    mixing, score = dict(job.mixing), None
-    if mixing.get("stems"):
-        with suppress(M2MError):
-            score = read_score(job.score, mixing.get("limits"))
-    return _paths(job, score)
+    with suppress(M2MError):
+        return _paths(job, _read(job) if dict(job.mixing).get("stems") else None)
+    return _paths(job, None)
 
 
 def _save(job: RenderJob, rendering: Any, paths: Sequence[Path]) -> None:

@@ -19,12 +19,13 @@ class Lane:
     """A part that is being mixed.
 
     blocks: its audio, (samples,) float32 each. track: the track that has its gain curve. name: the stem's, "" if none is kept.
-    at: samples that are in the mix already.
+    level: of the mix, linear. at: samples that are in the mix already.
     """
 
     blocks: Iterator[NDArray[np.float32]]
     track: Track
     name: str
+    level: float = 1.0
     at: int = 0
 
 
@@ -71,7 +72,8 @@ class Performance:
         end = lane.at + len(block)
         self.loudest = max(self.loudest, peak(block))
         target = self.stems[lane.name] if lane.name else self.mix
-        target[lane.at : end] += block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * np.float32(self.gain))
+        gain = np.float32(self.gain * lane.level)
+        target[lane.at : end] += block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * gain)
         lane.at = end
 
     def finish(self, clip_mode: ClipMode = CLIP_MODE) -> Rendering:

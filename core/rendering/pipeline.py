@@ -27,6 +27,7 @@ from m2m.core.model_folders import shipped
 from m2m.core.notes import shares_keys
 from m2m.core.plugins import registry, settings
 from m2m.core.plugins.discovery import Component
+from m2m.core.rendering.mix import Level, gains
 from m2m.core.rendering.model_choice import choose_model
 from m2m.core.rendering.performance import Lane, Performance
 from m2m.core.rendering.result import Rendering
@@ -47,11 +48,12 @@ DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Tracks that sound with one timbre and one gain, and are therefore rendered together."""
+    """Tracks that sound with one timbre and one gain, and are therefore rendered together. level: of the mix, linear."""
 
     tracks: tuple[Track, ...]
     timbre: Timbre
     name: str
+    level: float = 1.0
 
     @cached_property
     def notes(self) -> NoteArray:
@@ -104,25 +106,32 @@ class Pipeline:
         return timbre_space(self.model)
 
     def parts(
-        self, score: Score, timbre: str | None, timbres: Mapping[Selector, str], apart: bool = False
+        self,
+        score: Score,
+        timbre: str | None,
+        timbres: Mapping[Selector, str],
+        apart: bool = False,
+        mix: Mapping[Selector, Level] | None = None,
     ) -> list[Part]:
         """Group a score's tracks by timbre and gain, where none cuts another's notes; `apart` keeps every track by itself.
 
-        timbre: for all tracks; None gives each the one nearest to its program. timbres: those of some tracks, as
+        timbre: for all tracks; None gives each the one nearest to its program. timbres, mix: of some tracks, as
         core/track_selection.py selects them.
         """
-        chosen = select(score, timbres)
+        chosen, levels = select(score, timbres), gains(score, mix or {})
         groups: dict[tuple[Any, ...], list[list[Track]]] = {}
         for track in score.playable:
             text = chosen.get(score.number(track)) or timbre or self.timbres.for_program(track.program)
-            alike = groups.setdefault((text, track.gain.tobytes()), [])
+            alike = groups.setdefault((text, track.gain.tobytes(), levels[score.number(track)]), [])
             together = next((g for g in alike if not apart and not shares_keys(t.notes for t in (*g, track))), None)
             if together is None:
                 alike.append([track])
             else:
                 together.append(track)
         return [
-            Part(tuple(tracks), self.timbres.parse(key[0]), key[0]) for key, alike in groups.items() for tracks in alike
+            Part(tuple(tracks), self.timbres.parse(text), text, level)
+            for (text, _, level), alike in groups.items()
+            for tracks in alike
         ]
 
     def mel(self, part: Part, seconds: float) -> Mel:
@@ -166,6 +175,7 @@ class Pipeline:
         *,
         timbre: str | None = None,
         programs: Mapping[Selector, str] | None = None,
+        mix: Mapping[Selector, Level] | None = None,
         seed: int = 0,
         gain: float = GAIN_DB,
         clip_mode: ClipMode = CLIP_MODE,
@@ -180,7 +190,7 @@ class Pipeline:
         if clip_mode not in get_args(ClipMode):
             raise M2MError(f"there is no clip mode {clip_mode!r}; there are {', '.join(get_args(ClipMode))}.")
         performance = self.play(
-            score, timbre=timbre, programs=programs, seed=seed, gain=gain, stems=stems, limits=limits
+            score, timbre=timbre, programs=programs, mix=mix, seed=seed, gain=gain, stems=stems, limits=limits
         )
         rate = self.spec.sample_rate
         with advance("rendering", total=len(performance.mix) / rate) as rendered:
@@ -194,6 +204,7 @@ class Pipeline:
         *,
         timbre: str | None = None,
         programs: Mapping[Selector, str] | None = None,
+        mix: Mapping[Selector, Level] | None = None,
         seed: int = 0,
         gain: float = GAIN_DB,
         stems: bool = False,
@@ -202,8 +213,8 @@ class Pipeline:
         """Begin to render a score, or a MIDI file: nothing is computed before the first block is asked for.
 
         timbre: as core/timbre.py reads it, for all tracks; programs: for some tracks, before
-        `timbre`: by program, `track:NUMBER` or `name:NAME`.
-        gain: dB on everything. stems: also keep every track by itself; their sum is the mix.
+        `timbre`: by program, `track:NUMBER` or `name:NAME`. mix: levels of some tracks, as core/rendering/mix.py reads them.
+        gain: dB on everything. stems: also keep every track that is heard by itself; their sum is the mix.
         limits: the most that a file may hold, see core/midi.py.
         Raises M2MError for an argument or a score that cannot be rendered, before anything is computed.
         """
@@ -213,7 +224,9 @@ class Pipeline:
             raise M2MError(f"seed {seed!r} came, a whole number from 0 up was wanted.")
         music = as_score(score, limits)
         timbre = timbre or settings.settings().defaults.get("timbre")
-        parts = self.parts(music, timbre, programs or {}, apart=stems)
+        parts = self.parts(music, timbre, programs or {}, stems, mix)
+        if parts and not any(part.level for part in parts):
+            raise M2MError(f"{music.name or 'the score'}: every track that plays is muted.")
         if not parts:
             left_out = "; ".join(omission.text for omission in music.omissions)
             raise M2MError(
@@ -221,18 +234,19 @@ class Pipeline:
             )
         lanes = []
         for index, part in enumerate(parts):
+            if not part.level:  # not computed; the other parts' seeds are as they were
+                continue
             last = min(music.duration, float(part.notes["end"].max())) + TAIL  # no silence after a part's end
             blocks = self.stream(self.mel(part, last), _part_seed(seed, index))
-            lanes.append(
-                Lane(blocks, part.tracks[0], stem_name(music.number(part.tracks[0]), part.tracks[0]) if stems else "")
-            )
+            track = part.tracks[0]
+            lanes.append(Lane(blocks, track, stem_name(music.number(track), track) if stems else "", part.level))
 
         def about(clip_mode: ClipMode, audio: NDArray[np.float32]) -> Rendering:
-            made = self._provenance(music, timbre, programs or {}, seed, gain, clip_mode, stems, audio)
+            made = self._provenance(music, timbre, programs or {}, mix or {}, seed, gain, clip_mode, stems, audio)
             return Rendering(audio, self.spec.sample_rate, made, music.omissions)
 
-        mix = np.zeros(self.length(music), np.float32)
-        return Performance(mix, self.spec.sample_rate, lanes, 10 ** (gain / 20), about)
+        silence = np.zeros(self.length(music), np.float32)
+        return Performance(silence, self.spec.sample_rate, lanes, 10 ** (gain / 20), about)
 
     def length(self, score: Score) -> int:
         """Samples that a score is rendered to."""
@@ -243,6 +257,7 @@ class Pipeline:
         score: Score,
         timbre: str | None,
         programs: Mapping[Selector, str],
+        mix: Mapping[Selector, Level],
         seed: int,
         gain: float,
         clip_mode: str,
@@ -262,11 +277,7 @@ class Pipeline:
             "m2m": m2m.__version__,
             "torch": torch.__version__,
             "device": self.device,
-            "score": {
-                "name": score.name,
-                "path": score.path,
-                "sha256": score.sha256,
-            },
+            "score": {"name": score.name, "path": score.path, "sha256": score.sha256},
             "model": {
                 "name": self.folder.name,
                 "path": "" if self.folder.parent == shipped() else str(self.folder.resolve()),
@@ -283,6 +294,7 @@ class Pipeline:
             },
             "timbre": timbre,
             "map": {str(program): text for program, text in programs.items()},
+            "mix": {str(selector): str(level) for selector, level in mix.items()},
             "seed": seed,
             "gain": gain,
             "clip_mode": clip_mode,
@@ -325,6 +337,7 @@ def render(
     *,
     timbre: str | None = None,
     programs: Mapping[Selector, str] | None = None,
+    mix: Mapping[Selector, Level] | None = None,
     seed: int = 0,
     gain: float = GAIN_DB,
     clip_mode: ClipMode = CLIP_MODE,
@@ -336,16 +349,8 @@ def render(
 
     `components` are `Pipeline`'s arguments; for several scores make one Pipeline, which loads its model once.
     """
-    return Pipeline(**components).render(
-        score,
-        timbre=timbre,
-        programs=programs,
-        seed=seed,
-        gain=gain,
-        clip_mode=clip_mode,
-        stems=stems,
-        limits=limits,
-    )
+    chosen: dict[str, Any] = {"timbre": timbre, "programs": programs, "mix": mix, "seed": seed, "gain": gain}
+    return Pipeline(**components).render(score, **chosen, clip_mode=clip_mode, stems=stems, limits=limits)
 
 
 def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[np.float32]:

@@ -45,6 +45,7 @@ def rerender(
             _find_score(path, tags, score),
             timbre=tags["timbre"],
             programs=tags["map"],
+            mix=tags.get("mix", {}),  # files of 0.1 and 0.2.0 have none
             seed=tags["seed"],
             gain=tags["gain"],
             clip_mode=tags["clip_mode"],

@@ -184,6 +184,21 @@ def test_what_cannot_be_done_is_one_line(work: Path, here: M2M, arguments: list[
     assert sorted(work.iterdir()) == before
 
 
+def test_a_mix_mutes_and_its_mistakes_are_told(work: Path, here: M2M) -> None:
+    done = here("render", "duo.mid", "-o", "m.wav", "--stems", "--mix", "name:Voice 73=-6dB", "--mix", "40=mute", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(path.name for path in work.glob("m*.wav")) == ["m-1-voice-73.wav", "m.wav"]
+    for mix, words in (
+        ("name:Bass=-6dB", "duo.mid: no track is name bass; there are 1 'Voice 73', 2 'Voice 40'"),
+        ("track:1=loud", "Invalid value for --mix: 'loud' is no level"),
+        ("track:x=1", "Invalid value for --mix: 'track:x' selects no track"),
+    ):
+        wrong = here("render", "duo.mid", "-o", "wrong.wav", "--mix", mix)
+        assert wrong.returncode
+        assert words in " ".join(wrong.stderr.split())
+        assert not (work / "wrong.wav").exists()
+
+
 def test_no_stem_is_written_over_another_scores_mix(work: Path, here: M2M) -> None:
     (work / "duo-1-voice-73.mid").write_bytes((work / "solo.mid").read_bytes())
     done = here("render", "duo.mid", "duo-1-voice-73.mid", "--stems")
