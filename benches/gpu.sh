@@ -5,10 +5,11 @@
 #   benches/gpu.sh --rehearse KIT    the same at toy size on a CPU, in the environment that is there
 #   benches/gpu.sh --commands KIT    prints the commands and runs nothing
 #
-# KIT is a folder beside the checkout, 24 MB:
+# KIT is a folder beside the checkout, of which the SoundFont is 24 MB:
 #
-#   wheels/        this checkout's own (pip wheel --no-deps -w KIT/wheels .) and those of what m2m[cuda,train] and pytest need
-#                  beyond torch and numpy, for the Python there (pip download --only-binary :all:); a rehearsal needs none
+#   wheels/        this checkout's own (pip wheel --no-deps -w KIT/wheels .) and those of what m2m[cuda,train], pytest, hypothesis and
+#                  pretty_midi need beyond torch and numpy, for the Python there (pip download --only-binary :all:); a
+#                  rehearsal needs none
 #   lib/           libfluidsynth.so.3 and what ldd names of it, less libc, libm and libstdc++; not where FluidSynth is installed
 #   midi/          the MIDI files, piano-midi.de's
 #   split.json     of them; without it, by a hash of their names
@@ -100,6 +101,8 @@ else
     step data 0 "${build[@]}" "${split[@]}" -o "$work/data"
 fi
 step wavenet-bench 120 python3 benches/wavenet_cuda.py -o "$out" --seconds 1 "${without_gpu[@]}"
+step wavenet-regimes 90 python3 benches/wavenet_cuda.py -o "$out/regimes" --seconds 0.5 --regime specialised --regime balanced \
+    "${without_gpu[@]}"
 step render 60 python3 -m m2m render examples/prelude.mid --vocoder "$vocoder" --device "$device" -o "$render_to" --overwrite
 step agreement 200 python3 benches/gpu_training.py agreement "$work/small" -o "$out" --device "$device" "${toy[@]}"
 step pace 90 python3 benches/gpu_training.py pace "$work/small" -o "$out" --device "$device" "${toy[@]}"

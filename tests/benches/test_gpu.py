@@ -1,6 +1,7 @@
 """The script for a GPU's quarter of an hour: its commands are ones that exist, and a curve that it compares with is there."""
 
 import csv
+import os
 import shlex
 import shutil
 import subprocess
@@ -23,8 +24,9 @@ SCRIPT = ROOT / "benches" / "gpu.sh"
 bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", str(SCRIPT), *arguments], capture_output=True, text=True, timeout=HANGS)
+def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(SCRIPT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, env=os.environ | (environment or {}))
 
 
 @bash
@@ -33,7 +35,7 @@ def test_its_commands_are_accepted() -> None:
     done = run("--commands", "/nowhere/kit")
     assert done.returncode == 0, done.stderr
     commands = [shlex.split(line) for line in done.stdout.splitlines()]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for python, first, *rest in commands:
         assert python == "python3"
         if [first, rest[0]] == ["-m", "pytest"]:
@@ -44,6 +46,27 @@ def test_its_commands_are_accepted() -> None:
         assert helped.exit_code == 0, helped.output
         wrong = CliRunner().invoke(command, [*(rest[1:] if command is main else rest), "--no-such-option", "--help"])
         assert wrong.exit_code == 2
+
+
+@bash
+def test_a_step_that_fails_does_not_end_the_rest(tmp_path: Path) -> None:
+    """Every one does, with a Python that knows nothing."""
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\necho nothing works; exit 3\n")
+    python.chmod(0o755)
+    (tmp_path / "kit" / "wheels").mkdir(parents=True)
+    places = {"PATH": f"{python.parent}:{os.environ['PATH']}", "OUT": str(tmp_path / "out"), "TMPDIR": str(tmp_path)}
+    done = run(str(tmp_path / "kit"), environment=places)
+    assert done.returncode == 1
+    summary = (tmp_path / "out" / "summary.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in summary] == [
+        *("install", "gpu-tests", "small-data", "wavenet-bench", "wavenet-regimes", "render"),
+        *("agreement", "pace", "curve"),
+    ]
+    assert all("FAILED (3)" in line for line in summary)
+    assert (tmp_path / "out" / "curve.log").read_text() == "nothing works\n"
+    assert not list(tmp_path.glob("m2m-gpu.*"))  # its own folder is gone
 
 
 @bash
