@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 def render(
     scores: tuple[str, ...], output: str, jobs: int, as_json: bool, programs: dict[str, str], **chosen: Any
 ) -> None:
-    """Render MIDI files as audio."""
+    """Render MIDI files, or MusicXML files, as audio."""
     from m2m.core import track_selection
     from m2m.core.rendering import batch, mix
     from m2m.core.score_limits import Limits

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="A JSON object, for programs.")
 @output_options
 def score(file: Path, conditioner: str | None, model: str | None, limits: dict[str, str], as_json: bool) -> None:
-    """Show what m2m reads in a MIDI file: its tracks, the timbre of each, and what will not sound as written.
+    """Show what m2m reads in a MIDI or MusicXML file: its tracks, the timbre of each, and what will not sound as written.
 
     The numbers and names are those of `m2m render --map track:2=.. --map name:Bass=..` and of stems.
     """

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from command_line import M2M
+from musicxml_documents import archive, document, note, part_of
 
 FILES = Path(__file__).parents[1] / "fixtures" / "midi"
 
@@ -35,6 +36,18 @@ def test_json_for_programs(here: M2M) -> None:
 def test_what_is_not_played_is_said_with_its_second(here: M2M) -> None:
     done = here("score", str(FILES / "bends-only-rpn.mid"))
     assert "from 0.00 s: pitch bends ignored" in done.stderr
+
+
+def test_musicxml_is_shown_as_midi_is(here: M2M, tmp_path: Path) -> None:
+    pytest.importorskip("music21")
+    trill = note(notations="<ornaments><trill-mark/></ornaments>")
+    (tmp_path / "song.mxl").write_bytes(archive(document({"P1": [note() + trill]}, part_of("Größe", 41))))
+    done = here("score", "--json", str(tmp_path / "song.mxl"))
+    found = json.loads(done.stdout)
+    (track,) = found["tracks"]
+    assert (track["name"], track["program"], track["notes"], found["seconds"]) == ("Größe", 40, 2, 1.0)
+    (omission,) = found["not_played"]
+    assert (omission["text"], omission["second"]) == ("ornaments are left out: 1", 0.5)
 
 
 def test_stems_and_map_have_its_numbers(here: M2M, tmp_path: Path) -> None:

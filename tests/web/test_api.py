@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from musicxml_documents import document, note
 
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import parse_score
@@ -91,6 +92,12 @@ def test_a_score_is_read_and_remembered(client: httpx.Client, midi: Midi) -> Non
     assert score["tracks"][0]["keys"] == [60, 61, 62, 63]
     assert any("drum" in omission for omission in score["omissions"])
     assert client.get(f"/api/scores/{score['id']}").json() == score
+
+
+def test_musicxml_is_taken_as_midi_is(client: httpx.Client) -> None:
+    pytest.importorskip("music21")
+    score = send(client, document({"P1": [note() + note("E")]}), "song.musicxml")
+    assert (score["name"], score["seconds"], score["tracks"][0]["keys"]) == ("song.musicxml", 1.0, [60, 64])
 
 
 def test_what_is_no_score_is_refused(serve: Serve, midi: Midi) -> None:

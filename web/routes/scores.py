@@ -20,7 +20,7 @@ router = APIRouter()
 async def upload_score(
     request: Request, service: TheService, executor: TheExecutor, name: str = "score.mid"
 ) -> m.ScoreInfo:
-    """Send a Standard MIDI File as the request's body. Its id names it in other requests; the latest few are remembered."""
+    """Send a MIDI or MusicXML file as the request's body. Its id names it in other requests; the latest few are remembered."""
     return await executor.run(service.scores.upload, await request.body(), name)
 
 

@@ -17,7 +17,7 @@ from m2m.core.rendering import batch
 from m2m.core.rendering.mix import Level, check_mix, gains
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.rendering.rerender import rerender
-from m2m.core.score import Score, from_pretty_midi
+from m2m.core.score import Score, from_pretty_midi, read_score
 from m2m.core.track_selection import Selector
 
 PLAIN: ClipMode = "none"
@@ -110,11 +110,11 @@ def test_a_mix_is_made_again_from_its_tags(pipeline: Pipeline, tmp_path: Path) -
 
 def test_a_score_is_read_once_for_its_stems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     score_of((0, [60]), (56, [67])).write(str(tmp_path / "a.mid"))
-    read, paths = batch.read_score, []
+    paths = []
 
     def counted(path: Path, limits: object = None) -> Score:
         paths.append(path)
-        return read(path)
+        return read_score(path)
 
     monkeypatch.setattr(batch, "read_score", counted)
     mixing = (("stems", True), ("mix", (("track:2", "mute"),)))
