@@ -10,6 +10,7 @@ note. Grace notes stand before their beat, one GRACE each, or less where there i
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from bisect import bisect_right
@@ -96,6 +97,7 @@ def _with_repeats(score: Any, facts: Facts) -> tuple[Any, list[str]]:
         return score, ["its da capo or dal segno is not in words that are understood; it is played as it stands"]
     if not score.recurse().getElementsByClass(RepeatMark):
         return score, []
+    _restate(score)
     try:
         played = score.expandRepeats()
     except ExpanderException:
@@ -103,6 +105,29 @@ def _with_repeats(score: Any, facts: Facts) -> tuple[Any, list[str]]:
     if len({len(part.getElementsByClass(Measure)) for part in played.parts}) > 1:
         return score, ["its repeats differ from part to part; it is played as it stands, once"]
     return played, []
+
+
+def _restate(score: Any) -> None:
+    """Write the tempo and the dynamics that hold at a measure's beginning there: a repeat goes back to these as well."""
+    from music21.stream import Measure
+
+    parts = [list(part.getElementsByClass(Measure)) for part in score.parts]
+    for measures in parts:
+        _restate_marks([[measure] for measure in measures], "Dynamic")
+    if parts and len({len(measures) for measures in parts}) == 1:  # a tempo is of all parts, whichever it stands in
+        _restate_marks([list(column) for column in zip(*parts, strict=True)], "MetronomeMark")
+
+
+def _restate_marks(columns: Sequence[Sequence[Any]], kind: str) -> None:
+    """columns: the measures that sound together, one column after the other. A restated mark stands in the first of each."""
+    holds = None
+    for measures in columns:
+        marks = [(mark.getOffsetInHierarchy(measure), mark) for measure in measures for mark in measure[kind]]
+        marks = [(at, mark) for at, mark in marks if kind != "Dynamic" or mark.value in MARKS]
+        if holds is not None and all(at for at, _ in marks):
+            measures[0].insert(0, copy.deepcopy(holds))
+        if marks:
+            holds = max(marks, key=lambda found: found[0])[1]
 
 
 @dataclass(order=True)

@@ -198,6 +198,17 @@ def test_dynamics_are_velocities() -> None:
     assert track.notes["velocity"].tolist() == [80, 33, 112, 45, 127]  # 50 % of 90; 1.2 times ff is over 127
 
 
+def test_a_repeat_goes_back_to_the_tempo_and_dynamics_of_its_beginning() -> None:
+    first = '<sound tempo="60"/>' + dynamics("p") + note(length=WHOLE)
+    last = dynamics("f") + note("E", length=WHOLE) + repeat("backward")
+    measures = [first, repeat("forward") + note("D", length=WHOLE), last]
+    faster = [rest(WHOLE), rest(WHOLE), '<sound tempo="120"/>' + rest(WHOLE) + repeat("backward")]
+    faster[1] = repeat("forward") + faster[1]
+    track = parse_score(document({"P1": measures, "P2": faster})).tracks[0]
+    assert heard(track) == [(0.0, 4.0, 60), (4.0, 8.0, 62), (8.0, 10.0, 64), (10.0, 14.0, 62), (14.0, 16.0, 64)]
+    assert track.notes["velocity"].tolist() == [49, 49, 96, 49, 96]
+
+
 def test_a_piano_is_one_track_and_its_dynamics_are_of_both_hands() -> None:
     hands = (
         dynamics("pp", staff=1) + note(length=WHOLE, staff=1) + backup(WHOLE) + note("C", 3, WHOLE, staff=2, voice=5)
