@@ -270,6 +270,7 @@ template <int width, class T> T exchange(T value, int distance) {
     return emulator::from_lane<width>(value, emulator::current->thread % width ^ distance);
 }
 
+inline void now(float&) {}
 inline float divide(float a, float b) { return a / b; }
 inline float exp2_(float x) { return exp2f(x); }
 inline float cos_of_turns(float x) { return std::cos(6.28318530717958648f * x); }

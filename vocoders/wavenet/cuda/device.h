@@ -70,6 +70,9 @@ template <int width, class T> DEVICE T exchange(T value, int distance) {
 
 // --- numbers --------------------------------------------------------------------------------------------------------
 
+// Compute it here and not later.
+DEVICE void now(float& x) { asm volatile("" : "+f"(x)); }
+
 DEVICE float divide(float a, float b) { return __fdividef(a, b); }
 DEVICE float exp2_(float x) { return exp2f(x); }
 DEVICE float cos_of_turns(float x) { return cospif(2 * x); }

@@ -63,9 +63,7 @@ DEVICE int draw_class(const float* expected, int classes, float u, float tempera
 }
 
 // outputs of the network -> a µ-law code, or audio in -1..1
-DEVICE float draw(const float* expected, unsigned long long seed, unsigned stream, unsigned long long t,
-                  float temperature) {
-    Uniforms u(seed, stream, t);
+DEVICE float draw(const float* expected, const Uniforms& u, float temperature) {
     if (OUTPUT == MULAW) return float(draw_class(expected, OUTPUTS, u.first, temperature));
     float mean, scale, noise;
     if (OUTPUT == GAUSSIAN) {

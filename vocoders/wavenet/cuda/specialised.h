@@ -51,7 +51,7 @@ template <int K> struct Row {
         for (int i = 0; i < 4; i++) unpack(words.word[i], to + i * CHUNK / 4);
     }
 
-    DEVICE Row(const Number* row, int part) {
+    DEVICE void load(const Number* row, int part) {
         UNROLL
         for (int j = 0; j < CHUNKS; j++) {
             if (has(part, j)) read(row + (part + j * LANES) * CHUNK, of[j]);
@@ -151,8 +151,10 @@ struct Block {
         constexpr int COUNT = packed(UNITS);
         const int first = rank * UNITS + warp * COUNT, unit = warp * COUNT + group % COUNT;
         const Number* w = matrix_at(layer * LAYER, GATES) + unit * 3 * WIDE;
-        const Row<WIDE> a(w, part), b(w + WIDE, part);
-        const Row<RESIDUAL> res(w + 2 * WIDE + RESIDUAL, part);  // its other half are zeros
+        Row<WIDE> a, b;
+        Row<RESIDUAL> res;
+        a.load(w, part), b.load(w + WIDE, part);
+        res.load(w + 2 * WIDE + RESIDUAL, part);  // its other half are zeros
         const float bias = biases[RES_BIAS + layer * RESIDUAL + rank * UNITS + unit];
         const Number* in = layer ? slot(layer) : embedded + warp * WIDE;
         const float* known = ahead + ((i % 2 * LAYERS + layer) * UNITS + unit) * 2;
@@ -169,21 +171,43 @@ struct Block {
         send<COUNT>(to, x, gate(known_a + sum_a, known_b + sum_b));
     }
 
-    // The last two samples as the input of layer 0; returns x of this lane's channel.
-    DEVICE float embed(int warp, float before, float now) {
-        const Number *current = weights_at(TABLES, TABLE), *previous = weights_at(TABLES + TABLE, TABLE);
-        auto x = [&](int k) {
-            return OUTPUT == MULAW
-                       ? value(previous[int(before) * RESIDUAL + k]) + value(current[int(now) * RESIDUAL + k])
-                       : before * value(previous[k]) + now * value(current[k]) + biases[EMBED_BIAS + k];
+    // A sample as a part of layer 0's input: of the channels that this lane writes, and of its own.
+    struct Embedding {
+        float channels[(RESIDUAL + 31) / 32], own;
+    };
+
+    DEVICE Embedding embedding(int warp, int offset, float sample) {
+        const Number* table = weights_at(offset, TABLE);
+        auto at = [&](int k) {
+            return OUTPUT == MULAW ? value(table[int(sample) * RESIDUAL + k]) : sample * value(table[k]);
         };
+        Embedding found = {};
+        UNROLL
+        for (int j = 0; j < (RESIDUAL + 31) / 32; j++) {
+            if (lane + 32 * j < RESIDUAL) found.channels[j] = at(lane + 32 * j);
+        }
+        constexpr int COUNT = packed(UNITS);
+        found.own = at(rank * UNITS + warp * COUNT + group % COUNT);
+        return found;
+    }
+
+    // The last two samples as the input of layer 0; returns x of this lane's channel.
+    DEVICE float embed(int warp, const Embedding& before, float sample) {
+        constexpr int COUNT = packed(UNITS);
+        const Embedding current = embedding(warp, TABLES, sample);
+        const float* bias = biases + EMBED_BIAS;
+        Number* to = embedded + warp * WIDE;
         sync_warp();
-        for (int k = lane; k < RESIDUAL; k += 32) {
-            embedded[warp * WIDE + k] = number(x(k)), embedded[warp * WIDE + RESIDUAL + k] = number(0);
+        UNROLL
+        for (int j = 0; j < (RESIDUAL + 31) / 32; j++) {
+            const int k = lane + 32 * j;
+            if (k >= RESIDUAL) continue;
+            float x = before.channels[j] + current.channels[j];
+            to[k] = number(OUTPUT == MULAW ? x : x + bias[k]), to[RESIDUAL + k] = number(0);
         }
         sync_warp();
-        constexpr int COUNT = packed(UNITS);
-        return x(rank * UNITS + warp * COUNT + group % COUNT);
+        float x = before.own + current.own;
+        return OUTPUT == MULAW ? x : x + bias[rank * UNITS + warp * COUNT + group % COUNT];
     }
 
     // --- output -----------------------------------------------------------------------------------------------------
@@ -194,7 +218,8 @@ struct Block {
         constexpr int COUNT = packed(ROWS);
         for (int p = warp; p < ROWS / COUNT; p += OUTPUT_WARPS) {
             const int row = p * COUNT + group % COUNT;
-            const Row<K> w(matrix_at(offset, ROWS * K) + row * K, part);
+            Row<K> w;
+            w.load(matrix_at(offset, ROWS * K) + row * K, part);
             const Remote there = everywhere(to + rank * ROWS + p * COUNT, signal + 1);
             const float b = biases[bias + rank * ROWS + row];
             wait(signals + signal, i % 2);
@@ -215,13 +240,17 @@ struct Block {
             float sums[TURNS] = {};
             for (int layer = 0; layer < LAYERS; layer++) {
                 const Number* w = matrix_at(layer * LAYER + GATES + AHEAD, ROWS * RESIDUAL);
-                wait(signals + layer + 1, i % 2);
+                Row<RESIDUAL> rows[TURNS];
                 UNROLL
                 for (int n = 0; n < TURNS; n++) {
                     const int p = n * OUTPUT_WARPS + warp;
-                    if (p >= ROWS / COUNT) continue;
-                    const Row<RESIDUAL> row(w + (p * COUNT + group % COUNT) * RESIDUAL, part);
-                    sums[n] += row.times(slot(layer + 1) + RESIDUAL, part);
+                    if (p < ROWS / COUNT) rows[n].load(w + (p * COUNT + group % COUNT) * RESIDUAL, part);
+                }
+                wait(signals + layer + 1, i % 2);
+                UNROLL
+                for (int n = 0; n < TURNS; n++) {
+                    if (n * OUTPUT_WARPS + warp < ROWS / COUNT)
+                        sums[n] += rows[n].times(slot(layer + 1) + RESIDUAL, part);
                 }
             }
             UNROLL
@@ -253,8 +282,10 @@ struct Block {
             UNROLL
             for (int j = 0; j < 2; j++) {
                 const Number* w = matrix_at(layer * LAYER + GATES, AHEAD) + (unit * 2 + j) * (RESIDUAL + BANDS);
-                float sum = Row<RESIDUAL>(w, part).times(past, part);
-                sum = over_lanes(sum + Row<BANDS>(w + RESIDUAL, part).times(mel, part));
+                Row<RESIDUAL> of_past;
+                Row<BANDS> of_mel;
+                of_past.load(w, part), of_mel.load(w + RESIDUAL, part);
+                float sum = over_lanes(of_past.times(past, part) + of_mel.times(mel, part));
                 if (part == 0 && group < COUNT)
                     to[unit * 2 + j] = sum + biases[2 * (layer * RESIDUAL + rank * UNITS + unit) + j];
             }
@@ -310,25 +341,29 @@ KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const 
     } else if (warp >= CHAIN_WARPS) {
         b.output(warp - CHAIN_WARPS, count);
     } else {
-        float *state = last + b.stream * 2, before = state[0], now = state[1];
+        float *state = last + b.stream * 2, older = state[0], newest = state[1];
+        const unsigned random = numbers[b.stream];
         const bool writes = b.rank == 0 && warp == 0;
-        float x = b.embed(warp, before, now);
+        float x = b.embed(warp, b.embedding(warp, TABLES + TABLE, older), newest);
         for (int i = 0; i < count; i++) {
             for (int layer = 0; layer < LAYERS; layer++) b.gates(warp, layer, i, x);
             long long place = (long long)b.stream * count + i;
             float drawn = expected ? samples[place] : 0;
+            Uniforms chance(seed, random, t0 + i);
+            now(chance.first), now(chance.second);
+            const Block::Embedding before = b.embedding(warp, TABLES + TABLE, newest);
             wait(b.signals + LOGITS, i % 2);
             if (warp == 0 && b.lane == 0) arrive(b.signals + LOGITS, ENDS * 4);  // for the next sample
-            if (!expected) drawn = draw(b.logits, seed, numbers[b.stream], t0 + i, temperature);
+            if (!expected) drawn = draw(b.logits, chance, temperature);
             if (writes && expected) {
                 for (int k = b.lane; k < OUTPUTS; k += 32) expected[place * OUTPUTS + k] = b.logits[k];
             } else if (writes && b.lane == 0) {
                 samples[place] = drawn;
             }
-            before = now, now = drawn;
-            x = b.embed(warp, before, now);
+            older = newest, newest = drawn;
+            x = b.embed(warp, before, newest);
         }
-        if (writes && b.lane == 0) state[0] = before, state[1] = now;
+        if (writes && b.lane == 0) state[0] = older, state[1] = newest;
     }
     arrive(), wait();  // a block stays until no other stores to it
 }

@@ -371,7 +371,7 @@ KERNEL wavenet(const Number* weights, const float* biases, Number* rings, const 
         for (int n = thread / 32; n < STREAMS; n += WARPS) {  // every block draws the same
             const float* of = b.logits + n * ENDS;
             long long place = (long long)(first + n) * count + i;
-            float drawn = expected ? samples[place] : draw(of, seed, numbers[first + n], t, temperature);
+            float drawn = expected ? samples[place] : draw(of, Uniforms(seed, numbers[first + n], t), temperature);
             if (b.rank == 0) {
                 if (expected) {
                     for (int k = thread % 32; k < OUTPUTS; k += 32) expected[place * OUTPUTS + k] = of[k];
