@@ -18,10 +18,8 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser
 from xml.parsers import expat
 
 from m2m.core.errors import M2MError
-from m2m.core.score_limits import Limits
+from m2m.core.score_limits import MUSICXML_BYTES_A_NOTE, Limits
 
-SUFFIXES = (".musicxml", ".xml", ".mxl")
-BYTES_A_NOTE = 1000  # a note with its stem, beams and layout takes 300 to 600
 DEPTH = 64  # elements in elements; a score has some ten
 BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # of UTF-8 and UTF-16
 CONTAINER = "META-INF/container.xml"  # says which file of an archive is the score
@@ -45,7 +43,7 @@ def read_tree(data: bytes, limits: Limits) -> Element:
     Raises M2MError for what is no MusicXML score, or more of it than `limits` allow.
     """
     if data[:4] == b"PK\x03\x04":
-        data = _from_archive(data, BYTES_A_NOTE * limits.notes)
+        data = _from_archive(data, MUSICXML_BYTES_A_NOTE * limits.notes)
     survey = _Survey(limits)
     survey.read(data)
     if survey.root == "score-timewise":

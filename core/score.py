@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from m2m.core import musicxml
 from m2m.core.assembly import assemble, decoded
 from m2m.core.channels import Machine, playing_order
 from m2m.core.errors import M2MError
@@ -32,7 +31,7 @@ from m2m.core.notes import from_rows as from_rows
 from m2m.core.notes import hold as hold
 from m2m.core.notes import merge as merge
 from m2m.core.notes import note_array as note_array
-from m2m.core.score_limits import Limits
+from m2m.core.score_limits import MUSICXML_BYTES_A_NOTE, Limits
 from m2m.core.system.files import read_bytes
 from m2m.core.tracks import Curve as Curve
 from m2m.core.tracks import Omission as Omission
@@ -116,7 +115,8 @@ def read_score(path: str | Path, limits: Limits | None = None) -> Score:
     Raises M2MError for anything that is neither, or is beyond `limits` (core/midi.py).
     """
     path, limits = Path(path), limits or Limits()
-    a_note = musicxml.BYTES_A_NOTE if path.suffix.lower() in musicxml.SUFFIXES else BYTES_A_NOTE
+    is_xml = path.suffix.lower() in (".musicxml", ".xml", ".mxl")
+    a_note = MUSICXML_BYTES_A_NOTE if is_xml else BYTES_A_NOTE
     data = read_bytes(path, a_note * limits.notes, f"a score of {limits.notes:,} notes, which --limit notes=N raises")
     return replace(parse_score(data, str(path), limits), name=path.name, path=str(path))
 
@@ -150,6 +150,10 @@ def parse_score(data: bytes, name: str = "", limits: Limits | None = None) -> Sc
 
 def _events(data: bytes, limits: Limits) -> MidiEvents:
     """The events of a MIDI file or, with the extra m2m[musicxml], of a MusicXML file; its bytes tell which it is."""
+    if data[:4] in (b"MThd", b"RIFF"):  # MIDI waits for no module that it does not need
+        return read_events(data, limits)
+    from m2m.core import musicxml
+
     if not musicxml.recognised(data):
         return read_events(data, limits)
     from m2m.core import musicxml_events

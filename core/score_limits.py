@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 from m2m.core.errors import M2MError
 
+MUSICXML_BYTES_A_NOTE = 1000  # a note with its stem, beams and layout takes 300 to 600
+
 
 class BeyondLimitError(M2MError):
     """A score has more than `Limits` allow."""
