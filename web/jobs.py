@@ -1,8 +1,8 @@
 """Renderings for clients: a bounded queue, worker threads, and the cancelling of abandoned jobs.
 
 A worker computes a job's audio block by block. Coroutines that stream it to clients wait for the job's signal, which any
-thread may send. A thread cannot be stopped from outside, so a job ends between two blocks: cancelled by its client, out of
-time, or abandoned because for `patience` seconds no client was connected to it or asked for it.
+thread may send. A thread cannot be stopped from outside, so a job ends between two blocks of a part: cancelled by its
+client, out of time, or abandoned because for `patience` seconds no client was connected to it or asked for it.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class Job:
             return
         try:
             performance = self.performance = self._begin()
+            performance.stopped = lambda: not self.active
             self.signal.send()
             for block in performance:
                 if not self.active:

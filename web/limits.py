@@ -15,6 +15,9 @@ class ServerLimits(BaseModel):
     )
     score_seconds: float = Field(600.0, gt=0, le=14_400, description="seconds of a score")
     score_notes: int = Field(50_000, gt=0, le=1_000_000, description="notes of a score")
+    part_seconds: float = Field(
+        20_000.0, gt=0, description="seconds of a score times its tracks; each has a vocoder of its own"
+    )
     scores: int = Field(64, gt=0, le=10_000, description="uploaded scores that are remembered, the latest ones")
     workers: int = Field(2, gt=0, le=64, description="scores rendered at a time, each by a thread")
     jobs: int = Field(16, gt=0, le=10_000, description="renderings of all clients that wait or run")

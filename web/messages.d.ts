@@ -176,6 +176,8 @@ export interface ServerLimits {
   score_seconds: number;
   /** notes of a score */
   score_notes: number;
+  /** seconds of a score times its tracks; each has a vocoder of its own */
+  part_seconds: number;
   /** uploaded scores that are remembered, the latest ones */
   scores: number;
   /** scores rendered at a time, each by a thread */

@@ -61,6 +61,10 @@ class Scores:
         if score.duration > limits.score_seconds:
             most = f"{score.duration / 60:.1f} minutes, {limits.score_seconds / 60:g} are the most this server renders"
             raise RefusedError(413, "too-long", f"{score.name} lasts {most}.")
+        if score.duration * len(score.playable) > limits.part_seconds:
+            cost = f"{len(score.playable)} tracks of {score.duration / 60:.1f} minutes"
+            most = f"{limits.part_seconds / 60:g} minutes of all tracks together are the most here"
+            raise RefusedError(413, "too-long", f"{score.name} has {cost}, {most}.")
         if notes > limits.score_notes:
             most = f"{limits.score_notes:,} are the most here"
             raise RefusedError(413, "too-long", f"{score.name} has {notes:,} notes, {most}.")

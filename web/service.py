@@ -118,11 +118,17 @@ class Service:
     def pipeline(self, model: str | None, vocoder: str | None) -> Pipeline:
         """The pipeline of a model and a vocoder, loaded; None is the default.
 
-        Raises RefusedError for an unknown model, and for what cannot be loaded, with the reason.
+        Raises RefusedError for an unknown model or vocoder, and for what cannot be loaded, with the reason.
         """
         pair = model or self.default_model, vocoder or registry.default("vocoder")
         name, voice = pair
         self._folder(name)
+        try:
+            registry.find(
+                "vocoder", voice
+            )  # before a model is loaded, and nothing is remembered of a name that is made up
+        except M2MError as error:
+            raise RefusedError(409, "not-usable", str(error)) from error
         with self._loading:
             if pair in self._pipelines:
                 self._pipelines.move_to_end(pair)

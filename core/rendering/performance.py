@@ -35,7 +35,9 @@ class Performance:
 
     mix:   (samples,) float32, zero beyond the blocks that have come. Its peaks are not limited yet: by how much they must be
            is known at the end.
-    lanes: its parts. gain: linear, on everything. stems: one wave a lane that has a name.
+    lanes: its parts; none once it is iterated, since a vocoder's stream keeps much, and goes when its lane is complete.
+    gain:  linear, on everything. stems: one wave a lane that has a name.
+    stopped: asked before every block of a lane; where it is true, the iteration ends.
     about: (clip mode, samples as written) -> a Rendering with everything but the stems.
     """
 
@@ -45,6 +47,7 @@ class Performance:
     gain: float
     about: Callable[[ClipMode, NDArray[np.float32]], Rendering]
     stems: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    stopped: Callable[[], bool] = lambda: False
     loudest: float = 0.0  # sample of the vocoder's own output
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
@@ -53,15 +56,17 @@ class Performance:
         The lane that is furthest behind goes next, so that memory for all but the mix does not grow with length.
         """
         total, ready, playing = len(self.mix), 0, list(self.lanes)
+        self.lanes = ()
         self.stems = {lane.name: np.zeros_like(self.mix) for lane in playing if lane.name}
-        while ready < total:
+        while ready < total and not self.stopped():
             if playing:
                 lane = min(playing, key=lambda lane: lane.at)
                 block = next(lane.blocks, None)
-                if block is None:
-                    playing.remove(lane)
-                else:
+                if block is not None:
                     self._add(lane, block[: total - lane.at])
+                if block is None or lane.at == total:
+                    playing.remove(lane)
+                del lane, block
             before, ready = ready, min((lane.at for lane in playing), default=total)
             if ready > before:
                 for stem in self.stems.values():

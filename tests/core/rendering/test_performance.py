@@ -52,6 +52,23 @@ def test_what_is_heard_while_it_is_rendered_is_what_is_rendered(pipeline: Pipeli
     assert played.finish().provenance == whole.provenance
 
 
+def test_a_part_that_is_complete_lets_go_of_its_vocoder(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    quiet = pipeline.stream
+
+    def held(mel: Mel, seed: int) -> Iterator[Array]:
+        try:
+            yield from quiet(mel, seed)
+            yield np.zeros(1, np.float32)  # more than was asked for: what has played all of the mix is not asked again
+        finally:
+            ended.append(seed)
+
+    monkeypatch.setattr(pipeline, "stream", held)
+    played = pipeline.play(from_pretty_midi(score_of((0, [60]), (56, [67]))))
+    assert sum(map(len, played)) == len(played.mix)
+    assert len(ended) == 2
+
+
 def test_the_first_block_does_not_wait_for_the_end_of_the_score(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
