@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
@@ -52,12 +52,9 @@ def load_model(make: Callable[[], Module], folder: Path) -> tuple[Module, str]:
     It is first made without memory, on PyTorch's meta device, and compared with the weights file: a damaged config may ask
     for more memory than the machine has.
     """
-    import torch
-
     found = _shapes(folder)
     try:
-        with torch.device("meta"):
-            outline = make()
+        outline = _outline(make)
     except M2MError:
         raise
     except Exception:  # a component that needs its numbers at once: then the check comes after
@@ -66,6 +63,22 @@ def load_model(make: Callable[[], Module], folder: Path) -> tuple[Module, str]:
         _refuse_misfit(found, outline, folder)
     model = make()
     return model, load_weights(model, folder)
+
+
+def _outline(make: Callable[[], Module]) -> Module:
+    """What `make` makes, on the meta device: without memory and without numbers."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class WithoutNormalDraws(TorchFunctionMode):
+        """There PyTorch computes these in Python, for which it imports its compiler and sympy: two seconds."""
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            drawn, named = function in (torch.Tensor.normal_, torch.nn.init.normal_), kwargs or {}
+            return (args[0] if args else named["tensor"]) if drawn else function(*args, **named)
+
+    with torch.device("meta"), WithoutNormalDraws():
+        return make()
 
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:

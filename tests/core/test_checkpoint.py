@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import HANGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -223,3 +226,14 @@ def test_broken_weights_are_refused(copy: Path) -> None:
     (copy / WEIGHTS).unlink()
     with pytest.raises(M2MError, match="cannot read the weights"):
         load_mel2mel(copy)
+
+
+@pytest.mark.parametrize("vocoder", ["griffin-lim", "wavenet", "parallel-wavenet"])
+def test_loading_imports_no_compiler(vocoder: str) -> None:
+    """PyTorch's compiler and sympy take two seconds to import: a third of a short score's rendering."""
+    code = (
+        f"import sys, m2m; m2m.Pipeline(vocoder={vocoder!r}); "
+        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
+    assert done.stdout == "[]\n", done.stderr
