@@ -65,7 +65,7 @@ def test_text_files_name_their_encoding() -> None:
             called = ast.unparse(call.func)
             binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in call.args[:2])
             opens = called.endswith((".read_text", ".write_text")) or (re.search(r"(^|\.)open$", called) and not binary)
-            known = called in ("os.open", "distribution.read_text", "archive.open")  # descriptors, metadata, zip entries
+            known = called in ("os.open", "distribution.read_text", "archive.open")
             if opens and not known and not any(keyword.arg == "encoding" for keyword in call.keywords):
                 left_open.append(f"{path.relative_to(root)}:{call.lineno}: {called}")
     assert left_open == []
