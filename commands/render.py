@@ -209,27 +209,27 @@ def rerender(
 @output_options
 def timbres(conditioner: str | None, model: str | None, as_json: bool) -> None:
     """List the instruments of a model's timbre space, and the General MIDI programs that each speaks for."""
+    from m2m.core.instruments import FIRST_KIT, family, is_kit
     from m2m.core.mel2mel import load_mel2mel
     from m2m.core.rendering.model_choice import choose_model
     from m2m.core.rendering.pipeline import timbre_space
 
     folder = choose_model(model, conditioner=conditioner)
     space = timbre_space(load_mel2mel(folder)[0])
-    speaks: dict[str, list[int]] = {name: [] for name in space.instruments}
-    for program in range(128):
-        speaks[space.for_program(program)].append(program)
-    plane = space.plane().round(3).tolist()
+    speaks, plane = space.speaks_for(), space.plane().round(3).tolist()
     rows = [
-        {"name": name, "program": program, "plane": at, "point": point, "programs": speaks[name]}
-        for (name, program), at, point in zip(space.instruments.items(), plane, space.points.tolist(), strict=True)
-    ]
+        {"name": name, "program": number % FIRST_KIT, "drums": is_kit(number), "family": family(number),
+         "plane": None if is_kit(number) else at, "point": point, "programs": speaks[name]}
+        for (name, number), at, point in zip(space.instruments.items(), plane, space.points.tolist(), strict=True)
+    ]  # fmt: skip
     if as_json:
         print_json({"model": folder.name, "timbres": rows})
         return
-    table = [("NAME", "PROGRAM", "ON THE MAP", "SPEAKS FOR PROGRAMS")]
-    for row in rows:
-        x, y = row["plane"]
-        table.append((row["name"], str(row["program"]), f"{x:6.2f} {y:6.2f}", _ranges(row["programs"])))
+    table = [("NAME", "PROGRAM", "ON THE MAP", "SPEAKS FOR PROGRAMS", "FAMILY")]
+    for row in sorted(rows, key=lambda row: (row["drums"], row["program"])):
+        program = f"kit {row['program']}" if row["drums"] else str(row["program"])
+        at = "-" if row["drums"] else "{:6.2f} {:6.2f}".format(*row["plane"])
+        table.append((row["name"], program, at, _ranges(row["programs"]) or "drums", row["family"]))
     print_table(table)
 
 

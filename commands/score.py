@@ -10,7 +10,7 @@ import click
 from m2m.commands.terminal import output_options, print_json, print_note, print_table, score_limits
 
 if TYPE_CHECKING:
-    from m2m.core.score import Score, Track
+    from m2m.core.score import Track
 
 
 @click.command()
@@ -25,17 +25,20 @@ def score(file: Path, conditioner: str | None, model: str | None, limits: dict[s
 
     The numbers and names are those of `m2m render --map track:2=.. --map name:Bass=..` and of stems.
     """
+    from m2m.core.instruments import nearest_instrument
+    from m2m.core.rendering.model_choice import choose_model, omissions, read_instruments
     from m2m.core.score import read_score
     from m2m.core.score_limits import Limits
 
     read = read_score(file, Limits.of(limits))
+    instruments = read_instruments(choose_model(model, conditioner=conditioner))
+    left_out = omissions(read, instruments)
     tracks = [_track(number, track) for number, track in enumerate(read.tracks, start=1)]
-    speakers = _timbres(read, model, conditioner)
     for row, track in zip(tracks, read.tracks, strict=True):
-        row["timbre"] = None if track.is_drum else speakers[track.program]
+        row["timbre"] = nearest_instrument(track.instrument, instruments)
     if as_json:
-        omissions = [vars(omission) for omission in read.omissions]
-        print_json({"score": read.name, "seconds": read.duration, "tracks": tracks, "not_played": omissions})
+        not_played = [vars(omission) for omission in left_out]
+        print_json({"score": read.name, "seconds": read.duration, "tracks": tracks, "not_played": not_played})
         return
     rows = [("TRACK", "NAME", "CHANNEL", "PROGRAM", "NOTES", "KEYS", "TIMBRE")]
     for row in tracks:
@@ -44,7 +47,7 @@ def score(file: Path, conditioner: str | None, model: str | None, limits: dict[s
         channel = f"{row['channel']}" + (f" port {row['port']}" if row["port"] else "")
         rows.append((str(row["track"]), row["name"], channel, program, str(row["notes"]), keys, row["timbre"] or "-"))
     print_table(rows)
-    for omission in read.omissions:
+    for omission in left_out:
         print_note(f"from {omission.second:.2f} s: {omission.text}")
     print_note(f"{read.name}: {read.duration:.1f} s")
 
@@ -63,18 +66,3 @@ def _track(number: int, track: Track) -> dict[str, Any]:
         "lowest": int(keys.min()) if len(keys) else None,
         "highest": int(keys.max()) if len(keys) else None,
     }
-
-
-def _timbres(read: Score, model: str | None, conditioner: str | None) -> dict[int, str]:
-    """The instrument that plays each program of the score, by the model's config; its weights are not loaded."""
-    from pydantic import BaseModel
-
-    from m2m.core.instruments import REFERENCE, nearest_instrument
-    from m2m.core.model_folders import read_config
-    from m2m.core.rendering.model_choice import choose_model
-
-    class Instruments(BaseModel):  # of Mel2MelConfig, whose module imports torch
-        instruments: dict[str, int] = {name: program for program, name in REFERENCE.items()}
-
-    instruments = read_config(choose_model(model, conditioner=conditioner), "mel2mel", Instruments).instruments
-    return {track.program: nearest_instrument(track.program, instruments) for track in read.tracks}

@@ -155,17 +155,13 @@ def _omissions(
     remarks: Iterable[str],
 ) -> Iterator[Omission]:
     """What of a score will not sound as written, each kind with how often and where it first does not."""
-    drums = [notes for part, notes in played if part.is_drum and len(notes)]
     outside = [notes[~_on_the_piano(notes)] for part, notes in played if not part.is_drum]
     outside = [notes for notes in outside if len(notes)]
     empty = seconds(np.sort(np.array([time for part, _ in played for time in part.empty], np.float64)))
-    for kind, found, text in (
-        ("drums", drums, "drum notes left out, since the model has no drums"),
-        ("range", outside, "notes left out, since they lie outside the 88 piano keys (A0 to C8)"),
-    ):
-        if found:
-            count, first = sum(map(len, found)), min(float(notes["start"][0]) for notes in found)
-            yield Omission(kind, count, f"{text}: {count}", first)
+    if outside:
+        count, first = sum(map(len, outside)), min(float(notes["start"][0]) for notes in outside)
+        text = f"notes left out, since they lie outside the 88 piano keys (A0 to C8): {count}"
+        yield Omission("range", count, text, first)
     if len(empty):
         yield Omission("empty", len(empty), f"notes of no length left out: {len(empty)}", float(empty[0]))
     pitched = dict.fromkeys(part.channel for part, notes in played if not part.is_drum and len(notes))

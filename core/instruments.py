@@ -1,4 +1,7 @@
-"""General MIDI's 128 programs: their names in m2m, and which trained instrument stands in for one that was not trained."""
+"""General MIDI's instruments: their numbers and names in m2m, and which trained one stands in for one that was not trained.
+
+An instrument's number is its program, 0..127; a drum kit's is 128 and the kit's program, as in bank 128 of a SoundFont.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,23 @@ from collections.abc import Mapping
 
 import pretty_midi
 
+FIRST_KIT = 128
+# Kit program -> name, as Roland's GS has them. A kit that is not here is a variation of the one before it.
+KITS = {
+    0: "standard-kit",
+    8: "room-kit",
+    16: "power-kit",
+    24: "electronic-kit",
+    25: "tr-808-kit",
+    32: "jazz-kit",
+    40: "brush-kit",
+    48: "orchestra-kit",
+    56: "sound-effects-kit",
+}
+FAMILIES = (
+    "piano", "chromatic percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass", "reed", "pipe",
+    "synth lead", "synth pad", "synth effects", "ethnic", "percussive", "sound effects", "drum kits",
+)  # fmt: skip  # of eight programs each
 # The reference system's ten instruments (0-based program -> name); the program within a family is our choice.
 REFERENCE = {
     0: "grand-piano",
@@ -54,31 +74,57 @@ _RUNS = (
 )
 
 
-def program_name(program: int) -> str:
-    """The name of a General MIDI program, 0..127.
+def is_kit(number: int) -> bool:
+    """Whether an instrument's number is a drum kit's."""
+    return number >= FIRST_KIT
 
-    >>> program_name(56), program_name(40)
-    ('trumpet', 'violin')
+
+def family(number: int) -> str:
+    """The General MIDI family of an instrument.
+
+    >>> family(40), family(128)
+    ('strings', 'drum kits')
     """
-    if program in REFERENCE:
-        return REFERENCE[program]
-    words = "".join(c if c.isalnum() else " " for c in pretty_midi.program_to_instrument_name(program).lower()).split()
+    return FAMILIES[min(number, FIRST_KIT) // 8]
+
+
+def program_name(number: int) -> str:
+    """The name of an instrument, 0..255.
+
+    >>> program_name(56), program_name(40), program_name(128), program_name(129)
+    ('trumpet', 'violin', 'standard-kit', 'standard-kit-1')
+    """
+    if is_kit(number):
+        kit, variation = _kit(number), number - FIRST_KIT - _kit(number)
+        return f"{KITS[kit]}-{variation}" if variation else KITS[kit]
+    if number in REFERENCE:
+        return REFERENCE[number]
+    words = "".join(c if c.isalnum() else " " for c in pretty_midi.program_to_instrument_name(number).lower()).split()
     return "-".join(words)
 
 
-def nearest_instrument(program: int, trained: Mapping[str, int]) -> str:
-    """The trained instrument (name -> program) that stands in for a program.
+def nearest_instrument(number: int, trained: Mapping[str, int]) -> str | None:
+    """The trained instrument (name -> number) that stands in for one.
 
-    The program itself if it was trained, else the one of our table, else the trained program of the nearest number, since
-    General MIDI orders its programs by family.
+    The instrument itself if it was trained, else the one of our table, else the trained one of the nearest number, since
+    General MIDI orders its programs by family. Kits stand in for kits only, and nothing else does: None where none was trained.
 
     >>> nearest_instrument(40, {"trumpet": 56, "string-ensemble": 48})
     'string-ensemble'
+    >>> nearest_instrument(130, {"trumpet": 56, "standard-kit": 128})
+    'standard-kit'
     """
-    names = {number: name for name, number in trained.items()}
-    if program in names:
-        return names[program]
-    alike = next(name for first, name in reversed(_RUNS) if first <= program)
-    if alike in trained:
+    names = {other: name for name, other in trained.items() if is_kit(other) == is_kit(number)}
+    if number in names or not names:
+        return names.get(number)
+    if is_kit(number):
+        return names.get(FIRST_KIT + _kit(number), names[min(names)])
+    alike = next(name for first, name in reversed(_RUNS) if first <= number)
+    if trained.get(alike) in names:
         return alike
-    return names[min(names, key=lambda number: (abs(number - program), number))]
+    return names[min(names, key=lambda other: (abs(other - number), other))]
+
+
+def _kit(number: int) -> int:
+    """The program of the kit that an instrument is, or is a variation of."""
+    return max(program for program in KITS if program <= number - FIRST_KIT)

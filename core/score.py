@@ -61,11 +61,11 @@ class Score:
     @property
     def duration(self) -> float:
         """Seconds until the last sounding note is let go; 0 for an empty score."""
-        return max((float(track.notes["end"].max()) for track in self.playable if len(track.notes)), default=0.0)
+        return max((float(track.notes["end"].max()) for track in self.tracks if len(track.notes)), default=0.0)
 
     @property
     def playable(self) -> tuple[Track, ...]:
-        """The tracks that have notes and are not drums."""
+        """The tracks that have notes of a pitched instrument; whether drums play as well, the model decides."""
         return tuple(track for track in self.tracks if len(track.notes) and not track.is_drum)
 
     def number(self, track: Track) -> int:

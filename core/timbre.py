@@ -8,20 +8,23 @@ How a timbre is written:
     @0.2,-1.3,...                     the coordinates themselves, one number a dimension
     map@0.2,-1.3                      a place on the map of the space (`m2m timbres` tells where on it the instruments are)
     0:map@0,1; 8:organ:3,harp:1       a path through any of these: semicolons between its points
+
+Drum kits have points, too, but play drums only: they are not on the map, and no mixture or path has kits and instruments.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.instruments import nearest_instrument
+from m2m.core.instruments import FIRST_KIT, is_kit, nearest_instrument
 
 FARTHEST = 1e6  # of a coordinate: further out, squares leave float32
 
@@ -33,11 +36,13 @@ class Timbre:
     seconds: (points,) when each point is reached, ascending; one point holds still for ever.
     points:  (points, dimensions) float32.
     text:    how it was written.
+    is_kit:  whether it is a drum kit's, which plays drums only.
     """
 
     seconds: NDArray[np.float64]
     points: NDArray[np.float32]
     text: str
+    is_kit: bool = False
 
     def curve(self, frames: int, frame_rate: float) -> NDArray[np.float32]:
         """What a conditioner is given: (dimensions,) where it holds still, (frames, dimensions) along a path."""
@@ -52,10 +57,16 @@ class Timbre:
 
 @dataclass(frozen=True)
 class TimbreSpace:
-    """The instruments of a model: name -> General MIDI program, and their points, (instruments, dimensions) float32."""
+    """The instruments of a model: name -> number (core/instruments.py), and their points, (instruments, dimensions) float32."""
 
     instruments: dict[str, int]
     points: NDArray[np.float32]
+
+    @cached_property
+    def pitched(self) -> TimbreSpace:
+        """The space without its drum kits: what the map shows."""
+        kept = {name: number for name, number in self.instruments.items() if not is_kit(number)}
+        return TimbreSpace(kept, self.points[[name in kept for name in self.instruments]])
 
     def parse(self, text: str) -> Timbre:
         """Read a timbre as the module's docstring describes. Raises M2MError that says what is wrong with it.
@@ -66,6 +77,15 @@ class TimbreSpace:
         >>> space.parse("0:organ,2:trumpet").curve(frames=3, frame_rate=1.0)[1].tolist()
         [0.5, 0.5]
         """
+        named = {name.strip() for name in re.split("[:,;]", text)} & self.instruments.keys()
+        kits = named - self.pitched.instruments.keys()
+        if kits and kits != named:
+            raise M2MError(
+                f"timbre {text!r}: {min(kits)} is a drum kit and {min(named - kits)} is none; they cannot be mixed."
+            )
+        return replace(self._read(text), is_kit=bool(kits))
+
+    def _read(self, text: str) -> Timbre:
         if ";" in text:
             nodes = [tuple(side.strip() for side in part.split(":", 1)) for part in text.split(";") if part.strip()]
             if any(len(node) != 2 or _number(node[0]) is None for node in nodes):
@@ -87,14 +107,19 @@ class TimbreSpace:
         point: NDArray[np.float32] = self.points[list(self.instruments).index(name)]
         return point
 
-    def for_program(self, program: int) -> str:
-        """The instrument that stands in for a General MIDI program."""
-        return nearest_instrument(program, self.instruments)
+    def for_program(self, number: int) -> str | None:
+        """The instrument that stands in for a General MIDI program, or for a drum kit (128 and its program), if one can."""
+        return nearest_instrument(number, self.instruments)
+
+    def speaks_for(self) -> dict[str, list[int]]:
+        """The General MIDI programs that each instrument plays."""
+        chosen = [(self.for_program(program), program) for program in range(FIRST_KIT)]
+        return {name: [program for by, program in chosen if by == name] for name in self.instruments}
 
     @cached_property
     def _map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The map's origin, (dimensions,), and its two axes, (2, dimensions): the first principal components."""
-        points = self.points.astype(np.float64)
+        points = self.pitched.points.astype(np.float64)
         _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
         axes = np.pad(axes[:2], ((0, 2 - len(axes[:2])), (0, 0)))
         strongest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
@@ -103,7 +128,7 @@ class TimbreSpace:
         )  # else the sign is the linear algebra library's
 
     def plane(self) -> NDArray[np.float64]:
-        """The instruments on a plane, for a map: (instruments, 2), the first two principal components of their points."""
+        """The instruments on a plane, for a map: (instruments, 2), the first two principal components of the pitched ones."""
         origin, axes = self._map
         return (self.points - origin) @ axes.T
 
@@ -117,8 +142,8 @@ class TimbreSpace:
         interpolation): at an instrument's place the map returns that instrument. In two dimensions there is no residual.
         """
         origin, axes = self._map
-        plane = self.plane()
-        missed = self.points - (origin + plane @ axes)  # (instruments, dimensions)
+        plane = self.pitched.plane()
+        missed = self.pitched.points - (origin + plane @ axes)  # (instruments, dimensions)
         far = ((np.asarray(places, np.float64)[:, None] - plane) ** 2).sum(axis=-1)  # squared: (places, instruments)
         scale = max(float((plane**2).sum(axis=1).max()), 1e-12)
         weights = (far / scale + 1e-9) ** -2  # at a distance of nought finite, and then the only one that counts

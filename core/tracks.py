@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from m2m.core.instruments import FIRST_KIT
 from m2m.core.notes import NoteArray
 
 Curve: TypeAlias = NDArray[np.float64]  # (points, 2): from that second on, this value; the first point is at 0
@@ -46,6 +47,11 @@ class Track:
     bank: int = 0
     channel: int = 1
     port: int = 0
+
+    @property
+    def instrument(self) -> int:
+        """Its instrument's number, as core/instruments.py counts: a drum kit's is 128 and the program."""
+        return self.program + FIRST_KIT * self.is_drum
 
     def gain_curve(self, first: int, last: int, sample_rate: int) -> NDArray[np.float32]:
         """The gain of samples first..last: (last - first,) float32, steps smoothed over 10 ms so that no jump clicks."""

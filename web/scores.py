@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import shipped
+from m2m.core.rendering.model_choice import choose_model, omissions, read_instruments
 from m2m.core.score import Score, parse_score, read_score
 from m2m.core.score_limits import BeyondLimitError, Limits
 from m2m.web.limits import RefusedError, ServerLimits
@@ -45,7 +46,7 @@ class Scores:
             raise RefusedError(422, "not-midi", str(error)) from error
         self._check_length(score)
         if not score.playable:
-            left_out = "; ".join(omission.text for omission in score.omissions)
+            left_out = "; ".join(omission.text for omission in omissions(score, {}))
             raise RefusedError(
                 422, "nothing-to-play", f"{name} has no note that can sound{': ' * bool(left_out)}{left_out}."
             )
@@ -99,5 +100,5 @@ class Scores:
             seconds=score.duration,
             notes=sum(len(track.starts) for track in tracks),
             tracks=tracks,
-            omissions=[omission.text for omission in score.omissions],
+            omissions=[omission.text for omission in omissions(score, read_instruments(choose_model()))],
         )

@@ -25,16 +25,15 @@ SECONDS = 1.2  # of the phrase
 
 
 def draw_map(name: str, space: TimbreSpace) -> MapInfo:
-    """Where the instruments of the model `name` lie."""
+    """Where the pitched instruments of the model `name` lie."""
+    space = space.pitched
     plane = space.plane()
     low, high = plane.min(axis=0), plane.max(axis=0)
     reach = np.maximum(high - low, max(float((high - low).max()) * 0.5, 1e-3))  # so that a map is never a line
     middle = (low + high) / 2
     low, high = middle - reach * (0.5 + MARGIN), middle + reach * (0.5 + MARGIN)
     spread = ((space.points - space.points.mean(axis=0)) ** 2).sum()
-    programs: dict[str, list[int]] = {instrument: [] for instrument in space.instruments}
-    for program in range(128):
-        programs[space.for_program(program)].append(program)
+    programs = space.speaks_for()
     return MapInfo(
         model=name,
         dimensions=space.points.shape[1],

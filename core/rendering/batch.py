@@ -16,6 +16,7 @@ from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError, explain
 from m2m.core.plugins import registry
 from m2m.core.rendering.mix import gains
+from m2m.core.rendering.model_choice import choose_model, playable, read_instruments
 from m2m.core.score import Score, read_score, stem_name
 from m2m.core.score_limits import Limits
 from m2m.core.system import progress
@@ -104,20 +105,22 @@ def _at_work(job: RenderJob) -> str:
     """The plugins whose code a job runs, else its vocoder: for a process that died and cannot name them itself."""
     from m2m.core.mel2mel import Mel2MelConfig
     from m2m.core.model_folders import read_config
-    from m2m.core.rendering.model_choice import choose_model
 
-    chosen = dict(job.components)
-    parts = {"vocoder": chosen.get("vocoder") or registry.default("vocoder")}
+    parts = {"vocoder": dict(job.components).get("vocoder") or registry.default("vocoder")}
     found = []
     with suppress(M2MError):
-        folder = choose_model(*(chosen.get(name) for name in ("model", "encoder", "conditioner")))
-        made_of = read_config(folder, "mel2mel", Mel2MelConfig)
+        made_of = read_config(_folder(job), "mel2mel", Mel2MelConfig)
         parts |= {"conditioner": made_of.conditioner, "encoder": made_of.encoder}
     for kind, name in parts.items():
         with suppress(M2MError):
             found.append(registry.find(kind, name))
     plugins = [component for component in found if component.distribution != "m2m"]
     return f"at work was {' and '.join(map(str, plugins or found[:1]))}"
+
+
+def _folder(job: RenderJob) -> Path:
+    """Of the model that a job renders with."""
+    return choose_model(*(dict(job.components).get(name) for name in ("model", "encoder", "conditioner")))
 
 
 @lru_cache(maxsize=1)
@@ -192,7 +195,8 @@ def _paths(job: RenderJob, score: Score | None) -> list[Path]:
     paths = [job.out]
     if score and dict(job.mixing).get("stems"):
         heard = gains(score, _tables(dict(job.mixing))["mix"])
-        tracks = (track for track in score.playable if heard[score.number(track)])
+        played = playable(score, read_instruments(_folder(job)))
+        tracks = (track for track in played if heard[score.number(track)])
         stems = (stem_name(score.number(track), track) for track in tracks)
         paths += [job.out.with_name(f"{job.out.stem}-{stem}{job.out.suffix}") for stem in stems]
     if job.sidecar:

@@ -28,7 +28,7 @@ from m2m.core.notes import shares_keys
 from m2m.core.plugins import registry, settings
 from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.mix import Level, gains
-from m2m.core.rendering.model_choice import choose_model
+from m2m.core.rendering.model_choice import choose_model, omissions, playable
 from m2m.core.rendering.performance import Lane, Performance
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import NoteArray, Score, Track, as_score, merge, stem_name
@@ -59,6 +59,11 @@ class Part:
     def notes(self) -> NoteArray:
         """All their notes, in order of start."""
         return merge(track.notes for track in self.tracks)
+
+    @property
+    def end(self) -> float:
+        """Seconds until the last note is let go."""
+        return float(self.notes["end"].max())
 
 
 class Pipeline:
@@ -115,14 +120,19 @@ class Pipeline:
     ) -> list[Part]:
         """Group a score's tracks by timbre and gain, where none cuts another's notes; `apart` keeps every track by itself.
 
-        timbre: for all tracks; None gives each the one nearest to its program. timbres, mix: of some tracks, as
-        core/track_selection.py selects them.
+        timbre: for all tracks but drums; None gives each the one nearest to its program. timbres, mix: of some tracks, as
+        core/track_selection.py selects them. Drums that the model cannot play are left out.
+        Raises M2MError for a timbre that cannot be read, and for a drum kit that is to play notes, or anything else drums.
         """
         chosen, levels = select(score, timbres), gains(score, mix or {})
         groups: dict[tuple[Any, ...], list[list[Track]]] = {}
-        for track in score.playable:
-            text = chosen.get(score.number(track)) or timbre or self.timbres.for_program(track.program)
-            alike = groups.setdefault((text, track.gain.tobytes(), levels[score.number(track)]), [])
+        for track in playable(score, self.timbres.instruments):
+            number, standing_in = score.number(track), self.timbres.for_program(track.instrument)
+            text = chosen.get(number) or ("" if track.is_drum else timbre) or standing_in or ""
+            if self.timbres.parse(text).is_kit != track.is_drum:
+                what, wanted = ("drums", "a drum kit's") if track.is_drum else ("no drums", "an instrument's")
+                raise M2MError(f"timbre {text!r} came for track {number}, which is {what}; {wanted} was wanted.")
+            alike = groups.setdefault((text, track.gain.tobytes(), levels[number]), [])
             together = next((g for g in alike if not apart and not shares_keys(t.notes for t in (*g, track))), None)
             if together is None:
                 alike.append([track])
@@ -142,7 +152,8 @@ class Pipeline:
         def make(first: int, last: int) -> NDArray[np.float32]:
             return self._faded(self.model.predict_span(part.notes, curve, first, last), part.notes, first)
 
-        return LazyMel(make, spans(frames), self.spec, part.notes, np.atleast_2d(curve))
+        notes = None if part.timbre.is_kit else part.notes  # which vocoders play by oscillators: drums must not sing
+        return LazyMel(make, spans(frames), self.spec, notes, np.atleast_2d(curve))
 
     def preview(self, voices: Iterable[tuple[NoteArray, Timbre]], first: float, last: float) -> Mel:
         """The log-mel of notes with their timbres, together, seconds first..last: quick, for a picture, not for a vocoder."""
@@ -225,10 +236,11 @@ class Pipeline:
         music = as_score(score, limits)
         timbre = timbre or settings.settings().defaults.get("timbre")
         parts = self.parts(music, timbre, programs or {}, stems, mix)
+        not_played = omissions(music, self.timbres.instruments)
         if parts and not any(part.level for part in parts):
             raise M2MError(f"{music.name or 'the score'}: every track that plays is muted.")
         if not parts:
-            left_out = "; ".join(omission.text for omission in music.omissions)
+            left_out = "; ".join(omission.text for omission in not_played)
             raise M2MError(
                 f"{music.name or 'the score'} has no note that can sound{': ' + left_out if left_out else ''}."
             )
@@ -236,21 +248,23 @@ class Pipeline:
         for index, part in enumerate(parts):
             if not part.level:  # not computed; the other parts' seeds are as they were
                 continue
-            last = min(music.duration, float(part.notes["end"].max())) + TAIL  # no silence after a part's end
-            blocks = self.stream(self.mel(part, last), _part_seed(seed, index))
+            blocks = self.stream(
+                self.mel(part, part.end + TAIL), _part_seed(seed, index)
+            )  # no silence after a part's end
             track = part.tracks[0]
             lanes.append(Lane(blocks, track, stem_name(music.number(track), track) if stems else "", part.level))
 
         def about(clip_mode: ClipMode, audio: NDArray[np.float32]) -> Rendering:
             made = self._provenance(music, timbre, programs or {}, mix or {}, seed, gain, clip_mode, stems, audio)
-            return Rendering(audio, self.spec.sample_rate, made, music.omissions)
+            return Rendering(audio, self.spec.sample_rate, made, not_played)
 
         silence = np.zeros(self.length(music), np.float32)
         return Performance(silence, self.spec.sample_rate, lanes, 10 ** (gain / 20), about)
 
     def length(self, score: Score) -> int:
         """Samples that a score is rendered to."""
-        return int(np.ceil((score.duration + TAIL) * self.spec.frame_rate)) * self.spec.hop_length
+        ends = [float(track.notes["end"].max()) for track in playable(score, self.timbres.instruments)]
+        return int(np.ceil((max(ends, default=0.0) + TAIL) * self.spec.frame_rate)) * self.spec.hop_length
 
     def _provenance(
         self,

@@ -30,6 +30,7 @@ from m2m.core.choices import BENCH_REPEATS, BENCH_SECONDS, BENCH_SPLIT, MAX_SEED
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import CONFIG, WEIGHTS, find_model, model_folder, shipped
 from m2m.core.plugins import registry
+from m2m.core.rendering.model_choice import choose_model
 from m2m.core.system.run_config import read_run
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 
@@ -210,6 +211,8 @@ def _models(config: BenchConfig) -> Iterator[System]:
     if not config.models:
         folders = sorted(path.parent for path in shipped().glob(f"mel2mel-*/{CONFIG}"))
     known = [_describe(folder) for folder in folders]
+    if not config.models:  # of each conditioner the model that a render takes
+        known = [m for m in known if m.model == choose_model(conditioner=m.conditioner).name]
     conditioners = config.conditioners or tuple(dict.fromkeys(m.conditioner for m in known))
     for conditioner in conditioners:
         for loss in config.losses or ("",):

@@ -47,6 +47,7 @@ def test_configs_are_checked(saved: Path) -> None:
 
 def test_models_are_found_by_what_they_are_made_of(saved: Path, tmp_path: Path) -> None:
     assert find_model("mel2mel", None, {"conditioner": "concat"}).name == "mel2mel-concat"
+    assert find_model("mel2mel", None, {"conditioner": "film"}).name == "mel2mel-film"
     assert find_model("mel2mel", "mel2mel-film", {}).name == "mel2mel-film"
     assert find_model("mel2mel", saved, {"conditioner": "film", "encoder": None}) == saved
     with pytest.raises(M2MError, match=r"conditioner 'film', asked for was conditioner 'concat'"):

@@ -14,7 +14,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.plugins import registry
 from m2m.core.rendering.pipeline import Pipeline, presence
-from m2m.core.score import from_pretty_midi, note_array
+from m2m.core.score import Score, from_pretty_midi, note_array
 from m2m.core.vocoder import Vocoder
 
 Array = NDArray[np.float32]
@@ -85,6 +85,52 @@ def test_a_score_without_a_playable_note_says_what_was_left_out(pipeline: Pipeli
     midi.instruments.append(drums)
     with pytest.raises(M2MError, match="no note that can sound: drum notes left out"):
         pipeline.render(from_pretty_midi(midi))
+
+
+@pytest.fixture(scope="module")
+def band() -> Pipeline:
+    """A pipeline whose model has a drum kit."""
+    return Pipeline(model="mel2mel-gm")
+
+
+def song() -> Score:
+    """A violin and drums."""
+    midi = score_of((40, [64]))
+    drums = pretty_midi.Instrument(0, is_drum=True)
+    drums.notes = [pretty_midi.Note(110, 38, 0.25 * i, 0.25 * i + 0.1) for i in range(8)]
+    midi.instruments.append(drums)
+    return from_pretty_midi(midi)
+
+
+def test_a_model_with_a_drum_kit_plays_drums(band: Pipeline) -> None:
+    assert [part.name for part in band.parts(song(), None, {})] == ["violin", "standard-kit"]
+    assert [part.name for part in band.parts(song(), "flute", {})] == ["flute", "standard-kit"]  # drums are left alone
+    whole = band.render(song(), stems=True, gain=0.0)
+    assert whole.omissions == ()
+    violin, drums = whole.stems.values()
+    assert np.allclose(violin + drums, whole.audio, atol=1e-6)
+    rate = whole.sample_rate
+    loud = [np.sqrt((drums[round(s * rate) :][: rate // 20] ** 2).mean()) for s in (0.51, 0.7)]
+    assert loud[0] > 2 * loud[1]  # a stroke, and the time before the next
+
+
+def test_drums_are_given_no_oscillators(band: Pipeline) -> None:
+    violin, drums = band.parts(song(), None, {})
+    assert band.mel(violin, 1.0).notes is not None
+    assert band.mel(drums, 1.0).notes is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"track:1": "standard-kit"}, "timbre 'standard-kit' came for track 1, which is no drums; an instrument's was"),
+        ({"track:2": "violin"}, "timbre 'violin' came for track 2, which is drums; a drum kit's was wanted"),
+        ({"track:1": "violin,standard-kit:2"}, "standard-kit is a drum kit and violin is none; they cannot be mixed"),
+    ],
+)
+def test_kits_play_drums_only(band: Pipeline, chosen: dict[int | str, str], words: str) -> None:
+    with pytest.raises(M2MError, match=words):
+        band.parts(song(), None, chosen)
 
 
 def test_a_vocoder_made_for_another_mel_is_never_run(monkeypatch: pytest.MonkeyPatch) -> None:
