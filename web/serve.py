@@ -15,6 +15,7 @@ import uvicorn
 from m2m.core.errors import M2MError
 from m2m.core.system import progress
 from m2m.web.app import build_app
+from m2m.web.connection import PromptProtocol
 from m2m.web.limits import ServerLimits
 from m2m.web.service import Service
 
@@ -50,7 +51,7 @@ def serve(
             log_level="warning",
             access_log=False,
             ws="none",
-            http="h11",
+            http=PromptProtocol,
             proxy_headers=False,
             server_header=False,
             limit_concurrency=CONNECTIONS,

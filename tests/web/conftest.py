@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from m2m.core.checkpoint import save_model
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
 from m2m.web.app import build_app
+from m2m.web.connection import PromptProtocol
 from m2m.web.jobs import Jobs
 from m2m.web.limits import ServerLimits
 from m2m.web.serve import listen
@@ -119,7 +120,7 @@ def _serving(app: FastAPI, port: int = 0) -> Iterator[str]:
     """Serve an app; gives its address."""
     listening = listen("127.0.0.1", port)
     config = uvicorn.Config(
-        app, log_level="error", access_log=False, ws="none", http="h11", timeout_graceful_shutdown=1
+        app, log_level="error", access_log=False, ws="none", http=PromptProtocol, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
