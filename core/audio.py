@@ -52,7 +52,7 @@ def check_output(path: Path, sample_format: SampleFormat | None, overwrite: bool
 def peak(wave: NDArray[np.float32]) -> float:
     """The largest absolute sample, 0 for none; makes no copy.
 
-    wave: (samples,) float32.
+    wave: (samples,) or (samples, channels) float32.
     """
     return float(max(wave.max(initial=0.0), -wave.min(initial=0.0)))
 
@@ -60,7 +60,8 @@ def peak(wave: NDArray[np.float32]) -> float:
 def tame(wave: NDArray[np.float32], mode: ClipMode, loudest: float | None = None) -> tuple[NDArray[np.float32], str]:
     """Bring peaks beyond full scale under it. Returns the wave and a sentence on what was done, empty if nothing was.
 
-    wave: (samples,) float32. The one that is returned has the same shape and lies in -1..1, unless `mode` is none.
+    wave: (samples,) or (samples, channels) float32. The one that is returned has the same shape and lies in -1..1, unless
+    `mode` is none. All channels have one gain.
     mode: rescale divides the whole wave by its peak; clamp cuts off what is beyond; none does nothing, which only float
     files can hold.
     loudest: the highest peak of several waves that must keep their balance; this one's by default.
@@ -89,9 +90,10 @@ def write_audio(
     sample_format: SampleFormat | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write mono audio, whole or not at all; the type follows the extension, `tags` go into the comment as JSON.
+    """Write audio, whole or not at all; the type follows the extension, `tags` go into the comment as JSON.
 
-    wave: (samples,) float32. sample_format: None is pcm16 for WAV and FLAC, the codec's own for OGG and MP3.
+    wave: (samples,) float32, mono, or (samples, 2), left and right.
+    sample_format: None is pcm16 for WAV and FLAC, the codec's own for OGG and MP3.
     Raises M2MError if the file exists and `overwrite` is False, if the format is unknown, if integer samples would clip, or
     if the disk is full.
     """
@@ -110,7 +112,7 @@ def audio_bytes(
 ) -> bytes:
     """The same as `write_audio`, as a file in memory of the type that a suffix such as ".flac" names.
 
-    wave: (samples,) float32. Raises M2MError as `write_audio` does for a format or samples that cannot be written.
+    wave: as `write_audio` takes it. Raises M2MError as that does for a format or samples that cannot be written.
     """
     check_format(suffix, sample_format)
     buffer = io.BytesIO()
@@ -118,11 +120,17 @@ def audio_bytes(
     return buffer.getvalue()
 
 
-def wav_header(samples: int, sample_rate: int) -> bytes:
-    """The first 58 bytes of a mono float32 WAV of so many samples, which may then be sent as they are made."""
-    fmt = struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, 1, sample_rate, 4 * sample_rate, 4, 32, 0)
-    fact, data = struct.pack("<4sII", b"fact", 4, samples), struct.pack("<4sI", b"data", 4 * samples)
-    return struct.pack("<4sI4s", b"RIFF", 50 + 4 * samples, b"WAVE") + fmt + fact + data
+def wav_header(samples: int, sample_rate: int, channels: int = 1) -> bytes:
+    """The first 58 bytes of a float32 WAV of so many samples a channel, which may then be sent as they are made."""
+    size = 4 * channels  # bytes of a sample of all channels
+    fmt = struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, channels, sample_rate, size * sample_rate, size, 32, 0)
+    fact, data = struct.pack("<4sII", b"fact", 4, samples), struct.pack("<4sI", b"data", size * samples)
+    return struct.pack("<4sI4s", b"RIFF", 50 + size * samples, b"WAVE") + fmt + fact + data
+
+
+def channel_count(wave: NDArray[np.float32]) -> int:
+    """How many channels a wave has: 1 of (samples,), 2 of (samples, 2)."""
+    return 1 if wave.ndim == 1 else wave.shape[1]
 
 
 def _encode(
@@ -142,7 +150,9 @@ def _encode(
             "samples beyond full scale would be clipped: write float samples, or let --clip-mode rescale or clamp them."
         )
     try:
-        with soundfile.SoundFile(_named(target), "w", sample_rate, 1, subtype, format=container) as file:
+        with soundfile.SoundFile(
+            _named(target), "w", sample_rate, channel_count(wave), subtype, format=container
+        ) as file:
             file.software = f"m2m {tags.get('m2m', '')}".strip()
             file.comment = json.dumps(tags, separators=(",", ":"))
             for start in range(0, len(wave), _BLOCK):
@@ -174,18 +184,24 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
 
     Raises M2MError for a file that is missing, too large, or no audio.
     """
+    wave, rate = _read(path)
+    return wave.mean(axis=1), rate
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], int]:
+    """A file's samples, (samples, channels) float32, and its sample rate."""
     require_file(path, MAX_BYTES, "an audio file")
     try:
         wave, rate = soundfile.read(_named(path), dtype="float32", always_2d=True)
     except (OSError, ValueError, soundfile.LibsndfileError) as error:  # ValueError: a rate or length that cannot be
         raise M2MError(f"cannot read {path}: {error}") from error
-    return wave.mean(axis=1), int(rate)
+    return wave, int(rate)
 
 
 def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
     """Whether a file has the samples of one of `waves`, as far as its sample format can tell; of a lossy file always True.
 
-    waves: each (samples,) float32. Raises M2MError for a file that cannot be read.
+    waves: each (samples,) or (samples, 2) float32. Raises M2MError for a file that cannot be read.
     """
     try:
         subtype = soundfile.info(_named(path)).subtype
@@ -193,8 +209,11 @@ def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
         raise M2MError(f"cannot read {path}: {error}") from error
     if subtype not in _STEPS:
         return True
-    stored, _ = read_audio(path)
-    return any(len(wave) == len(stored) and np.abs(wave - stored).max(initial=0.0) <= _STEPS[subtype] for wave in waves)
+    stored, _ = _read(path)
+    rows = (wave.reshape(len(wave), channel_count(wave)) for wave in waves)
+    return any(
+        wave.shape == stored.shape and np.abs(wave - stored).max(initial=0.0) <= _STEPS[subtype] for wave in rows
+    )
 
 
 def mu_law_encode(wave: NDArray[np.floating[Any]], classes: int = 256) -> NDArray[np.int64]:

@@ -80,6 +80,11 @@ class Job:
         """Its length in samples; 0 before it runs."""
         return len(self.performance.mix) if self.performance else 0
 
+    @property
+    def bytes(self) -> int:
+        """Memory that its audio takes."""
+        return self.performance.mix.nbytes if self.performance else 0
+
     @contextlib.contextmanager
     def attended(self) -> Iterator[None]:
         """A context in which a client is connected to the job."""
@@ -189,9 +194,9 @@ class Jobs:
                 del self._all[job.id]
         done = [job for job in self._all.values() if job.state == "done" and not job.watchers]
         done.sort(key=lambda job: job.seen)
-        kept = sum(4 * job.samples for job in self._all.values())
+        kept = sum(job.bytes for job in self._all.values())
         while done and kept > limits.kept_mb << 20:
-            kept -= 4 * done[0].samples
+            kept -= done[0].bytes
             del self._all[done.pop(0).id]
         with self._ready:
             self._queue = deque(job for job in self._queue if job.active)

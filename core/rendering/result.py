@@ -22,7 +22,7 @@ from m2m.core.system.files import refuse_overwrite, write_text
 class Rendering:
     """Music, and how it came about.
 
-    audio: (samples,) float32 mono, peaks tamed. stems: one a track, if they were asked for.
+    audio: (samples,) float32, mono, or (samples, 2), left and right; peaks tamed. stems: one a track, if they were asked for.
     omissions: what of the score did not sound; notice: what was done about its peaks, if anything.
     provenance: what `m2m rerender` needs.
     """

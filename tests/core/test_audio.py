@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from m2m.core.audio import (
     audio_bytes,
+    holds,
     mu_law_decode,
     mu_law_encode,
     read_audio,
@@ -25,6 +26,24 @@ from m2m.core.errors import M2MError
 
 TAGS = {"m2m": "0.1.0", "seed": 3, "score": {"name": "Für Elise"}}
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
+
+STEREO = np.stack([TONE, -0.25 * TONE], axis=1)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_two_channels_survive_a_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"tone{suffix}"
+    write_audio(path, STEREO, 16_000, tags=TAGS)
+    assert read_tags(path) == TAGS
+    wave, _ = soundfile.read(path, dtype="float32")
+    assert wave.shape[1] == 2
+    assert np.corrcoef(wave[4_000:12_000].T)[0, 1] < -0.99  # they are kept apart
+    if suffix in (".wav", ".flac"):
+        assert np.abs(wave - STEREO).max() < 1e-4
+        assert np.abs(read_audio(path)[0] - STEREO.mean(axis=1)).max() < 1e-4
+        assert holds(path, [TONE, STEREO])
+        assert not holds(path, [STEREO.mean(axis=1), STEREO[:, ::-1]])
+        assert not holds(path, [STEREO[:, :1].copy()])
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
@@ -102,6 +121,15 @@ def test_peaks_are_tamed_as_asked_and_said() -> None:
     assert tame(TONE, "rescale")[0] is TONE
 
 
+def test_both_channels_come_down_by_one_gain() -> None:
+    rescaled, said = tame(4 * STEREO, "rescale")
+    assert np.allclose(rescaled, 2 * STEREO, atol=1e-6)
+    assert "6.0 dB over" in said
+    clamped, said = tame(4 * STEREO, "clamp")
+    assert np.abs(clamped).max() == 1.0
+    assert np.array_equal(clamped[:, 1], 4 * STEREO[:, 1])
+
+
 def test_foreign_files_have_no_provenance(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", TONE, 16_000)
     with pytest.raises(M2MError, match="no m2m tags"):
@@ -133,3 +161,7 @@ def test_a_wav_that_is_sent_as_it_is_made_is_a_wav() -> None:
     assert rate == 16_000
     assert np.array_equal(wave, TONE)
     assert soundfile.info(io.BytesIO(header + TONE.tobytes())).subtype == "FLOAT"
+    stereo = wav_header(len(STEREO), 16_000, 2) + STEREO.tobytes()
+    wave, rate = soundfile.read(io.BytesIO(stereo), dtype="float32")
+    assert rate == 16_000
+    assert np.array_equal(wave, STEREO)

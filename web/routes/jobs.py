@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
 
-from m2m.core.audio import audio_bytes, wav_header
+from m2m.core.audio import audio_bytes, channel_count, wav_header
 from m2m.core.rendering.performance import Performance
 from m2m.web import messages as m
 from m2m.web.jobs import Job, Jobs
@@ -66,7 +66,7 @@ async def job_events(job: TheJob, jobs: TheJobs) -> AsyncIterator[m.JobInfo]:
     "/jobs/{job_id}/stream", response_class=StreamingResponse, responses={200: {"content": {"audio/wav": BINARY}}}
 )
 async def stream_job(job: TheJob) -> StreamingResponse:
-    """The audio while it is rendered: a float32 WAV whose header states the whole length.
+    """The audio while it is rendered: a float32 WAV, mono or stereo, whose header states the whole length.
 
     Peaks may pass full scale; `/result` is scaled to fit. A stream that ends early belongs to a job that failed.
     """
@@ -81,7 +81,7 @@ async def _wav(job: Job) -> AsyncIterator[bytes]:
             performance, made = job.performance, job.made
             if performance is not None and sent < 0:
                 sent = 0
-                yield wav_header(len(performance.mix), performance.sample_rate)
+                yield wav_header(len(performance.mix), performance.sample_rate, channel_count(performance.mix))
             while performance is not None and sent < made:
                 block = performance.mix[sent : min(made, sent + BLOCK)]
                 sent += len(block)

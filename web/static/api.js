@@ -115,14 +115,16 @@ export async function mel(wanted) {
 }
 
 const HEADER = 58; // bytes of the WAV header that `stream` begins with
+const CHANNELS = 22; // byte of the header at which the number of channels stands
 const RATE = 24; // byte of the header at which the sample rate stands, in Hz
-const LENGTH = 54; // byte at which the number of audio bytes stands, four for each sample
+const LENGTH = 54; // byte at which the number of audio bytes stands, four for each sample of a channel
 
 /**
  * Read a job's audio while it is rendered.
  * @param {string} id
- * @param {(samples: number, rate: number) => void} head called once, with the whole length and the rate in Hz
- * @param {(block: Float32Array) => void} block called with each block of samples
+ * @param {(samples: number, rate: number, channels: number) => void} head called once, with the samples of a channel and the
+ *   rate in Hz
+ * @param {(block: Float32Array) => void} block called with each block of samples, the channels' in turn
  * @param {AbortSignal} signal
  */
 export async function stream(id, head, block, signal) {
@@ -131,6 +133,7 @@ export async function stream(id, head, block, signal) {
   const reader = body.getReader();
   let rest = new Uint8Array(0);
   let begun = false;
+  let size = 4; // bytes of a sample of all channels
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
@@ -141,11 +144,13 @@ export async function stream(id, head, block, signal) {
     if (!begun) {
       if (rest.length < HEADER) continue;
       const view = new DataView(rest.buffer);
-      head(view.getUint32(LENGTH, true) / 4, view.getUint32(RATE, true));
+      const channels = view.getUint16(CHANNELS, true);
+      size = 4 * channels;
+      head(view.getUint32(LENGTH, true) / size, view.getUint32(RATE, true), channels);
       rest = rest.slice(HEADER);
       begun = true;
     }
-    const whole = rest.length - (rest.length % 4);
+    const whole = rest.length - (rest.length % size);
     if (whole) block(new Float32Array(rest.buffer.slice(rest.byteOffset, rest.byteOffset + whole)));
     rest = rest.slice(whole);
   }

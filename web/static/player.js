@@ -153,7 +153,7 @@ export class Player extends Emitter {
         from = 0;
       }
       const begin = Math.round(from * take.rate);
-      const end = Math.min(begin + Math.round(SLICE * take.rate), take.filled);
+      const end = Math.min(begin + Math.round(SLICE * take.rate), take.filled / take.channels);
       if (!take.rate || end <= begin) {
         if (take.state === "failed" && this.waiting) this.pause();
         return; // it has not arrived yet, or never will
@@ -165,22 +165,26 @@ export class Player extends Emitter {
   /**
    * Let samples sound after the last slice.
    * @param {Take} take
-   * @param {number} begin
+   * @param {number} begin sample of a channel
    * @param {number} end
    */
   #play(take, begin, end) {
     const { context } = this.#start();
-    const samples = take.samples.slice(begin, end);
-    const step = (take.gain - this.#gain) / samples.length;
-    for (let i = 0; i < samples.length; i++) samples[i] *= this.#gain + step * (i + 1);
+    const { channels } = take;
+    const length = end - begin;
+    const step = (take.gain - this.#gain) / length;
+    const buffer = context.createBuffer(channels, length, take.rate);
+    for (let channel = 0; channel < channels; channel++) {
+      const samples = buffer.getChannelData(channel);
+      for (let i = 0; i < length; i++)
+        samples[i] = take.samples[(begin + i) * channels + channel] * (this.#gain + step * (i + 1));
+    }
     this.#gain = take.gain;
-    const buffer = context.createBuffer(1, samples.length, take.rate);
-    buffer.copyToChannel(samples, 0);
     const source = new AudioBufferSourceNode(context, { buffer });
     if (this.#bus) source.connect(this.#bus);
     const at = Math.max(this.#end, this.#now + 0.03);
     source.start(at);
-    this.#slices.push({ at, from: begin / take.rate, length: samples.length / take.rate });
+    this.#slices.push({ at, from: begin / take.rate, length: length / take.rate });
   }
 
   #finish() {

@@ -32,7 +32,8 @@ const RETRY = 2; // seconds until the next try, where the server does not say
 export class Take extends Emitter {
   static #count = 0;
 
-  samples = new Float32Array(0);
+  samples = new Float32Array(0); // of its channels in turn
+  channels = 1;
   filled = 0; // samples that have arrived
   peak = 0; // of those
   rate = 0; // Hz; 0 until the first sample arrives
@@ -61,7 +62,7 @@ export class Take extends Emitter {
 
   /** Its length with the last note's release, in seconds; 0 until the first sample arrives. */
   get seconds() {
-    return this.rate ? this.samples.length / this.rate : 0;
+    return this.rate ? this.samples.length / this.channels / this.rate : 0;
   }
 
   get complete() {
@@ -95,7 +96,7 @@ export class Take extends Emitter {
       this.job = job.id;
       this.command = job.command;
       this.#become("rendering");
-      await api.stream(job.id, (samples, rate) => this.#begin(samples, rate), (block) => this.#add(block), signal);
+      await api.stream(job.id, (...head) => this.#begin(...head), (block) => this.#add(block), signal);
       if (!this.complete) {
         const { message } = await api.job(job.id);
         throw new Error(message || "The sound broke off.");
@@ -140,9 +141,10 @@ export class Take extends Emitter {
     this.emit("change", null);
   }
 
-  /** @param {number} samples @param {number} rate */
-  #begin(samples, rate) {
-    this.samples = new Float32Array(samples);
+  /** @param {number} samples of a channel @param {number} rate @param {number} channels */
+  #begin(samples, rate, channels) {
+    this.samples = new Float32Array(samples * channels);
+    this.channels = channels;
     this.rate = rate;
   }
 
