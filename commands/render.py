@@ -19,7 +19,7 @@ from m2m.commands.terminal import (
     print_table,
     score_limits,
 )
-from m2m.core.choices import CLIP_MODE, GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleFormat
+from m2m.core.choices import CHANNELS, CLIP_MODE, GAIN_DB, GAIN_RANGE_DB, MAX_SEED, ClipMode, SampleFormat
 from m2m.core.errors import M2MError
 
 if TYPE_CHECKING:
@@ -71,6 +71,12 @@ if TYPE_CHECKING:
     help="What to do with peaks over full scale.",
 )
 @click.option(
+    "--channels",
+    type=click.Choice([str(number) for number in CHANNELS]),
+    callback=lambda _context, _option, value: value and int(value),
+    help="1 is mono, 2 stereo.  [default: stereo if some track of the score is panned]",
+)
+@click.option(
     "--sample-format",
     type=click.Choice(get_args(SampleFormat)),
     help="Of WAV and FLAC.  [default: pcm16]",
@@ -104,7 +110,7 @@ def render(
     names = _names(output, chosen)
     job = {
         "components": _pairs(chosen, "model encoder conditioner vocoder device vocoder_options"),
-        "mixing": _pairs(chosen, "timbre seed gain clip_mode stems limits programs mix"),
+        "mixing": _pairs(chosen, "timbre seed gain clip_mode stems channels limits programs mix"),
         **dict(_pairs(chosen, "sample_format sidecar overwrite")),
     }
     to_do = [batch.RenderJob(Path(score), batch.output_path(output, Path(score), names), **job) for score in scores]

@@ -23,12 +23,9 @@ DRUM_SECONDS = 0.01  # at least, of a drum's note: drums sound by themselves, an
 
 # Curves that no stage plays yet: how they are reported.
 UNPLAYED = {
-    "pan": "pan and balance are left out, since the mix is mono",
-    "balance": "pan and balance are left out, since the mix is mono",
     "modulation": "modulation is left out",
     "pressure": "aftertouch is left out",
     "key pressure": "aftertouch is left out",
-    "soft pedal": "the soft pedal is left out",
     "portamento": "portamento is left out",
     "portamento key": "portamento is left out",
 }
@@ -114,17 +111,15 @@ def _on_the_piano(notes: NoteArray) -> NDArray[np.bool_]:
 
 
 def _curves(channel: Channel, seconds: Seconds) -> dict[str, Curve]:
-    """A channel's curves in seconds; "gain" is always there. Pan is -1..1, modulation 0..1, bend in cents, others 0..127."""
+    """A channel's curves in seconds; "gain" is always there. Pan is from -1, modulation 0..1, bend in cents, others 0..127."""
     made: dict[str, Curve] = {}
     points: list[tuple[float, float]]
     for name, points in {"gain": [], **channel.curves}.items():
-        neutral, scale, offset = {"gain": (1.0, 1, 0), "pan": (64, 1 / 63, -64), "modulation": (0, 1 / 127, 0)}.get(
+        neutral, scale, offset = {"gain": (1.0, 1, 0), "pan": (64, 1 / 64, -64), "modulation": (0, 1 / 127, 0)}.get(
             name, (64 if name == "balance" else 0, 1, 0)
         )
         array = np.array([(0.0, neutral), *points], np.float64)
         array[:, 1] = (array[:, 1] + offset) * scale
-        if name == "pan":
-            array[:, 1] = np.maximum(array[:, 1], -1)  # 0 and 1 are both hard left
         array[1:, 0] = seconds(array[1:, 0])
         array.flags.writeable = False
         made[name] = array

@@ -12,6 +12,7 @@ GAIN_RANGE_DB = (-60, 60)
 MAX_SEED = 2**32 - 1
 ClipMode = Literal["rescale", "clamp", "none"]
 CLIP_MODE: ClipMode = "rescale"
+CHANNELS = (1, 2)  # of a mix: mono, stereo
 SampleFormat = Literal["pcm16", "pcm24", "pcm32", "float"]
 
 # Networks and their training

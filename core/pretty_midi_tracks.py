@@ -9,14 +9,15 @@ import numpy as np
 import pretty_midi
 
 from m2m.core.assembly import assemble
-from m2m.core.channels import EXPRESSION, MODULATION, PAN, VOLUME, Machine, playing_order
+from m2m.core.channels import BALANCE, EXPRESSION, MODULATION, PAN, SOFT, VOLUME, Machine, playing_order
 from m2m.core.errors import M2MError
 from m2m.core.notes import hold, note_array
 from m2m.core.score_limits import Limits
-from m2m.core.tracks import Curve, Omission, Track
+from m2m.core.tracks import Curve, Omission, Track, constant
 
 RESOLUTION = 9600  # ticks a quarter note of what is made: tempo changes fall within 0.1 ms of where they are
 BEND_SEMITONES = 2  # pretty_midi's bends are of a channel at power-on
+_UNMOVED = constant(0.0)
 
 
 def read(midi: pretty_midi.PrettyMIDI, limits: Limits) -> tuple[tuple[Track, ...], tuple[Omission, ...]]:
@@ -79,7 +80,9 @@ def _instrument(track: Track) -> pretty_midi.Instrument:
                 pretty_midi.ControlChange(VOLUME, volume, time),
                 pretty_midi.ControlChange(EXPRESSION, expression, time),
             ]
-    instrument.control_changes += _moves(track.pan, PAN, 64, 63) + _moves(track.modulation, MODULATION, 0, 127)
+    instrument.control_changes += _moves(track.pan, PAN, 64, 64) + _moves(track.modulation, MODULATION, 0, 127)
+    for name, number in (("balance", BALANCE), ("soft pedal", SOFT)):
+        instrument.control_changes += _moves(track.controls.get(name, _UNMOVED), number, 0, 1)
     instrument.pitch_bends = [
         pretty_midi.PitchBend(min(max(round(8192 * cents / (100 * BEND_SEMITONES)), -8192), 8191), time)
         for time, cents in track.bend.tolist()[1:]

@@ -248,7 +248,7 @@ def _named(models: Sequence[str | Path]) -> dict[str, Path]:
 @lru_cache(maxsize=8)
 def _all_notes(score: Score) -> NoteArray:
     """The notes of all tracks together: with one timbre for all, one prediction is enough."""
-    return merge(track.notes for track in score.playable)
+    return merge(track.struck for track in score.playable)
 
 
 def _config(folder: Path) -> Mel2MelConfig | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from m2m.core.audio import peak, tame
 from m2m.core.choices import CLIP_MODE, ClipMode
+from m2m.core.rendering.panning import side_gains
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import Track
 
@@ -18,8 +19,8 @@ from m2m.core.score import Track
 class Lane:
     """A part that is being mixed.
 
-    blocks: its audio, (samples,) float32 each. track: the track that has its gain curve. name: the stem's, "" if none is kept.
-    level: of the mix, linear. at: samples that are in the mix already.
+    blocks: its audio, (samples,) float32 each. track: the track that has its curves of gain and pan.
+    name: the stem's, "" if none is kept. level: of the mix, linear. at: samples that are in the mix already.
     """
 
     blocks: Iterator[NDArray[np.float32]]
@@ -33,8 +34,8 @@ class Lane:
 class Performance:
     """A score while it is rendered. Iterate once for the blocks of its mix, then `finish`.
 
-    mix:   (samples,) float32, zero beyond the blocks that have come. Its peaks are not limited yet: by how much they must be
-           is known at the end.
+    mix:   (samples,) or (samples, 2) float32, zero beyond the blocks that have come. Its peaks are not limited yet: by how much
+           they must be is known at the end.
     lanes: its parts; none once it is iterated, since a vocoder's stream keeps much, and goes when its lane is complete.
     gain:  linear, on everything. stems: one wave a lane that has a name.
     stopped: asked before every block of a lane; where it is true, the iteration ends.
@@ -51,7 +52,7 @@ class Performance:
     loudest: float = 0.0  # sample of the vocoder's own output
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """The mix's blocks, (samples,) float32 each, in order; together all of it.
+        """The mix's blocks, (samples,) or (samples, 2) float32 each, in order; together all of it.
 
         The lane that is furthest behind goes next, so that memory for all but the mix does not grow with length.
         """
@@ -78,7 +79,10 @@ class Performance:
         self.loudest = max(self.loudest, peak(block))
         target = self.stems[lane.name] if lane.name else self.mix
         gain = np.float32(self.gain * lane.level)
-        target[lane.at : end] += block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * gain)
+        heard = block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * gain)
+        if target.ndim == 2:
+            heard = heard[:, None] * side_gains(lane.track, lane.at, end, self.sample_rate)
+        target[lane.at : end] += heard
         lane.at = end
 
     def finish(self, clip_mode: ClipMode = CLIP_MODE) -> Rendering:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 import m2m
+from m2m.core.audio import channel_count
 from m2m.core.choices import CLIP_MODE, GAIN_DB, ClipMode
 from m2m.core.errors import M2MError, deprecated, one_line
 from m2m.core.mel import LazyMel, Mel, MelSpec, linear_mel
@@ -29,6 +30,7 @@ from m2m.core.plugins import registry, settings
 from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.mix import Level, gains
 from m2m.core.rendering.model_choice import choose_model, omissions, playable
+from m2m.core.rendering.panning import channels_of, placement
 from m2m.core.rendering.performance import Lane, Performance
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import NoteArray, Score, Track, as_score, merge, stem_name
@@ -48,7 +50,7 @@ DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Tracks that sound with one timbre and one gain, and are therefore rendered together. level: of the mix, linear."""
+    """Tracks that sound with one timbre, gain and place, and are therefore rendered together. level: of the mix, linear."""
 
     tracks: tuple[Track, ...]
     timbre: Timbre
@@ -58,7 +60,7 @@ class Part:
     @cached_property
     def notes(self) -> NoteArray:
         """All their notes, in order of start."""
-        return merge(track.notes for track in self.tracks)
+        return merge(track.struck for track in self.tracks)
 
     @property
     def end(self) -> float:
@@ -117,8 +119,9 @@ class Pipeline:
         timbres: Mapping[Selector, str],
         apart: bool = False,
         mix: Mapping[Selector, Level] | None = None,
+        channels: int = 1,
     ) -> list[Part]:
-        """Group a score's tracks by timbre and gain, where none cuts another's notes; `apart` keeps every track by itself.
+        """Group tracks by timbre, gain and, in stereo, place, where none cuts another's notes; `apart` keeps each alone.
 
         timbre: for all tracks but drums; None gives each the one nearest to its program. timbres, mix: of some tracks, as
         core/track_selection.py selects them. Drums that the model cannot play are left out.
@@ -132,7 +135,8 @@ class Pipeline:
             if self.timbres.parse(text).is_kit != track.is_drum:
                 what, wanted = ("drums", "a drum kit's") if track.is_drum else ("no drums", "an instrument's")
                 raise M2MError(f"timbre {text!r} came for track {number}, which is {what}; {wanted} was wanted.")
-            alike = groups.setdefault((text, track.gain.tobytes(), levels[number]), [])
+            place = placement(track) if channels > 1 else None
+            alike = groups.setdefault((text, track.gain.tobytes(), levels[number], place), [])
             together = next((g for g in alike if not apart and not shares_keys(t.notes for t in (*g, track))), None)
             if together is None:
                 alike.append([track])
@@ -140,7 +144,7 @@ class Pipeline:
                 together.append(track)
         return [
             Part(tuple(tracks), self.timbres.parse(text), text, level)
-            for (text, _, level), alike in groups.items()
+            for (text, _, level, _), alike in groups.items()
             for tracks in alike
         ]
 
@@ -191,6 +195,7 @@ class Pipeline:
         gain: float = GAIN_DB,
         clip_mode: ClipMode = CLIP_MODE,
         stems: bool = False,
+        channels: int | None = None,
         limits: Limits | None = None,
     ) -> Rendering:
         """Render a score, or a MIDI file; `play` has the arguments.
@@ -201,7 +206,15 @@ class Pipeline:
         if clip_mode not in get_args(ClipMode):
             raise M2MError(f"there is no clip mode {clip_mode!r}; there are {', '.join(get_args(ClipMode))}.")
         performance = self.play(
-            score, timbre=timbre, programs=programs, mix=mix, seed=seed, gain=gain, stems=stems, limits=limits
+            score,
+            timbre=timbre,
+            programs=programs,
+            mix=mix,
+            seed=seed,
+            gain=gain,
+            stems=stems,
+            channels=channels,
+            limits=limits,
         )
         rate = self.spec.sample_rate
         with advance("rendering", total=len(performance.mix) / rate) as rendered:
@@ -219,6 +232,7 @@ class Pipeline:
         seed: int = 0,
         gain: float = GAIN_DB,
         stems: bool = False,
+        channels: int | None = None,
         limits: Limits | None = None,
     ) -> Performance:
         """Begin to render a score, or a MIDI file: nothing is computed before the first block is asked for.
@@ -226,6 +240,7 @@ class Pipeline:
         timbre: as core/timbre.py reads it, for all tracks; programs: for some tracks, before
         `timbre`: by program, `track:NUMBER` or `name:NAME`. mix: levels of some tracks, as core/rendering/mix.py reads them.
         gain: dB on everything. stems: also keep every track that is heard by itself; their sum is the mix.
+        channels: 1 is mono, 2 stereo; None is stereo where some track of the score is not at the centre.
         limits: the most that a file may hold, see core/midi.py.
         Raises M2MError for an argument or a score that cannot be rendered, before anything is computed.
         """
@@ -235,7 +250,8 @@ class Pipeline:
             raise M2MError(f"seed {seed!r} came, a whole number from 0 up was wanted.")
         music = as_score(score, limits)
         timbre = timbre or settings.settings().defaults.get("timbre")
-        parts = self.parts(music, timbre, programs or {}, stems, mix)
+        channels = channels_of(playable(music, self.timbres.instruments), channels)
+        parts = self.parts(music, timbre, programs or {}, stems, mix, channels)
         not_played = omissions(music, self.timbres.instruments)
         if parts and not any(part.level for part in parts):
             raise M2MError(f"{music.name or 'the score'}: every track that plays is muted.")
@@ -258,7 +274,8 @@ class Pipeline:
             made = self._provenance(music, timbre, programs or {}, mix or {}, seed, gain, clip_mode, stems, audio)
             return Rendering(audio, self.spec.sample_rate, made, not_played)
 
-        silence = np.zeros(self.length(music), np.float32)
+        length = self.length(music)
+        silence = np.zeros(length if channels == 1 else (length, channels), np.float32)
         return Performance(silence, self.spec.sample_rate, lanes, 10 ** (gain / 20), about)
 
     def length(self, score: Score) -> int:
@@ -312,6 +329,7 @@ class Pipeline:
             "seed": seed,
             "gain": gain,
             "clip_mode": clip_mode,
+            "channels": channel_count(wave),
             "stems": apart,
             "samples": _sha256(wave),
         }
@@ -356,6 +374,7 @@ def render(
     gain: float = GAIN_DB,
     clip_mode: ClipMode = CLIP_MODE,
     stems: bool = False,
+    channels: int | None = None,
     limits: Limits | None = None,
     **components: Any,
 ) -> Rendering:
@@ -364,7 +383,8 @@ def render(
     `components` are `Pipeline`'s arguments; for several scores make one Pipeline, which loads its model once.
     """
     chosen: dict[str, Any] = {"timbre": timbre, "programs": programs, "mix": mix, "seed": seed, "gain": gain}
-    return Pipeline(**components).render(score, **chosen, clip_mode=clip_mode, stems=stems, limits=limits)
+    chosen |= {"clip_mode": clip_mode, "stems": stems, "channels": channels, "limits": limits}
+    return Pipeline(**components).render(score, **chosen)
 
 
 def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[np.float32]:

@@ -50,6 +50,7 @@ def rerender(
             gain=tags["gain"],
             clip_mode=tags["clip_mode"],
             stems=tags["stems"],
+            channels=tags.get("channels", 1),  # likewise
             limits=limits,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,5 +1,6 @@
 """Whole runs of the command, in a process of their own."""
 
+import io
 import json
 import os
 import signal
@@ -103,6 +104,23 @@ def test_standard_output_is_a_wav(work: Path) -> None:
     done = subprocess.run(command, cwd=work, capture_output=True, timeout=HANGS, env=os.environ | {"CI": "true"})
     assert done.returncode == 0
     assert done.stdout[:4] == b"RIFF"
+
+
+def test_a_panned_score_is_stereo_unless_mono_is_wanted(work: Path, here: M2M) -> None:
+    midi = pretty_midi.PrettyMIDI(str(work / "duo.mid"))
+    midi.instruments[0].control_changes = [pretty_midi.ControlChange(10, 0, 0.0)]
+    midi.write(str(work / "panned.mid"))
+    arguments = ("render", "panned.mid", "--stems", "-o")
+    assert here(*arguments, "s.flac").returncode == 0
+    stems = sorted(path.name for path in work.glob("s*.flac"))
+    assert len(stems) == 3
+    assert all(soundfile.info(work / stem).channels == 2 for stem in stems)
+    assert here(*arguments, "m.wav", "--channels", "1").returncode == 0
+    assert soundfile.info(work / "m.wav").channels == 1
+    assert "is not one of '1', '2'" in here(*arguments, "t.wav", "--channels", "3").stderr
+    command = [sys.executable, "-m", "m2m", "render", "solo.mid", "--channels", "2", "-o", "-"]
+    done = subprocess.run(command, cwd=work, capture_output=True, timeout=HANGS)
+    assert soundfile.info(io.BytesIO(done.stdout)).channels == 2
 
 
 def test_a_reader_that_has_had_enough_and_a_disk_that_is_full_are_no_bugs(work: Path) -> None:

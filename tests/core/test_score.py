@@ -268,3 +268,20 @@ def test_a_score_in_memory_is_the_one_in_the_file(tmp_path: Path) -> None:
     assert np.array_equal(read.tracks[0].notes, parsed.tracks[0].notes)
     with pytest.raises(M2MError, match=r"an upload.* is a damaged MIDI file"):
         parse_score(data[:30], "an upload")
+
+
+def test_the_soft_pedal_makes_what_is_struck_under_it_softer() -> None:
+    midi = midi_of((0.0, 0.9, 60), (1.0, 1.9, 60), (2.0, 2.9, 60), (3.0, 3.9, 60))
+    moves = [(1.0, 127), (2.5, 64), (2.6, 63)]  # it is down from the second note to the third
+    midi.instruments[0].control_changes = [pretty_midi.ControlChange(67, value, at) for at, value in moves]
+    score = from_pretty_midi(midi)
+    (track,) = score.tracks
+    assert not score.omissions
+    written = track.notes["velocity"][0]
+    assert track.notes["velocity"].tolist() == 4 * [written]  # the score is as it is written
+    assert track.struck["velocity"].tolist() == [written, round(0.8 * written), round(0.8 * written), written]
+    assert not track.struck.flags.writeable
+    (again,) = from_pretty_midi(score.to_pretty_midi()).tracks
+    assert again.struck.tolist() == track.struck.tolist()
+    untouched = from_pretty_midi(midi_of((0.0, 1.0, 60))).tracks[0]
+    assert untouched.struck is untouched.notes

@@ -45,7 +45,7 @@ def _of_a_track(track: Track, key: PartKey, part: Part, reading: Reading) -> Ite
 
     gain = _cut([(seconds(tick), float(value)) for tick, value in settled(curves.gain, None)], part, seconds)
     bend = [(seconds(tick), float(value)) for tick, value in settled(curves.bend, None)]
-    pan = [(seconds(tick), max(-1.0, (value - 64) / 63)) for tick, value in settled(curves.pan, None)]
+    pan = [(seconds(tick), (value - 64) / 64) for tick, value in settled(curves.pan, None)]
     modulation = [(seconds(tick), value / 127) for tick, value in settled(curves.modulation, None)]
     for name, start, points in (
         ("gain", 1.0, gain),

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pretty_midi
 import pytest
 import soundfile
 from musicxml_documents import document, note
@@ -211,6 +212,26 @@ def test_a_rendering_streams_and_is_what_the_command_line_renders(client: httpx.
     assert words[words.index("--timbre") + 1] == timbre
     assert words[words.index("--model") + 1] == str(tiny)
     assert words[-4:] == ["--seed", "3", "--gain", "12"]
+
+
+def test_a_panned_score_streams_in_stereo(client: httpx.Client, tiny: Any) -> None:
+    score = pretty_midi.PrettyMIDI()
+    part = pretty_midi.Instrument(0)
+    part.notes = [pretty_midi.Note(90, 60, 0.0, 0.4)]
+    part.control_changes = [pretty_midi.ControlChange(10, 20, 0.0), pretty_midi.ControlChange(10, 110, 0.3)]
+    score.instruments.append(part)
+    file = io.BytesIO()
+    score.write(file)
+    job = begin(client, send(client, file.getvalue())["id"])
+    with client.stream("GET", f"/api/jobs/{job['id']}/stream") as stream:
+        streamed = b"".join(stream.iter_bytes())
+    wave, _ = soundfile.read(io.BytesIO(streamed), dtype="float32")
+    assert until(client, job["id"], "done")["samples"] == len(wave)
+    expected = Pipeline(model=tiny).render(parse_score(file.getvalue()))
+    assert expected.audio.shape == wave.shape == (len(wave), 2)
+    assert np.array_equal(wave / max(1.0, float(np.abs(wave).max())), expected.audio)
+    read, _ = soundfile.read(io.BytesIO(client.get(f"/api/jobs/{job['id']}/result").content), dtype="float32")
+    assert np.abs(read - expected.audio).max() < 1 / 32000
 
 
 def test_the_command_of_a_model_that_ships_names_its_conditioner(client: httpx.Client, midi: Midi) -> None:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pretty_midi
 import pytest
+import soundfile
 import torch
 from renderings import score_of
 
@@ -91,3 +93,19 @@ def test_a_file_that_somebody_has_edited_is_not_the_same(
     edited = rerender(tmp_path / name)
     assert not edited.same
     assert "it was cut or edited" in edited.changes[0]
+
+
+def test_a_file_has_as_many_channels_again_and_an_older_one_is_mono(pipeline: Pipeline, tmp_path: Path) -> None:
+    midi = score_of((0, [60]))
+    midi.instruments[0].control_changes = [pretty_midi.ControlChange(10, 20, 0.0)]
+    midi.write(str(tmp_path / "a.mid"))
+    for name, channels in (("stereo.flac", None), ("mono.wav", 1)):
+        made = pipeline.render(tmp_path / "a.mid", channels=channels)
+        made.save(tmp_path / name)
+        assert soundfile.info(tmp_path / name).channels == made.provenance["channels"]
+        again = rerender(tmp_path / name)
+        assert again.same
+        assert again.rendering.audio.shape == made.audio.shape
+    older = {name: told for name, told in made.provenance.items() if name != "channels"}
+    replace(made, provenance=older).save(tmp_path / "older.wav")
+    assert rerender(tmp_path / "older.wav").same
