@@ -22,17 +22,18 @@ from safetensors.numpy import save_file
 
 from m2m.core.errors import M2MError
 from m2m.core.instruments import program_name
-from m2m.core.mel import log_mel
-from m2m.core.score import as_rows, excerpt, hold, merge, read_score
+from m2m.core.mel import MelSpec, log_mel
+from m2m.core.score import as_rows, merge, read_score
 from m2m.core.system.files import atomic_path, make_folder, read_bytes, write_text
 from m2m.core.system.progress import track
 from m2m.core.system.workers import in_order
-from m2m.dataset.augment import vary
 from m2m.dataset.description import DESCRIPTION, MAX_JSON_BYTES, read_description
+from m2m.dataset.parts import part_for
 from m2m.dataset.shards import SPLITS, DatasetConfig, open_shard, read_config, shard_path
 from m2m.dataset.soundfont import Renderer
 
 SUFFIXES = (".mid", ".midi", ".kar")
+MISSING = object()
 SPLIT_HINT = "it must be JSON with lists 'train', 'validation' and 'test'."
 
 
@@ -113,8 +114,7 @@ def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path,
     tensors: dict[str, NDArray[Any]] = {}
     for program in config.programs:
         draw = random.Random(f"{config.seed} {title} {program}")
-        played = vary(notes, config, draw) if split == "train" else notes
-        played = hold(excerpt(played, 0.0, config.seconds - config.tail), [], 0.0)
+        played = part_for(program, notes, split, config, draw)
         length = int(min(samples, (played["end"].max(initial=0.0) + config.tail) * config.mel.sample_rate))
         wave = renderer.render(played, program, -(-length // config.mel.hop_length) * config.mel.hop_length)
         key = program_name(program)
@@ -147,7 +147,7 @@ def describe(out: Path, soundfont: Path, config: DatasetConfig, files: dict[str,
         read_config(out, description)  # the keys of another version's would all be other ones
         trees = json.loads(json.dumps(about)), description.as_written
         now, earlier = ({**tree["config"], "soundfont": tree["soundfont"], "files": tree["files"]} for tree in trees)
-        changed = [key for key in now if key not in earlier or earlier[key] != now[key]]
+        changed = [key for key in now | earlier if now.get(key, MISSING) != earlier.get(key, MISSING)]
         if changed:
             raise M2MError(
                 f"{out} holds a data set made with other {', '.join(changed)}; choose another output folder, or delete it."
@@ -176,6 +176,11 @@ def build(
     with closing(in_order(work, _attempt, jobs)) as worked:
         messages = (f"{task[0]}: {death}." if death else message for task, message, death in worked)
         return [message for message in track(messages, "rendering", total=len(work)) if message]
+
+
+def all_instruments(soundfont: Path) -> tuple[int, ...]:
+    """The 128 programs and the drum kits that a SoundFont has. Raises M2MError if it cannot be read."""
+    return Renderer(soundfont, MelSpec().sample_rate, gain=1.0).instruments()
 
 
 def summary(out: Path) -> list[str]:

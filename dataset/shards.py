@@ -12,7 +12,15 @@ from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from safetensors import SafetensorError, safe_open
 
 from m2m.core.choices import Split
@@ -24,6 +32,7 @@ from m2m.dataset.description import Description, not_a_data_set, read_descriptio
 
 SPLITS = get_args(Split)
 MAX_SHARD_BYTES = 16 << 30
+ADDED = ("begin", "idiomatic")  # fields that data sets of earlier versions lack
 
 
 class DatasetConfig(BaseModel):
@@ -31,12 +40,23 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    programs: tuple[Annotated[int, Field(ge=0, le=127)], ...] = Field(
-        tuple(REFERENCE), min_length=1, description="General MIDI programs, one instrument each"
+    programs: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        tuple(REFERENCE),
+        min_length=1,
+        description="General MIDI programs, one instrument each; a drum kit's number is 128 and its program",
     )
     seconds: float = Field(30.0, gt=0, description="of each file and instrument, release tail included")
     excerpt: Literal["random", "first"] = Field(
         "random", description="which part of a training file each instrument plays"
+    )
+    begin: Literal["file", "note"] = Field(
+        "file", description="where validation and test files begin: at their start, or at their first note"
+    )
+    idiomatic: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="training: share of parts that are put into the keys, voice and lengths of their instrument",
     )
     transpose: int = Field(5, ge=0, le=24, description="training: random transposition within +- this many semitones")
     stretch: float = Field(0.15, ge=0, lt=1, description="training: random tempo change within +- this fraction")
@@ -49,6 +69,12 @@ class DatasetConfig(BaseModel):
     )
     seed: int = 0
     mel: MelSpec = MelSpec()
+
+    @model_serializer(mode="wrap")
+    def _as_earlier_versions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `ADDED` where they are as in earlier versions, whose data sets thereby stay the same."""
+        defaults = {name: type(self).model_fields[name].default for name in ADDED}
+        return {key: value for key, value in serialise(self).items() if key not in ADDED or value != defaults[key]}
 
     @model_validator(mode="after")
     def _room_for_notes(self) -> DatasetConfig:

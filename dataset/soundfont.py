@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2m.core.errors import M2MError
-from m2m.core.instruments import program_name
+from m2m.core.instruments import FIRST_KIT, KITS, is_kit, program_name
 from m2m.core.score import NoteArray
 
 OVERSAMPLING = 2
+DRUM_KITS = tuple(FIRST_KIT + kit for kit, name in KITS.items() if name != "sound-effects-kit")  # which is no drum kit
 
 
 class Renderer:
@@ -57,24 +58,32 @@ class Renderer:
         self.soundfont, self.sample_rate, self.gain = soundfont, sample_rate, gain
         self.rate = sample_rate * OVERSAMPLING
 
-    def require(self, programs: Sequence[int]) -> None:
-        """Raise M2MError unless the SoundFont has these programs."""
+    def instruments(self) -> tuple[int, ...]:
+        """The 128 programs, and the drum kits of `DRUM_KITS` that the SoundFont has."""
         synth, font = self._open()
-        missing = [f"{p} ({program_name(p)})" for p in programs if synth.sfpreset_name(font, 0, p) is None]
+        kits = [kit for kit in DRUM_KITS if synth.sfpreset_name(font, *_bank_and_program(kit)) is not None]
+        synth.delete()
+        return (*range(FIRST_KIT), *kits)
+
+    def require(self, programs: Sequence[int]) -> None:
+        """Raise M2MError unless the SoundFont has these instruments, numbered as in core/instruments.py."""
+        synth, font = self._open()
+        missing = [p for p in programs if synth.sfpreset_name(font, *_bank_and_program(p)) is None]
         synth.delete()
         if missing:
-            raise M2MError(f"{self.soundfont} has no program {', '.join(missing)} in bank 0; choose others.")
+            raise M2MError(f"{self.soundfont} has no {_listed(missing)}; choose others.")
 
     def render(self, notes: NoteArray, program: int, samples: int) -> NDArray[np.float32]:
-        """Play notes on one program.
+        """Play notes on one program or drum kit.
 
-        notes: (notes,), times in seconds from the first sample. program: General MIDI's, 0..127.
+        notes: (notes,), times in seconds from the first sample. program: an instrument's number, see core/instruments.py.
         Returned: (samples,) float32 mono, the mean of FluidSynth's two channels, full scale is 1.
-        Raises M2MError if the SoundFont lacks the program or is damaged.
+        Raises M2MError if the SoundFont lacks the instrument or is damaged.
         """
         synth, font = self._open()
-        if synth.sfpreset_name(font, 0, program) is None or synth.program_select(0, font, 0, program) < 0:
-            raise M2MError(f"{self.soundfont} has no program {program} ({program_name(program)}) in bank 0.")
+        bank_and_program = _bank_and_program(program)
+        if synth.sfpreset_name(font, *bank_and_program) is None or synth.program_select(0, font, *bank_and_program) < 0:
+            raise M2MError(f"{self.soundfont} has no {_listed([program])}.")
         rows = notes.tolist()
         on = [(start, 1, key, velocity) for start, _, key, velocity in rows]
         off = [(end, 0, key, velocity) for _, end, key, velocity in rows]
@@ -105,3 +114,18 @@ class Renderer:
         if font < 0:
             raise M2MError(f"FluidSynth cannot read {self.soundfont}; the file is damaged.")
         return synth, font
+
+
+def _bank_and_program(number: int) -> tuple[int, int]:
+    """Where a SoundFont has an instrument: kits are in bank 128."""
+    return (FIRST_KIT, number - FIRST_KIT) if is_kit(number) else (0, number)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Instruments as an error names them, bank by bank."""
+    banks = []
+    for kits, what in ((False, "program {} in bank 0"), (True, "kit {} in bank 128")):
+        of_bank = [f"{_bank_and_program(n)[1]} ({program_name(n)})" for n in numbers if is_kit(n) == kits]
+        if of_bank:
+            banks.append(what.format(", ".join(of_bank)))
+    return " and no ".join(banks)

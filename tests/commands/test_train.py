@@ -31,6 +31,9 @@ class Sines:
     def require(self, programs: Sequence[int]) -> None:
         pass
 
+    def instruments(self) -> tuple[int, ...]:
+        return (0, 56, 128)
+
     def render(self, notes: NoteArray, program: int, samples: int) -> NDArray[np.float32]:
         wave = np.zeros(samples, np.float32)
         for start, end, pitch, _ in notes.tolist():
@@ -136,6 +139,34 @@ def test_the_same_with_fluidsynth(work: Path, here: M2M, monkeypatch: pytest.Mon
     assert here("render", "midi/c.mid", "--model", "run/best", "-o", "c.flac").returncode == 0
 
 
+@pytest.mark.parametrize(("more", "idiomatic"), [((), 0.5), (("--set", "idiomatic=0.25"), 0.25)])
+def test_all_programs_and_kits(work: Path, here: M2M, more: tuple[str, ...], idiomatic: float) -> None:
+    """To a model whose kit plays drums."""
+    assert build(here, "--programs", "all", *more).returncode == 0
+    about = json.loads((work / "data" / "dataset.json").read_text())
+    assert about["instruments"] == {"grand-piano": 0, "trumpet": 56, "standard-kit": 128}
+    assert about["config"]["idiomatic"] == idiomatic
+    done = here("train", "mel2mel", "data", "-o", "run", *TINY)
+    assert done.returncode == 0
+    assert json.loads((work / "run/best/config.json").read_text())["config"]["instruments"] == about["instruments"]
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments.append(pretty_midi.Instrument(0, is_drum=True))
+    midi.instruments[0].notes = [
+        pretty_midi.Note(90, key, 0.2 * i, 0.2 * i + 0.1) for i, key in enumerate((36, 42, 38, 42))
+    ]
+    midi.write(str(work / "drums.mid"))
+    done = here("render", "drums.mid", "--model", "run/best", "-o", "drums.wav")
+    assert done.returncode == 0, done.stderr
+    assert soundfile.read(work / "drums.wav")[0].size > 8_000
+
+
+def test_ranges_of_programs(work: Path, here: M2M) -> None:
+    assert build(here, "--programs", "0,126-129").returncode == 0
+    about = json.loads((work / "data" / "dataset.json").read_text())
+    assert list(about["instruments"].values()) == [0, 126, 127, 128, 129]
+    assert "idiomatic" not in about["config"]
+
+
 def test_a_config_file_and_what_is_said_on_top(work: Path, here: M2M) -> None:
     build(here)
     (work / "run.toml").write_text(
@@ -163,7 +194,8 @@ def test_a_bad_file_among_good_ones(work: Path, here: M2M) -> None:
     [
         (["nowhere", "--soundfont", "sines.sf2", "-o", "new"], 1, "nowhere is not a directory"),
         (["midi", "--soundfont", "sines.sf2", "-o", "new", "--split", "no.json"], 1, "cannot read no.json"),
-        (["midi", "--soundfont", "sines.sf2", "-o", "new", "--programs", "0,128"], 1, "config: programs.1: "),
+        (["midi", "--soundfont", "sines.sf2", "-o", "new", "--programs", "0,256"], 1, "config: programs.1: "),
+        (["midi", "--soundfont", "sines.sf2", "-o", "new", "--programs", "250-300"], 1, "config: programs.6: "),
         (["midi", "--soundfont", "sines.sf2", "-o", "new", "--programs", "piano"], 1, "config: programs.0: "),
         (["midi", "--soundfont", "sines.sf2", "-o", "new", "--set", "second=3"], 1, "there are programs, seconds"),
         (["midi", "--soundfont", "sines.sf2", "-o", "new", "--set", "seconds"], 2, "NAME=VALUE"),

@@ -17,7 +17,7 @@ from m2m.dataset.shards import DatasetConfig, ShardReader, read_padded
 SMALL = DatasetConfig(programs=(0, 56), seconds=2.0, tail=0.5)
 
 
-@pytest.mark.parametrize("wrong", [{"programs": [128]}, {"programs": []}, {"seconds": 1.0}, {"tail": -1}, {"gian": 1}])
+@pytest.mark.parametrize("wrong", [{"programs": [256]}, {"programs": []}, {"seconds": 1.0}, {"tail": -1}, {"gian": 1}])
 def test_a_config_that_cannot_be(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         DatasetConfig.model_validate(wrong)
@@ -72,6 +72,15 @@ def test_a_folder_that_is_no_data_set(tmp_path: Path, data: Path) -> None:
         with pytest.raises(M2MError, match=f"{what} in its split '{split}'"):
             ShardReader(tmp_path, split)
     assert os.listdir(tmp_path) == ["dataset.json"]
+
+
+def test_a_config_without_the_newer_fields_is_what_it_was() -> None:
+    """So that data sets of earlier versions are continued, and their shards are valid."""
+    written = SMALL.model_dump(mode="json")
+    assert {"begin", "idiomatic"}.isdisjoint(written)
+    assert DatasetConfig.model_validate(written) == SMALL
+    newer = SMALL.model_copy(update={"begin": "note", "idiomatic": 0.5})
+    assert DatasetConfig.model_validate_json(newer.model_dump_json()) == newer
 
 
 def test_a_fingerprint_is_of_how_a_data_set_was_made(tmp_path: Path, data: Path) -> None:

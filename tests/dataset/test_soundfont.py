@@ -96,3 +96,40 @@ def test_a_program_that_the_soundfont_lacks(synth: Renderer, monkeypatch: pytest
         synth.require([0, 9, 56])
     with pytest.raises(M2MError, match=r"has no program 56 \(trumpet\) in bank 0"):
         synth.render(note_array([]), 56, 100)
+
+
+@needs_fluidsynth
+def test_a_kit_is_struck_and_no_program_sounds_like_it(synth: Renderer) -> None:
+    """A bass drum's energy is low, a closed hi-hat's high; the piano's key 42 is a low note."""
+
+    def centroid(program: int, key: int) -> float:
+        wave = synth.render(note_array([(0.1, 0.3, key, 110)]), program, 8_000)
+        power = np.abs(np.fft.rfft(wave)) ** 2
+        return float((power * np.fft.rfftfreq(len(wave), 1 / 16_000)).sum() / power.sum())
+
+    assert centroid(128, 36) < 300
+    assert centroid(128, 42) > 3_000
+    assert centroid(0, 42) < 600
+    drums = note_array([(0.1, 0.3, key, 110) for key in (36, 38, 42, 49)])
+    assert not np.array_equal(synth.render(drums, 128, 8_000), synth.render(drums, 153, 8_000))  # a TR-808
+
+
+@needs_fluidsynth
+def test_the_kits_of_a_soundfont(synth: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert synth.instruments() == (*range(128), 128, 136, 144, 152, 153, 160, 168, 176)
+    synth.require([0, 128, 176])
+    with pytest.raises(M2MError, match=r"has no kit 56 \(sound-effects-kit\) in bank 128; choose others"):
+        synth.require([0, 128, 184])
+    with pytest.raises(M2MError, match=r"has no kit 7 \(standard-kit-7\) in bank 128"):
+        synth.render(note_array([]), 135, 100)
+
+    class Poor(synth._synth):  # type: ignore[misc, name-defined]
+        def sfpreset_name(self, font: int, bank: int, program: int) -> str | None:
+            return super().sfpreset_name(font, bank, program) if bank == 0 and program != 9 else None
+
+    monkeypatch.setattr(synth, "_synth", Poor)
+    assert synth.instruments() == tuple(range(128))
+    with pytest.raises(
+        M2MError, match=r"no program 9 \(glockenspiel\) in bank 0 and no kit 0 \(standard-kit\) in bank 128"
+    ):
+        synth.require([9, 128])
