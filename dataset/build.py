@@ -107,14 +107,16 @@ def build_shard(source: Path, name: str, split: str, soundfont: Path, out: Path,
                 raise M2MError(f"{target} is of another data set than {out / DESCRIPTION}; delete it.")
         return 0.0
     renderer = Renderer(soundfont, config.mel.sample_rate, config.gain)
-    notes = merge(part.notes for part in read_score(source).playable)
+    score = read_score(source)
+    notes = merge(track.notes for track in score.playable)
+    drums = merge(track.notes for track in score.tracks if track.is_drum)
     if not len(notes):
         raise M2MError(f"{source} has no notes to play (drums and keys outside the piano's are left out); remove it.")
     samples = int(config.seconds * config.mel.frame_rate) * config.mel.hop_length
     tensors: dict[str, NDArray[Any]] = {}
     for program in config.programs:
         draw = random.Random(f"{config.seed} {title} {program}")
-        played = part_for(program, notes, split, config, draw)
+        played = part_for(program, notes, drums, split, config, draw)
         length = int(min(samples, (played["end"].max(initial=0.0) + config.tail) * config.mel.sample_rate))
         wave = renderer.render(played, program, -(-length // config.mel.hop_length) * config.mel.hop_length)
         key = program_name(program)

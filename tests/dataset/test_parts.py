@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pretty_midi
 import pytest
 
 from m2m.core.errors import M2MError
@@ -16,11 +17,12 @@ from m2m.dataset.shards import DatasetConfig, ShardReader
 
 Midi = Callable[..., Path]
 PIECE = note_array((2.0 + 0.5 * i, 2.4 + 0.5 * i, 40 + i % 30, 60 + i % 30) for i in range(100))
+NO_DRUMS = note_array([])
 SHORT = DatasetConfig(programs=(0, 56), seconds=5.0, tail=0.5)
 
 
 def part(program: int, split: str, config: DatasetConfig, seed: object = "") -> NoteArray:
-    return part_for(program, PIECE, split, config, random.Random(f"{seed} {program}"))
+    return part_for(program, PIECE, NO_DRUMS, split, config, random.Random(f"{seed} {program}"))
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -32,6 +34,22 @@ def test_a_kit_plays_a_drum_part(split: str) -> None:
         assert notes["end"].max() <= 4.5
         assert not any(len(notes) == len(other) and (notes == other).all() for other in parts[:number])
     assert (part(128, split, SHORT, 0) == parts[0]).all()
+
+
+def test_a_kit_plays_the_drums_of_a_file_that_has_some() -> None:
+    drums = note_array((1.0 + 0.25 * i, 1.1 + 0.25 * i, (36, 42, 38, 20)[i % 4], 90) for i in range(80))
+
+    def played(split: str, **changes: object) -> NoteArray:
+        return part_for(128, PIECE, drums, split, SHORT.model_copy(update=changes), random.Random(1))
+
+    written = drums[(drums["start"] < 4.5) & (drums["pitch"] > 20)]  # General MIDI has no key 20
+    assert np.array_equal(played("test")[["start", "pitch", "velocity"]], written[["start", "pitch", "velocity"]])
+    assert played("test", begin="note")["start"][0] == 0
+    varied = played("train", transpose=12, idiomatic=1.0)
+    assert set(varied["pitch"].tolist()) == {36, 42, 38}
+    assert len(varied) > 8
+    assert not np.isin(varied["start"], written["start"]).all()  # at another tempo, from another place
+    assert (part_for(0, PIECE, drums, "test", SHORT, random.Random(1)) == part(0, "test", SHORT)).all()
 
 
 def test_idiomatic_parts_are_training_files_alone() -> None:
@@ -52,7 +70,7 @@ def test_an_excerpt_may_begin_at_the_first_note() -> None:
         assert np.allclose(notes["start"], 0.5 * np.arange(9))
         assert notes["pitch"].tolist() == PIECE["pitch"][:9].tolist()
     assert (part(0, "train", at_the_note) == part(0, "train", SHORT)).all()
-    assert len(part_for(0, note_array([]), "test", at_the_note, random.Random(0))) == 0
+    assert len(part_for(0, NO_DRUMS, NO_DRUMS, "test", at_the_note, random.Random(0))) == 0
 
 
 def test_a_data_set_of_programs_and_kits(tmp_path: Path, midi: Midi, sines: None) -> None:
@@ -78,6 +96,25 @@ def test_a_data_set_of_programs_and_kits(tmp_path: Path, midi: Midi, sines: None
         assert np.array_equal(one.audio(0, "trumpet"), pitched.audio(0, "trumpet"))
     with pytest.raises(M2MError, match="with other programs, idiomatic;"):
         built("both", idiomatic=0.5)
+
+
+def test_the_drums_of_a_midi_file_are_a_kits(tmp_path: Path, sines: None) -> None:
+    song = pretty_midi.PrettyMIDI()
+    for is_drum, keys in ((False, (60, 64)), (True, (36, 38, 36, 38))):
+        song.instruments.append(pretty_midi.Instrument(0, is_drum=is_drum))
+        song.instruments[-1].notes = [pretty_midi.Note(90, key, 0.5 * i, 0.5 * i + 0.25) for i, key in enumerate(keys)]
+    (tmp_path / "midi").mkdir()
+    song.write(str(tmp_path / "midi" / "a.mid"))
+    (tmp_path / "sines.sf2").write_bytes(b"none")
+    (tmp_path / "split.json").write_text('{"test": ["a.mid"]}')
+    config = SHORT.model_copy(update={"programs": (0, 128)})
+    assert (
+        list(build(tmp_path / "midi", tmp_path / "sines.sf2", tmp_path / "out", config, tmp_path / "split.json", 1))
+        == []
+    )
+    test = ShardReader(tmp_path / "out", "test")
+    assert test.notes(0, "grand-piano")[:, 2].tolist() == [60, 64]
+    assert test.notes(0, "standard-kit")[:, 2].tolist() == [36, 38, 36, 38]
 
 
 def test_a_field_that_is_left_out_again_is_noticed(tmp_path: Path, midi: Midi, sines: None) -> None:
