@@ -95,17 +95,19 @@ def main(
     """Fit the timbres of a data set's instruments that a model lacks."""
     model = load_mel2mel(folder)[0].eval().requires_grad_(False)
     train, test = ShardReader(data, "train"), ShardReader(data, "test")
-    points, results = {}, {}
+    points: dict[str, NDArray[np.float32]] = {}
+    results: dict[str, dict[str, str | float]] = {}
     for name, number in train.instruments.items():
         nearest = nearest_instrument(number, model.config.instruments)
         if nearest is None:
             raise click.ClickException(f"no instrument of the model can stand in for {name}, where a fit would begin.")
         start = model.point(nearest)
-        results[name] = {"as": nearest, "before": error(model, test, name, start)}
+        before = error(model, test, name, start)
+        results[name] = {"as": nearest, "before": before}
         if nearest != name:
             point = fit(model, *segments(model, train, name), start, steps, batch, rate)
-            results[name]["fitted"] = error(model, test, name, point)
-            if results[name]["before"] - results[name]["fitted"] >= gain:
+            after = results[name]["fitted"] = error(model, test, name, point)
+            if before - after >= gain:
                 points[name] = point
         click.echo(f"{name}: {results[name]}", err=True)
     rows = [

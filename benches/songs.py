@@ -23,7 +23,9 @@ TICKS = 480  # of a quarter note
 SECTION = 8  # bars; a song is sections of one progression of chords
 MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 PAN, VOLUME, EXPRESSION, MODULATION, PEDAL, SOFT = 10, 7, 11, 1, 64, 67
-RHYTHMS = {  # one-bar rhythms of melodies, in quarter notes; of 3 quarters and of 4
+RHYTHMS: dict[
+    int, tuple[tuple[float, ...], ...]
+] = {  # one-bar rhythms of melodies, in quarter notes; of 3 quarters and of 4
     3: ((1, 1, 1), (2, 1), (1.5, 0.5, 1), (3,)),
     4: ((1, 1, 1, 1), (1.5, 0.5, 2), (2, 1, 1), (0.5, 0.5, 1, 0.5, 0.5, 1), (3, 1), (1, 0.5, 0.5, 2), (4,)),
 }
@@ -140,7 +142,7 @@ def chords(writing: Writing, bar: int) -> list[Note]:
 def comp(writing: Writing, bar: int) -> list[Note]:
     """Chords in one of three rhythms, the same for a section."""
     beats = writing.song.beats
-    rhythm = [(0, 1.5), (1.5, 1.5), (3, 1)] if beats == 4 else [(0, 1), (1, 1), (2, 1)]
+    rhythm: list[tuple[float, float]] = [(0, 1.5), (1.5, 1.5), (3, 1)] if beats == 4 else [(0, 1), (1, 1), (2, 1)]
     if bar // SECTION % 2:
         rhythm = [(beat, 0.8) for beat in range(beats)]
     return [
@@ -288,7 +290,8 @@ def drums(writing: Writing) -> list[Note]:
     song = writing.song
     part = play(GROOVES[song.groove], song.tempo, writing.bars, writing.draw, percussion=0.2, section=SECTION)
     beat = 60 / song.tempo
-    notes, last = [], {}
+    notes: list[Note] = []
+    last: dict[int, float] = {}
     for start, _, key, velocity in reversed(part.tolist()):
         length = min(0.5, last.get(key, float("inf")) - start / beat)
         last[key] = start / beat

@@ -24,7 +24,7 @@ def test_a_point_is_found_again(tmp_path: Path) -> None:
     save_model(tmp_path / "model", "mel2mel", config, model, "a card")
     model = load_mel2mel(tmp_path / "model")[0]
     here = model.point("standard-kit")
-    there = {"standard-kit": here, "room-kit": here, "jazz-kit": here + np.float32([2.0, -1.5, 1.0])}
+    there = {"standard-kit": here, "room-kit": here, "jazz-kit": here + np.array([2.0, -1.5, 1.0], np.float32)}
     data = tmp_path / "data"
     data.mkdir()
     (data / "none.sf2").write_bytes(b"none")
