@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     callback=lambda _context, _option, value: value and int(value),
     help="1 is mono, 2 stereo.  [default: stereo if some track of the score is panned]",
 )
+@click.option("--effects", is_flag=True, help="Reverb and chorus, as much as the score sends to them (CC 91, CC 93).")
 @click.option(
     "--sample-format",
     type=click.Choice(get_args(SampleFormat)),
@@ -110,7 +111,7 @@ def render(
     names = _names(output, chosen)
     job = {
         "components": _pairs(chosen, "model encoder conditioner vocoder device vocoder_options"),
-        "mixing": _pairs(chosen, "timbre seed gain clip_mode stems channels limits programs mix"),
+        "mixing": _pairs(chosen, "timbre seed gain clip_mode stems channels effects limits programs mix"),
         **dict(_pairs(chosen, "sample_format sidecar overwrite")),
     }
     to_do = [batch.RenderJob(Path(score), batch.output_path(output, Path(score), names), **job) for score in scores]

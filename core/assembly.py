@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.channels import Channel, Machine, Part
+from m2m.core.channels import KEPT, Channel, Machine, Part
 from m2m.core.errors import M2MError
 from m2m.core.notes import HIGHEST_KEY, LOWEST_KEY, NOTE, NoteArray, in_order, polyphony
 from m2m.core.score_limits import Limits
@@ -20,6 +20,7 @@ Seconds: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]  # of the mac
 MAX_CUT_POINTS = 1_000_000  # of gain curves that "all sound off" cuts: each part has its own then
 STRIKE_AHEAD = 0.01  # seconds before a strike at which a cut ends, since a gain rises over so long
 DRUM_SECONDS = 0.01  # at least, of a drum's note: drums sound by themselves, and files give their notes no length
+NEUTRAL = dict(KEPT.values())
 
 # Curves that no stage plays yet: how they are reported.
 UNPLAYED = {
@@ -116,7 +117,7 @@ def _curves(channel: Channel, seconds: Seconds) -> dict[str, Curve]:
     points: list[tuple[float, float]]
     for name, points in {"gain": [], **channel.curves}.items():
         neutral, scale, offset = {"gain": (1.0, 1, 0), "pan": (64, 1 / 64, -64), "modulation": (0, 1 / 127, 0)}.get(
-            name, (64 if name == "balance" else 0, 1, 0)
+            name, (NEUTRAL.get(name, 0), 1, 0)
         )
         array = np.array([(0.0, neutral), *points], np.float64)
         array[:, 1] = (array[:, 1] + offset) * scale

@@ -25,7 +25,10 @@ BANK, MODULATION, PORTAMENTO_TIME, DATA, VOLUME, BALANCE, PAN, EXPRESSION, BANK_
     *(0, 1, 5, 6, 7, 8, 10, 11),
     *(32, 38),
 )
-SUSTAIN, PORTAMENTO, SOSTENUTO, SOFT, PORTAMENTO_KEY, INCREMENT, DECREMENT = 64, 65, 66, 67, 84, 96, 97
+SUSTAIN, PORTAMENTO, SOSTENUTO, SOFT, PORTAMENTO_KEY, REVERB, CHORUS, INCREMENT, DECREMENT = (
+    *(64, 65, 66, 67, 84),
+    *(91, 93, 96, 97),
+)
 NRPN_FINE, NRPN, RPN_FINE, RPN = 98, 99, 100, 101
 SOUND_OFF, RESET, NOTES_OFF, OMNI_OFF, OMNI_ON, MONO, POLY = 120, 121, 123, 124, 125, 126, 127
 
@@ -43,6 +46,8 @@ KEPT = {
     PORTAMENTO: ("portamento", 0),
     SOFT: ("soft pedal", 0),
     PORTAMENTO_KEY: ("portamento key", 0),
+    REVERB: ("reverb", 40),  # General MIDI 2's
+    CHORUS: ("chorus", 0),
 }
 AFTER_RESET = ("modulation", "portamento", "soft pedal", "pressure", "key pressure")  # neutral again (MMA's RP-015)
 

@@ -9,7 +9,18 @@ import numpy as np
 import pretty_midi
 
 from m2m.core.assembly import assemble
-from m2m.core.channels import BALANCE, EXPRESSION, MODULATION, PAN, SOFT, VOLUME, Machine, playing_order
+from m2m.core.channels import (
+    BALANCE,
+    CHORUS,
+    EXPRESSION,
+    MODULATION,
+    PAN,
+    REVERB,
+    SOFT,
+    VOLUME,
+    Machine,
+    playing_order,
+)
 from m2m.core.errors import M2MError
 from m2m.core.notes import hold, note_array
 from m2m.core.score_limits import Limits
@@ -81,7 +92,7 @@ def _instrument(track: Track) -> pretty_midi.Instrument:
                 pretty_midi.ControlChange(EXPRESSION, expression, time),
             ]
     instrument.control_changes += _moves(track.pan, PAN, 64, 64) + _moves(track.modulation, MODULATION, 0, 127)
-    for name, number in (("balance", BALANCE), ("soft pedal", SOFT)):
+    for name, number in (("balance", BALANCE), ("soft pedal", SOFT), ("reverb", REVERB), ("chorus", CHORUS)):
         instrument.control_changes += _moves(track.controls.get(name, _UNMOVED), number, 0, 1)
     instrument.pitch_bends = [
         pretty_midi.PitchBend(min(max(round(8192 * cents / (100 * BEND_SEMITONES)), -8192), 8191), time)

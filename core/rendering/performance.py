@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from m2m.core.audio import peak, tame
 from m2m.core.choices import CLIP_MODE, ClipMode
+from m2m.core.rendering.effects import Effects
 from m2m.core.rendering.panning import side_gains
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import Track
@@ -20,13 +21,15 @@ class Lane:
     """A part that is being mixed.
 
     blocks: its audio, (samples,) float32 each. track: the track that has its curves of gain and pan.
-    name: the stem's, "" if none is kept. level: of the mix, linear. at: samples that are in the mix already.
+    name: the stem's, "" if none is kept. level: of the mix, linear. effects: reverb and chorus, if they are wanted.
+    at: samples that are in the mix already.
     """
 
     blocks: Iterator[NDArray[np.float32]]
     track: Track
     name: str
     level: float = 1.0
+    effects: Effects | None = None
     at: int = 0
 
 
@@ -65,6 +68,9 @@ class Performance:
                 block = next(lane.blocks, None)
                 if block is not None:
                     self._add(lane, block[: total - lane.at])
+                elif lane.effects:  # they ring on
+                    rest = lane.effects.rest[: total - lane.at]
+                    self._target(lane)[lane.at : lane.at + len(rest)] += rest.reshape(len(rest), *self.mix.shape[1:])
                 if block is None or lane.at == total:
                     playing.remove(lane)
                 del lane, block
@@ -77,13 +83,17 @@ class Performance:
     def _add(self, lane: Lane, block: NDArray[np.float32]) -> None:
         end = lane.at + len(block)
         self.loudest = max(self.loudest, peak(block))
-        target = self.stems[lane.name] if lane.name else self.mix
-        gain = np.float32(self.gain * lane.level)
-        heard = block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * gain)
+        target, gain = self._target(lane), np.float32(self.gain * lane.level)
+        heard = dry = block * (lane.track.gain_curve(lane.at, end, self.sample_rate) * gain)
         if target.ndim == 2:
-            heard = heard[:, None] * side_gains(lane.track, lane.at, end, self.sample_rate)
+            heard = dry[:, None] * side_gains(lane.track, lane.at, end, self.sample_rate)
+        if lane.effects:
+            heard = heard + lane.effects(dry, lane.at).reshape(heard.shape)
         target[lane.at : end] += heard
         lane.at = end
+
+    def _target(self, lane: Lane) -> NDArray[np.float32]:
+        return self.stems[lane.name] if lane.name else self.mix
 
     def finish(self, clip_mode: ClipMode = CLIP_MODE) -> Rendering:
         """The whole, peaks tamed, once every block has come; mix and stems come down by the same factor."""

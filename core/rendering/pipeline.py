@@ -28,6 +28,7 @@ from m2m.core.model_folders import shipped
 from m2m.core.notes import shares_keys
 from m2m.core.plugins import registry, settings
 from m2m.core.plugins.discovery import Component
+from m2m.core.rendering.effects import Effects, sends
 from m2m.core.rendering.mix import Level, gains
 from m2m.core.rendering.model_choice import choose_model, omissions, playable
 from m2m.core.rendering.panning import channels_of, placement
@@ -120,8 +121,9 @@ class Pipeline:
         apart: bool = False,
         mix: Mapping[Selector, Level] | None = None,
         channels: int = 1,
+        effects: bool = False,
     ) -> list[Part]:
-        """Group tracks by timbre, gain and, in stereo, place, where none cuts another's notes; `apart` keeps each alone.
+        """Group tracks by timbre, gain, place in stereo and effects, where none cuts another's notes; `apart` keeps each alone.
 
         timbre: for all tracks but drums; None gives each the one nearest to its program. timbres, mix: of some tracks, as
         core/track_selection.py selects them. Drums that the model cannot play are left out.
@@ -136,7 +138,8 @@ class Pipeline:
                 what, wanted = ("drums", "a drum kit's") if track.is_drum else ("no drums", "an instrument's")
                 raise M2MError(f"timbre {text!r} came for track {number}, which is {what}; {wanted} was wanted.")
             place = placement(track) if channels > 1 else None
-            alike = groups.setdefault((text, track.gain.tobytes(), levels[number], place), [])
+            sent = tuple(curve.tobytes() for curve in sends(track).values()) if effects else ()
+            alike = groups.setdefault((text, track.gain.tobytes(), levels[number], place, sent), [])
             together = next((g for g in alike if not apart and not shares_keys(t.notes for t in (*g, track))), None)
             if together is None:
                 alike.append([track])
@@ -144,7 +147,7 @@ class Pipeline:
                 together.append(track)
         return [
             Part(tuple(tracks), self.timbres.parse(text), text, level)
-            for (text, _, level, _), alike in groups.items()
+            for (text, _, level, *_), alike in groups.items()
             for tracks in alike
         ]
 
@@ -196,6 +199,7 @@ class Pipeline:
         clip_mode: ClipMode = CLIP_MODE,
         stems: bool = False,
         channels: int | None = None,
+        effects: bool = False,
         limits: Limits | None = None,
     ) -> Rendering:
         """Render a score, or a MIDI file; `play` has the arguments.
@@ -214,6 +218,7 @@ class Pipeline:
             gain=gain,
             stems=stems,
             channels=channels,
+            effects=effects,
             limits=limits,
         )
         rate = self.spec.sample_rate
@@ -233,6 +238,7 @@ class Pipeline:
         gain: float = GAIN_DB,
         stems: bool = False,
         channels: int | None = None,
+        effects: bool = False,
         limits: Limits | None = None,
     ) -> Performance:
         """Begin to render a score, or a MIDI file: nothing is computed before the first block is asked for.
@@ -241,7 +247,7 @@ class Pipeline:
         `timbre`: by program, `track:NUMBER` or `name:NAME`. mix: levels of some tracks, as core/rendering/mix.py reads them.
         gain: dB on everything. stems: also keep every track that is heard by itself; their sum is the mix.
         channels: 1 is mono, 2 stereo; None is stereo where some track of the score is not at the centre.
-        limits: the most that a file may hold, see core/midi.py.
+        effects: reverb and chorus, by CC 91 and 93. limits: the most that a file may hold, see core/midi.py.
         Raises M2MError for an argument or a score that cannot be rendered, before anything is computed.
         """
         if not math.isfinite(gain):
@@ -251,7 +257,7 @@ class Pipeline:
         music = as_score(score, limits)
         timbre = timbre or settings.settings().defaults.get("timbre")
         channels = channels_of(playable(music, self.timbres.instruments), channels)
-        parts = self.parts(music, timbre, programs or {}, stems, mix, channels)
+        parts = self.parts(music, timbre, programs or {}, stems, mix, channels, effects)
         not_played = omissions(music, self.timbres.instruments)
         if parts and not any(part.level for part in parts):
             raise M2MError(f"{music.name or 'the score'}: every track that plays is muted.")
@@ -268,10 +274,14 @@ class Pipeline:
                 self.mel(part, part.end + TAIL), _part_seed(seed, index)
             )  # no silence after a part's end
             track = part.tracks[0]
-            lanes.append(Lane(blocks, track, stem_name(music.number(track), track) if stems else "", part.level))
+            added = Effects(track, self.spec.sample_rate, channels) if effects else None
+            name = stem_name(music.number(track), track) if stems else ""
+            lanes.append(Lane(blocks, track, name, part.level, added))
 
         def about(clip_mode: ClipMode, audio: NDArray[np.float32]) -> Rendering:
-            made = self._provenance(music, timbre, programs or {}, mix or {}, seed, gain, clip_mode, stems, audio)
+            made = self._provenance(
+                music, timbre, programs or {}, mix or {}, seed, gain, clip_mode, stems, effects, audio
+            )
             return Rendering(audio, self.spec.sample_rate, made, not_played)
 
         length = self.length(music)
@@ -293,6 +303,7 @@ class Pipeline:
         gain: float,
         clip_mode: str,
         apart: bool,
+        effects: bool,
         wave: NDArray[np.float32],
     ) -> dict[str, Any]:
         made_of = self.model.config
@@ -330,6 +341,7 @@ class Pipeline:
             "gain": gain,
             "clip_mode": clip_mode,
             "channels": channel_count(wave),
+            "effects": effects,
             "stems": apart,
             "samples": _sha256(wave),
         }
@@ -375,6 +387,7 @@ def render(
     clip_mode: ClipMode = CLIP_MODE,
     stems: bool = False,
     channels: int | None = None,
+    effects: bool = False,
     limits: Limits | None = None,
     **components: Any,
 ) -> Rendering:
@@ -383,7 +396,7 @@ def render(
     `components` are `Pipeline`'s arguments; for several scores make one Pipeline, which loads its model once.
     """
     chosen: dict[str, Any] = {"timbre": timbre, "programs": programs, "mix": mix, "seed": seed, "gain": gain}
-    chosen |= {"clip_mode": clip_mode, "stems": stems, "channels": channels, "limits": limits}
+    chosen |= {"clip_mode": clip_mode, "stems": stems, "channels": channels, "effects": effects, "limits": limits}
     return Pipeline(**components).render(score, **chosen)
 
 

@@ -51,6 +51,7 @@ def rerender(
             clip_mode=tags["clip_mode"],
             stems=tags["stems"],
             channels=tags.get("channels", 1),  # likewise
+            effects=tags.get("effects", False),
             limits=limits,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -40,14 +40,15 @@ class Client(httpx.Client):
 
 @pytest.fixture(scope="session")
 def midi(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bytes]:
-    """MIDI files: a scale, two notes a second, once for each program; -1 is drums."""
+    """MIDI files: a scale, two notes a second, once for each program; -1 is drums. pan: of all, as CC 10 has it."""
     file = tmp_path_factory.mktemp("midi") / "made.mid"
 
-    def make(seconds: float = 2.0, programs: tuple[int, ...] = (0,)) -> bytes:
+    def make(seconds: float = 2.0, programs: tuple[int, ...] = (0,), pan: int = 64) -> bytes:
         midi = pretty_midi.PrettyMIDI()
         for program in programs:
             part = pretty_midi.Instrument(max(program, 0), is_drum=program < 0)
             part.notes = [pretty_midi.Note(90, 60 + i % 12, i / 2, i / 2 + 0.45) for i in range(int(2 * seconds))]
+            part.control_changes = [pretty_midi.ControlChange(10, pan, 0.0)]
             midi.instruments.append(part)
         midi.write(str(file))
         return file.read_bytes()
