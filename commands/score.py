@@ -53,7 +53,7 @@ def score(file: Path, conditioner: str | None, model: str | None, limits: dict[s
 
 
 def _track(number: int, track: Track) -> dict[str, Any]:
-    keys = track.notes["pitch"]
+    keys = track.sounding["pitch"]
     return {
         "track": number,
         "name": track.name,
@@ -62,7 +62,7 @@ def _track(number: int, track: Track) -> dict[str, Any]:
         "program": track.program,
         "bank": track.bank,
         "drums": track.is_drum,
-        "notes": len(track.notes),
+        "notes": len(keys),
         "lowest": int(keys.min()) if len(keys) else None,
         "highest": int(keys.max()) if len(keys) else None,
     }

@@ -13,7 +13,7 @@ from m2m.core.channels import KEPT, Channel, Machine, Part
 from m2m.core.errors import M2MError
 from m2m.core.notes import HIGHEST_KEY, LOWEST_KEY, NOTE, NoteArray, in_order, polyphony
 from m2m.core.score_limits import Limits
-from m2m.core.tracks import Curve, Omission, Track
+from m2m.core.tracks import GLIDE, Curve, Omission, Track
 
 Seconds: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float64]]  # of the machine's times
 
@@ -24,12 +24,14 @@ NEUTRAL = dict(KEPT.values())
 
 # Curves that no stage plays yet: how they are reported.
 UNPLAYED = {
-    "modulation": "modulation is left out",
-    "pressure": "aftertouch is left out",
-    "key pressure": "aftertouch is left out",
-    "portamento": "portamento is left out",
-    "portamento key": "portamento is left out",
+    "key pressure": "aftertouch of single keys is left out",
 }
+
+# Seconds in which a Sound Canvas SC-55 glides over GLIDE_KEYS keys, by portamento time: MIDI defines none. Measured by J. Novak
+# (dosbox-staging, pull request 2705); its rate is constant (FluidSynth, issue 1722).
+GLIDE_KEYS = 40
+GLIDE_TIMES = (0, 1, 2, 4, 8, 16, 32, 64, 80, 96, 112, 116, 120, 124, 127)
+GLIDE_SECONDS = (0, 0.006, 0.023, 0.05, 0.11, 0.25, 0.5, 2.06, 4.2, 8.4, 19.5, 26.7, 40, 80, 480)
 
 
 def assemble(
@@ -87,9 +89,10 @@ def _notes(part: Part, seconds: Seconds) -> NoteArray:
 def _track(
     part: Part, notes: NoteArray, curves: Mapping[str, Curve], seconds: Seconds, names: Mapping[int, str]
 ) -> Track:
-    if not part.is_drum:
-        notes = notes[_on_the_piano(notes)]
-        notes.flags.writeable = False
+    piano = _on_the_piano(notes)
+    outside = notes[~piano]
+    if len(outside):
+        notes, outside = in_order(notes[piano]), in_order(outside)
     said = dict.fromkeys(names[track] for track in part.struck_by if names.get(track))
     known = {name: curves[name] for name in ("pan", "bend", "modulation") if name in curves}
     return Track(
@@ -98,12 +101,24 @@ def _track(
         is_drum=part.is_drum,
         notes=notes,
         gain=_cut(curves["gain"], part.cuts, seconds),
+        outside=outside,
+        glides=_glides(part, seconds),
         controls={name: curve for name, curve in curves.items() if name not in ("gain", *known)},
         bank=part.bank,
         channel=part.channel.number % 16 + 1,
         port=part.channel.number // 16,
         **known,
     )
+
+
+def _glides(part: Part, seconds: Seconds) -> NDArray[np.void]:
+    """A part's glides in seconds, `GLIDE` array."""
+    rows = np.array(part.glides, np.float64).reshape(-1, 4)
+    glides = np.empty(len(rows), GLIDE)
+    glides["start"], glides["key"], glides["cents"] = seconds(rows[:, 0]), rows[:, 1], rows[:, 2]
+    over = np.interp(rows[:, 3], GLIDE_TIMES, GLIDE_SECONDS)
+    glides["seconds"] = over * np.abs(rows[:, 2]) / (100 * GLIDE_KEYS)
+    return glides
 
 
 def _on_the_piano(notes: NoteArray) -> NDArray[np.bool_]:
@@ -151,12 +166,12 @@ def _omissions(
     remarks: Iterable[str],
 ) -> Iterator[Omission]:
     """What of a score will not sound as written, each kind with how often and where it first does not."""
-    outside = [notes[~_on_the_piano(notes)] for part, notes in played if not part.is_drum]
+    outside = [notes[~_on_the_piano(notes)] for part, notes in played if part.is_drum]
     outside = [notes for notes in outside if len(notes)]
     empty = seconds(np.sort(np.array([time for part, _ in played for time in part.empty], np.float64)))
     if outside:
         count, first = sum(map(len, outside)), min(float(notes["start"][0]) for notes in outside)
-        text = f"notes left out, since they lie outside the 88 piano keys (A0 to C8): {count}"
+        text = f"drum notes left out, since they lie outside the 88 piano keys (A0 to C8): {count}"
         yield Omission("range", count, text, first)
     if len(empty):
         yield Omission("empty", len(empty), f"notes of no length left out: {len(empty)}", float(empty[0]))
@@ -165,17 +180,10 @@ def _omissions(
     for channel in pitched:
         for name, curve in curves[channel].items():
             away = curve[curve[:, 1] != curve[0, 1]]
-            if len(away) and (name == "bend" or name in UNPLAYED):
-                moved.setdefault("bends" if name == "bend" else UNPLAYED[name], []).append(away)
+            if len(away) and name in UNPLAYED:
+                moved.setdefault(UNPLAYED[name], []).append(away)
     for what, away_from in moved.items():
         count, first = sum(map(len, away_from)), min(float(curve[0, 0]) for curve in away_from)
-        if what == "bends":
-            most = max(float(np.abs(curve[:, 1]).max()) for curve in away_from) / 100
-            text = (
-                f"pitch bends ignored, so that notes sound at their keys' pitch (up to {most:.3g} semitones): {count}"
-            )
-            yield Omission("bends", count, text, first)
-        else:
-            yield Omission(what.partition(" is ")[0].partition(" are ")[0], count, f"{what}: {count} changes", first)
+        yield Omission(what.partition(" is ")[0].partition(" are ")[0], count, f"{what}: {count} changes", first)
     for remark in remarks:
         yield Omission("file", 1, remark)

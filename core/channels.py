@@ -21,14 +21,9 @@ from numpy.typing import NDArray
 from m2m.core.midi import SYSEX
 
 # Controllers, by the MIDI 1.0 specification.
-BANK, MODULATION, PORTAMENTO_TIME, DATA, VOLUME, BALANCE, PAN, EXPRESSION, BANK_FINE, DATA_FINE = (
-    *(0, 1, 5, 6, 7, 8, 10, 11),
-    *(32, 38),
-)
-SUSTAIN, PORTAMENTO, SOSTENUTO, SOFT, PORTAMENTO_KEY, REVERB, CHORUS, INCREMENT, DECREMENT = (
-    *(64, 65, 66, 67, 84),
-    *(91, 93, 96, 97),
-)
+BANK, MODULATION, PORTAMENTO_TIME, DATA, VOLUME, BALANCE, PAN, EXPRESSION = 0, 1, 5, 6, 7, 8, 10, 11
+BANK_FINE, DATA_FINE, SUSTAIN, PORTAMENTO, SOSTENUTO, SOFT, PORTAMENTO_KEY = 32, 38, 64, 65, 66, 67, 84
+REVERB, CHORUS, INCREMENT, DECREMENT = 91, 93, 96, 97
 NRPN_FINE, NRPN, RPN_FINE, RPN = 98, 99, 100, 101
 SOUND_OFF, RESET, NOTES_OFF, OMNI_OFF, OMNI_ON, MONO, POLY = 120, 121, 123, 124, 125, 126, 127
 
@@ -58,6 +53,7 @@ class Part:
 
     rows: (start, end, key, velocity) of each note. cuts: (from, to) in which CC 120 has silenced it; `to` is its next strike.
     struck_by: the MIDI tracks that its strikes stand in, in order. empty: when notes of no length were struck.
+    glides: (start, key, cents off, portamento time) of each note that glides.
     """
 
     channel: Channel
@@ -69,6 +65,7 @@ class Part:
     struck_by: dict[int, None] = field(default_factory=dict)
     empty: list[float] = field(default_factory=list)
     silenced: float | None = None
+    glides: list[tuple[float, int, float, int]] = field(default_factory=list)
 
 
 class Note:
@@ -100,6 +97,9 @@ class Channel:
         self.volume, self.expression, self.master_volume = 100, 127, 1.0
         self.sustain = self.mono = False
         self.bend, self.master_tuning = 0.0, 0.0  # -1..1, cents
+        self.portamento, self.portamento_time = False, 0
+        self.struck: int | None = None  # the last key, from which portamento glides
+        self.glide_from: int | None = None  # the key that the next note glides from in any case
         self.selected = (127, 127)  # the registered parameter that data entry sets; null
         self.registered = dict(POWER_ON)
         self.part: Part | None = None  # that the next note is struck on; None: to be looked up
@@ -200,6 +200,10 @@ class Machine:
             part.silenced = None
         part.struck_by[track] = None
         channel.sounding[key] = Note(time, velocity, part)
+        before = channel.struck if channel.portamento and channel.glide_from is None else channel.glide_from
+        if before not in (None, key) and channel.portamento_time and not part.is_drum:
+            part.glides.append((time, key, 100.0 * (before - key), channel.portamento_time))
+        channel.struck, channel.glide_from = key, None
 
     def _end(self, channel: Channel, key: int, time: float) -> None:
         note = channel.sounding.pop(key)
@@ -252,6 +256,12 @@ class Machine:
         if number in KEPT:
             name, neutral = KEPT[number]
             channel.point(name, time, value, neutral)
+            if number == PORTAMENTO:
+                channel.portamento = value >= DOWN
+            elif number == PORTAMENTO_TIME:
+                channel.portamento_time = value
+            elif number == PORTAMENTO_KEY:
+                channel.glide_from = value
         elif number == VOLUME:
             channel.volume = value
             channel.gain(time)
@@ -307,6 +317,7 @@ class Machine:
             for name in AFTER_RESET:
                 channel.point(name, time, 0, 0)
             channel.expression, channel.bend, channel.selected = 127, 0.0, (127, 127)
+            channel.portamento, channel.glide_from = False, None
             channel.gain(time)
             channel.tune(time)
             for pedal in (SUSTAIN, SOSTENUTO):

@@ -117,12 +117,14 @@ class Mel:
     values: (frames, n_mels) float32, in the unit of `spec` (natural-log magnitude by default).
     notes:  the notes that sound in it, in seconds from the first frame, or None when only a spectrogram is at hand.
     timbre: (frames or 1, timbre dimensions) float32, or None.
+    percussive: the strikes of a drum kit, which have no pitch, in seconds from the first frame, or None. They are not in `notes`.
     """
 
     values: NDArray[np.float32]
     spec: MelSpec
     notes: NoteArray | None = None
     timbre: NDArray[np.float32] | None = None
+    percussive: NoteArray | None = None
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -154,7 +156,7 @@ class Mel:
 
     def without_notes(self) -> Mel:
         """The same mel with nothing but the spectrogram to go by."""
-        return replace(self, notes=None)
+        return replace(self, notes=None, percussive=None)
 
 
 class LazyMel(Mel):
@@ -176,9 +178,11 @@ class LazyMel(Mel):
         spec: MelSpec,
         notes: NoteArray | None = None,
         timbre: NDArray[np.float32] | None = None,
+        percussive: NoteArray | None = None,
     ) -> None:
-        fields = {"_make": make, "_spans": tuple(spans), "_made": {}, "_lock": threading.Lock()}
-        self.__dict__ |= fields | {"spec": spec, "notes": notes, "timbre": timbre}  # frozen to all others
+        fields = {"_make": make, "_spans": tuple(spans), "_made": {}, "_lock": threading.Lock(), "spec": spec}
+        beside = {"notes": notes, "timbre": timbre, "percussive": percussive}
+        self.__dict__ |= fields | beside  # frozen to all others
 
     @property
     def frames(self) -> int:

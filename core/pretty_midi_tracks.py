@@ -83,7 +83,7 @@ def write(
 
 def _instrument(track: Track) -> pretty_midi.Instrument:
     instrument = pretty_midi.Instrument(track.program, track.is_drum, track.name)
-    instrument.notes = [pretty_midi.Note(v, key, start, end) for start, end, key, v in track.notes.tolist()]
+    instrument.notes = [pretty_midi.Note(v, key, start, end) for start, end, key, v in track.sounding.tolist()]
     if len(track.gain) > 1 or track.gain[0, 1] != 1:
         for time, gain in track.gain.tolist():
             volume, expression = _volume(gain)

@@ -61,12 +61,13 @@ class Score:
     @property
     def duration(self) -> float:
         """Seconds until the last sounding note is let go; 0 for an empty score."""
-        return max((float(track.notes["end"].max()) for track in self.tracks if len(track.notes)), default=0.0)
+        ends = [notes["end"].max() for track in self.tracks for notes in (track.notes, track.outside) if len(notes)]
+        return float(max(ends, default=0.0))
 
     @property
     def playable(self) -> tuple[Track, ...]:
         """The tracks that have notes of a pitched instrument; whether drums play as well, the model decides."""
-        return tuple(track for track in self.tracks if len(track.notes) and not track.is_drum)
+        return tuple(track for track in self.tracks if track.is_playable and not track.is_drum)
 
     def number(self, track: Track) -> int:
         """A track's number, from 1: `m2m score` lists it, `--map track:2=..` and the names of stems use it."""

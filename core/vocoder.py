@@ -64,7 +64,7 @@ class Vocoder(ABC):
     API_VERSION:  the version of this contract that the class was written for; state it in your class.
     API_OLDEST:   the oldest version that this m2m still loads (docs/plugins.md has the policy).
     Options:      the pydantic model of its options.
-    uses_notes:   it makes use of `Mel.notes` when they are there (it must also work without).
+    uses_notes:   it makes use of `Mel.notes` or `Mel.percussive` when they are there (it must also work without).
     uses_seed:    another seed gives other samples; options may decide, so an instance may say it of itself.
     mel_spec:     the recipe it was made for; None means that it computes with any (Griffin-Lim does).
     notice:       what a user should know before trusting its sound, such as weights that are not yet good; one line, said

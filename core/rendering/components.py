@@ -16,7 +16,7 @@ from m2m.core.mel import Mel
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
 from m2m.core.model_folders import find_model
 from m2m.core.plugins import registry
-from m2m.core.rendering.pipeline import synthesis
+from m2m.core.rendering.synthesis import synthesis
 from m2m.core.score import NOTE, NoteArray
 from m2m.core.vocoder import Vocoder
 

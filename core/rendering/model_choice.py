@@ -35,7 +35,7 @@ def read_instruments(folder: Path) -> dict[str, int]:
 
 def playable(score: Score, instruments: Mapping[str, int]) -> tuple[Track, ...]:
     """The tracks that have notes, and for which a model with these instruments has something that stands in."""
-    return tuple(t for t in score.tracks if len(t.notes) and nearest_instrument(t.instrument, instruments))
+    return tuple(t for t in score.tracks if t.is_playable and nearest_instrument(t.instrument, instruments))
 
 
 def omissions(score: Score, instruments: Mapping[str, int]) -> tuple[Omission, ...]:

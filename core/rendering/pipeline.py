@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -25,21 +24,22 @@ from m2m.core.errors import M2MError, deprecated, one_line
 from m2m.core.mel import LazyMel, Mel, MelSpec, linear_mel
 from m2m.core.mel2mel import PREVIEW_CONTEXT, Mel2Mel, load_mel2mel, spans
 from m2m.core.model_folders import shipped
-from m2m.core.notes import shares_keys
 from m2m.core.plugins import registry, settings
-from m2m.core.plugins.discovery import Component
-from m2m.core.rendering.effects import Effects, sends
-from m2m.core.rendering.mix import Level, gains
+from m2m.core.rendering.bends import BentTime, read_out
+from m2m.core.rendering.effects import Effects
+from m2m.core.rendering.mix import Level
 from m2m.core.rendering.model_choice import choose_model, omissions, playable
-from m2m.core.rendering.panning import channels_of, placement
+from m2m.core.rendering.panning import channels_of
+from m2m.core.rendering.parts import Part, grouped
 from m2m.core.rendering.performance import Lane, Performance
 from m2m.core.rendering.result import Rendering
-from m2m.core.score import NoteArray, Score, Track, as_score, merge, stem_name
+from m2m.core.rendering.synthesis import synthesis
+from m2m.core.score import NoteArray, Score, as_score, stem_name
 from m2m.core.score_limits import Limits
 from m2m.core.system.progress import advance, say
 from m2m.core.timbre import Timbre, TimbreSpace
-from m2m.core.track_selection import Selector, select
-from m2m.core.vocoder import Vocoder, require_spec
+from m2m.core.track_selection import Selector
+from m2m.core.vocoder import require_spec
 
 if TYPE_CHECKING:
     from pretty_midi import PrettyMIDI
@@ -47,26 +47,6 @@ if TYPE_CHECKING:
 TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
 RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
 DEVICES = ("cpu", "cuda", "mps", "xpu")
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Tracks that sound with one timbre, gain and place, and are therefore rendered together. level: of the mix, linear."""
-
-    tracks: tuple[Track, ...]
-    timbre: Timbre
-    name: str
-    level: float = 1.0
-
-    @cached_property
-    def notes(self) -> NoteArray:
-        """All their notes, in order of start."""
-        return merge(track.struck for track in self.tracks)
-
-    @property
-    def end(self) -> float:
-        """Seconds until the last note is let go."""
-        return float(self.notes["end"].max())
 
 
 class Pipeline:
@@ -123,44 +103,41 @@ class Pipeline:
         channels: int = 1,
         effects: bool = False,
     ) -> list[Part]:
-        """Group tracks by timbre, gain, place in stereo and effects, where none cuts another's notes; `apart` keeps each alone.
+        """Group a score's voices by timbre, gain, place in stereo and effects, where none cuts another's notes; `apart` keeps
+        every track by itself. A voice that does not sound at its keys' pitch is a part by itself.
 
         timbre: for all tracks but drums; None gives each the one nearest to its program. timbres, mix: of some tracks, as
         core/track_selection.py selects them. Drums that the model cannot play are left out.
         Raises M2MError for a timbre that cannot be read, and for a drum kit that is to play notes, or anything else drums.
         """
-        chosen, levels = select(score, timbres), gains(score, mix or {})
-        groups: dict[tuple[Any, ...], list[list[Track]]] = {}
-        for track in playable(score, self.timbres.instruments):
-            number, standing_in = score.number(track), self.timbres.for_program(track.instrument)
-            text = chosen.get(number) or ("" if track.is_drum else timbre) or standing_in or ""
-            if self.timbres.parse(text).is_kit != track.is_drum:
-                what, wanted = ("drums", "a drum kit's") if track.is_drum else ("no drums", "an instrument's")
-                raise M2MError(f"timbre {text!r} came for track {number}, which is {what}; {wanted} was wanted.")
-            place = placement(track) if channels > 1 else None
-            sent = tuple(curve.tobytes() for curve in sends(track).values()) if effects else ()
-            alike = groups.setdefault((text, track.gain.tobytes(), levels[number], place, sent), [])
-            together = next((g for g in alike if not apart and not shares_keys(t.notes for t in (*g, track))), None)
-            if together is None:
-                alike.append([track])
-            else:
-                together.append(track)
-        return [
-            Part(tuple(tracks), self.timbres.parse(text), text, level)
-            for (text, _, level, *_), alike in groups.items()
-            for tracks in alike
-        ]
+        return grouped(score, self.timbres, timbre, timbres, apart, mix, channels, effects)
 
-    def mel(self, part: Part, seconds: float) -> Mel:
-        """The log-mel of a part, from the score's beginning to `seconds`; made as far as it is read."""
-        frames = int(np.ceil(seconds * self.spec.frame_rate))
+    def mel(self, part: Part, seconds: float, time: BentTime | None = None) -> Mel:
+        """The log-mel of a part, from the score's beginning to `seconds`; made as far as it is read.
+
+        time: the part's own, in which the mel is then; seconds are always the score's.
+        """
+        notes, frames = part.notes, int(np.ceil(seconds * self.spec.frame_rate))
         curve = part.timbre.curve(frames, self.spec.frame_rate)
+        if time:
+            notes, frames = time.notes(notes), int(np.ceil(time.at(np.array([seconds]))[0] * self.spec.frame_rate))
+            curve = curve if curve.ndim == 1 else curve[time.frames(frames).clip(0, len(curve) - 1)]
 
         def make(first: int, last: int) -> NDArray[np.float32]:
-            return self._faded(self.model.predict_span(part.notes, curve, first, last), part.notes, first)
+            return self._faded(self.model.predict_span(notes, curve, first, last), notes, first)
 
-        notes = None if part.timbre.is_kit else part.notes  # which vocoders play by oscillators: drums must not sing
-        return LazyMel(make, spans(frames), self.spec, notes, np.atleast_2d(curve))
+        pitched, strikes = (None, notes) if part.timbre.is_kit else (notes, None)
+        return LazyMel(make, spans(frames), self.spec, pitched, np.atleast_2d(curve), strikes)
+
+    def blocks(self, part: Part, seed: int) -> Iterator[NDArray[np.float32]]:
+        """A part's audio in blocks, (samples,) float32 each, from the score's beginning until it has rung out."""
+        seconds = part.end + TAIL
+        time = part.bent_time(seconds, self.spec.frame_rate)
+        blocks = self.stream(self.mel(part, seconds, time), seed)
+        if time is None:
+            return blocks
+        samples = int(np.ceil(seconds * self.spec.frame_rate)) * self.spec.hop_length
+        return read_out(blocks, time, samples, self.spec.sample_rate)
 
     def preview(self, voices: Iterable[tuple[NoteArray, Timbre]], first: float, last: float) -> Mel:
         """The log-mel of notes with their timbres, together, seconds first..last: quick, for a picture, not for a vocoder."""
@@ -270,9 +247,7 @@ class Pipeline:
         for index, part in enumerate(parts):
             if not part.level:  # not computed; the other parts' seeds are as they were
                 continue
-            blocks = self.stream(
-                self.mel(part, part.end + TAIL), _part_seed(seed, index)
-            )  # no silence after a part's end
+            blocks = self.blocks(part, _part_seed(seed, index))
             track = part.tracks[0]
             added = Effects(track, self.spec.sample_rate, channels) if effects else None
             name = stem_name(music.number(track), track) if stems else ""
@@ -290,7 +265,7 @@ class Pipeline:
 
     def length(self, score: Score) -> int:
         """Samples that a score is rendered to."""
-        ends = [float(track.notes["end"].max()) for track in playable(score, self.timbres.instruments)]
+        ends = [float(track.sounding["end"].max()) for track in playable(score, self.timbres.instruments)]
         return int(np.ceil((max(ends, default=0.0) + TAIL) * self.spec.frame_rate)) * self.spec.hop_length
 
     def _provenance(
@@ -345,30 +320,6 @@ class Pipeline:
             "stems": apart,
             "samples": _sha256(wave),
         }
-
-
-def synthesis(vocoder: Vocoder, component: Component, mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
-    """A vocoder's audio of a mel in blocks, each (samples,) float32, held to the contract of core/vocoder.py.
-
-    component: whose code the vocoder is.
-    Raises M2MError that names its package if it fails, or yields what is not finite mono float audio of the mel's length.
-    """
-    require_spec(mel.spec, vocoder.mel_spec, str(component))
-    samples = 0
-    with registry.attribute_errors(component):
-        for block in vocoder.stream(mel, seed) if mel.frames else ():
-            if not isinstance(block, np.ndarray) or block.ndim != 1 or block.dtype != np.float32:
-                raise M2MError(
-                    f"{component} broke its contract: it yielded {_shape(block)}, (samples,) float32 was wanted."
-                )
-            if not np.isfinite(block).all():
-                raise M2MError(f"{component} broke its contract: its audio holds NaN or infinite samples.")
-            samples += len(block)
-            if samples > mel.samples:
-                break
-            yield block
-    if samples != mel.samples:
-        raise M2MError(f"{component} broke its contract: it made {samples:,} samples of a mel of {mel.samples:,}.")
 
 
 def timbre_space(model: Mel2Mel) -> TimbreSpace:
@@ -436,7 +387,3 @@ def _part_seed(seed: int, index: int) -> int:
 def _sha256(data: Any) -> str:
     """Of anything that is bytes in memory, such as an array."""
     return hashlib.sha256(data).hexdigest()[:16]
-
-
-def _shape(block: object) -> str:
-    return f"{block.shape} {block.dtype}" if isinstance(block, np.ndarray) else type(block).__name__

@@ -11,7 +11,6 @@ from mido_machine import Part, Reading, settled
 from numpy.typing import NDArray
 
 from m2m.core.assembly import DRUM_SECONDS, STRIKE_AHEAD
-from m2m.core.notes import HIGHEST_KEY, LOWEST_KEY
 from m2m.core.score import Score
 from m2m.core.tracks import Track
 
@@ -32,7 +31,7 @@ def differences(score: Score, reading: Reading) -> Iterator[str]:
 
 
 def _of_a_track(track: Track, key: PartKey, part: Part, reading: Reading) -> Iterator[str]:
-    ours = sorted(track.notes.tolist())
+    ours = sorted(track.sounding.tolist())
     theirs = sorted(_in_seconds(key, part, reading))
     if [note[2:] for note in ours] != [note[2:] for note in theirs]:
         yield f"keys and velocities: {ours} and {theirs}"
@@ -62,7 +61,7 @@ def _in_seconds(key: PartKey, part: Part, reading: Reading) -> Iterator[tuple[fl
         first, last = float(reading.seconds(start)), float(reading.seconds(end))
         if key.is_drum:
             yield first, max(last, first + DRUM_SECONDS), pitch, velocity
-        elif LOWEST_KEY <= pitch <= HIGHEST_KEY:
+        else:
             yield first, last, pitch, velocity
 
 

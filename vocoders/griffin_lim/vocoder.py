@@ -16,7 +16,7 @@ magnitude, right in every band but one that no wave has, is what limits plain Gr
 *The score.* Where notes are at hand, both start from them: the notes are played by band-limited oscillators in a timbre
 that is fitted to the mel (fitted_excitation.py), and the spectrogram of that starts W and the phase. The excitation only
 starts the search, the mel has the last word, so a morphed or re-balanced mel is followed and a note that the mel lacks
-stays silent.
+stays silent. Drums start from bursts of noise instead, one at each strike.
 
 *Blocks.* The mel is worked off in blocks of a few seconds, so memory does not grow with length. Around a seam the
 wave of the block before is held fixed and faded out over one window while the next block's phase settles against it
@@ -38,7 +38,7 @@ from torch import Tensor
 from m2m.core.mel import Mel, linear_mel
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
 from m2m.vocoders.griffin_lim.fitted_excitation import fitted_excitation
-from m2m.vocoders.shared.excitation import notes_within
+from m2m.vocoders.shared.excitation import BURST, notes_within, percussive_excitation
 from m2m.vocoders.shared.stft import STFT, bands_to_bins, griffin_lim, mel_to_magnitude
 
 Array = NDArray[np.float32]
@@ -99,20 +99,23 @@ class GriffinLim(Vocoder):
         lead = -(-half // hop)  # frames before a seam whose windows reach across it
         ahead = -(-(half + spec.n_fft) // hop)  # frames after it that make one more window of audio sound
         step = max(4 * ahead, round(options.block_seconds * spec.frame_rate))
-        notes = mel.notes if options.score_informed else None
+        notes, strikes = (mel.notes, mel.percussive) if options.score_informed else (None, None)
         held = torch.zeros(half, device=self.device)  # known first samples of a block: before the wave, zeros
         for number, begin in enumerate(range(0, mel.frames, step)):
             first, last = max(0, begin - lead), min(mel.frames, begin + step + ahead)
             values = linear_mel(mel.window(first, last), spec) - np.float32(spec.floor)  # the floor stands for nothing
             target = torch.from_numpy(np.maximum(values, 0.0)).to(self.device)  # (frames, n_mels)
             start = stft.random_phase(len(target), seed, number) * bands_to_bins(target, spec)
-            iterations = options.blind_iterations
+            excitation = None
             if notes is not None and len(sounding := notes_within(notes, first, last, options.release, spec)):
                 excitation = fitted_excitation(
                     sounding, values, first, spec, release=options.release, timbre_updates=options.timbre_updates
                 )
+            elif strikes is not None and len(sounding := notes_within(strikes, first, last, BURST, spec)):
+                excitation = percussive_excitation(sounding, first * hop - half, stft.samples(len(target)), spec)
+            if excitation is not None:
                 start = stft.forward(torch.from_numpy(excitation).to(self.device)) + start * options.noise
-                iterations = options.iterations
+            iterations = options.blind_iterations if excitation is None else options.iterations
             magnitude = mel_to_magnitude(target, start.abs(), options.updates, spec)
             pin = Pin(held, sure=half + (begin - first) * hop, stop=half + (mel.frames - first) * hop)
             wave = griffin_lim(target, magnitude, start, iterations, stft, options.refit, options.momentum, pin.apply)

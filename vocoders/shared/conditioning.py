@@ -178,13 +178,14 @@ class Conditioned(nn.Module):
         before = max(0, -begin)
         beyond = (before, end - begin - before - len(values))
         values = np.pad(values, (beyond, (0, 0)), constant_values=np.float32(mel.spec.silence))
-        return self.features_from(values, note_array([]) if mel.notes is None else mel.notes, first)
+        notes = note_array([]) if mel.notes is None else mel.notes
+        return self.features_from(values, notes, first, mel.percussive)
 
-    def features_from(self, values: Array, notes: NoteArray, first: int) -> Array:
+    def features_from(self, values: Array, notes: NoteArray, first: int, percussive: NoteArray | None = None) -> Array:
         """The features of a segment that begins at frame `first` of a piece.
 
         values: (margin + frames + margin, n_mels) float32 log-mel, with `feature_margin`.
-        notes:  of the whole piece, in seconds from its frame 0.
+        notes, percussive: of the whole piece, in seconds from its frame 0.
 
         Returns (frames, n_features) float32.
         """
@@ -193,8 +194,8 @@ class Conditioned(nn.Module):
         if self.encoder:
             parts.append(self.encoder.encode(notes, spec.frame_rate, first, frames))
         if self.config.excitation:
-            excitation = mel_matched_excitation(notes, values, first, spec).reshape(frames, spec.hop_length)
-            relative = excitation / self.frame_gain(torch.from_numpy(parts[0])).numpy()
+            excitation = mel_matched_excitation(notes, values, first, spec, percussive=percussive)
+            relative = excitation.reshape(frames, spec.hop_length) / self.frame_gain(torch.from_numpy(parts[0])).numpy()
             parts.append(relative.clip(-MAX_EXCITATION, MAX_EXCITATION))
         return np.concatenate(parts, axis=1)
 

@@ -1,4 +1,4 @@
-"""Harmonic excitation: a part's notes as band-limited oscillators play them.
+"""Excitation: a part's notes as band-limited oscillators play them, and a drum kit's strikes as bursts of noise.
 
 A mel does not say where inside a band the energy lies, nor with which phase. The score says both for the partials of its notes.
 So the notes are played by oscillators first, every key with the same harmonics, and a vocoder turns that into sound.
@@ -6,7 +6,10 @@ Source-filter vocoders do so from f0: the neural source-filter models (Wang, Tak
 1904.12088), DDSP (Engel et al., arXiv 2001.04643), and Wavehax (Yoneyama et al., arXiv 2411.06807), whose harmonic prior is a
 spectrogram, as here.
 
-There are two excitations. Both are built from the oscillators here.
+Drums have no harmonics: a strike (`Mel.percussive`) is a burst of noise that begins at its sample, which is what its mel does not
+say.
+
+There are two excitations. Both are built from what is here.
 
 - `mel_matched_excitation` is what networks read. Every frame's spectrum is scaled until its mel is the given one, and two
   iterations of Griffin-Lim make the frames consistent. Where the score is silent and the mel is not, noise fills in; elsewhere it
@@ -35,6 +38,7 @@ TABLE = (
 RING = 5  # a released note is dropped after so many time constants (-43 dB)
 RELEASE = 0.1  # seconds, the time constant of the mel-matched excitation after a note's end
 NOISE = 0.01  # of the mel's magnitude
+BURST = 0.06  # seconds, the time constant of a strike's noise; the mel says how long the drum sounds
 UPDATES = 4  # of the magnitudes; more come no nearer to the music
 ITERATIONS = 2  # of Griffin-Lim
 NOISE_START = 1 << 40  # samples before a piece at which the noise begins: earlier than any segment does
@@ -84,10 +88,35 @@ def excitation_margin(spec: MelSpec) -> int:
     return (1 + 2 * ITERATIONS) * window_reach(spec)
 
 
-def mel_matched_excitation(notes: NoteArray, values: Array, first: int, spec: MelSpec) -> Array:
-    """The harmonic excitation of the notes, scaled to have a given mel.
+def percussive_excitation(strikes: NoteArray, first: int, samples: int, spec: MelSpec) -> Array:
+    """Bursts of noise, one a strike, before they are matched to a mel.
 
-    notes:  in seconds from frame 0 of the piece.
+    strikes: in seconds from sample 0 of the piece; those of a kit, and any segment of it, are bursts of one noise.
+    first, samples: the segment, as of `harmonic_excitation`.
+
+    Returns (samples,) float32; a burst's amplitude is up to half of its velocity / 127.
+    """
+    rate, level = spec.sample_rate, np.zeros(samples, np.float32)
+    fall = np.exp(-np.arange(round(RING * BURST * rate)) / (BURST * rate)).astype(np.float32)
+    for start, _, _, velocity in strikes.tolist():
+        onset = round(start * rate)
+        low, high = max(onset, first), min(onset + len(fall), first + samples)
+        if low < high:
+            level[low - first : high - first] += fall[low - onset : high - onset] * np.float32(velocity / 127)
+    return level * _noise(first, samples)
+
+
+def mel_matched_excitation(
+    notes: NoteArray,
+    values: Array,
+    first: int,
+    spec: MelSpec,
+    *,
+    percussive: NoteArray | None = None,
+) -> Array:
+    """The excitation of the notes, or of a kit's strikes, scaled to have a given mel.
+
+    notes, percussive: in seconds from frame 0 of the piece.
     values: (margin + frames + margin, n_mels) float32 log-mel, with `excitation_margin`.
     first:  the frame of the piece that is `values[margin]`; the samples begin there.
 
@@ -96,9 +125,13 @@ def mel_matched_excitation(notes: NoteArray, values: Array, first: int, spec: Me
     hop, margin = spec.hop_length, excitation_margin(spec)
     stft, start = shared_stft(spec), (first - margin) * hop - spec.n_fft // 2
     samples = stft.samples(len(values))
-    sounding = notes_within(notes, first - margin, first - margin + len(values), RELEASE, spec)
+    reach = first - margin, first - margin + len(values)  # frames
+    sounding = notes_within(notes, *reach, RELEASE, spec)
     target = torch.from_numpy(np.maximum(linear_mel(values, spec) - np.float32(spec.floor), 0))
-    spectrum = stft.forward(torch.from_numpy(harmonic_excitation(sounding, start, samples, RELEASE, spec)))
+    excitation = harmonic_excitation(sounding, start, samples, RELEASE, spec)
+    if percussive is not None:
+        excitation += percussive_excitation(notes_within(percussive, *reach, BURST, spec), start, samples, spec)
+    spectrum = stft.forward(torch.from_numpy(excitation))
     noise = stft.forward(torch.from_numpy(_noise(start, samples)))
     spectrum = spectrum + noise.sgn() * (NOISE * bands_to_bins(target, spec))
     magnitude = mel_to_magnitude(target, spectrum.abs(), UPDATES, spec)

@@ -25,8 +25,9 @@ class GatedMel(Mel):
     _noted: NDArray[np.int8]  # (frames,)
 
     def __init__(self, mel: Mel) -> None:
-        fields = {"_mel": mel, "_noted": np.full(mel.frames, UNREAD, np.int8)}
-        self.__dict__ |= fields | {"spec": mel.spec, "notes": mel.notes, "timbre": mel.timbre}  # frozen to all others
+        fields = {"_mel": mel, "_noted": np.full(mel.frames, UNREAD, np.int8), "spec": mel.spec}
+        beside = {"notes": mel.notes, "timbre": mel.timbre, "percussive": mel.percussive}
+        self.__dict__ |= fields | beside  # frozen to all others
 
     @property
     def frames(self) -> int:
