@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,12 @@ import pytest
 import soundfile
 from command_line import M2M
 from datasets import write_midi
+from forks import Forks
 from training_runs import INSTRUMENTS
 
-AVX2 = {"M2M_CPU": "avx2"}
+from m2m.core.system import processor
+
+AVX2 = {processor.VARIABLE: "avx2", **processor.LIBRARIES}
 TRAINED = {
     "mel2mel": ("model.hidden=8", "model.timbre_dim=2", "validation_seconds=1", "sequence=50",
                 f"model.instruments={json.dumps(INSTRUMENTS)}"),
@@ -22,6 +28,14 @@ TRAINED = {
                          "validation_segments=1", "validation_seconds=0.1", "sound_seconds=0.05",
                          f"instruments={json.dumps(INSTRUMENTS)}"),
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """Forks of a process whose libraries have seen such a processor from their start."""
+    forks = Forks(sys.executable, os.environ | AVX2)
+    yield forks
+    forks.close()
 
 
 @pytest.mark.parametrize("vocoder", ["griffin-lim", "wavenet", "parallel-wavenet"])

@@ -20,16 +20,16 @@ KINDS = {"vocoder": "my-vocoder", "conditioner": "my-conditioner", "encoder": "m
 def packages(fresh: Environment) -> dict[str, Path]:
     """The generated packages and m2m-pghi, installed; the list was looked at just before, and is cached."""
     made = [new_plugin(name, kind, fresh.folder) for kind, name in KINDS.items()]
-    assert "my-vocoder" not in fresh.run("-m", "m2m", "plugins", "list").stdout
+    assert "my-vocoder" not in fresh.start("-m", "m2m", "plugins", "list").stdout
     # fills stevedore's cache, as another tool might
-    fresh.run("-c", "from stevedore import ExtensionManager as E; E('m2m.vocoders')")
+    fresh.start("-c", "from stevedore import ExtensionManager as E; E('m2m.vocoders')")
     sources = [*made, *fresh.copies(ROOT / "examples", ["m2m-pghi"])]
     fresh.install(sources)
     return {path.name: path for path in sources}
 
 
 def test_they_are_listed_right_after_their_installation(fresh: Environment, packages: dict[str, Path]) -> None:
-    found = {c["name"]: c for c in json.loads(fresh.run("-m", "m2m", "plugins", "list", "--json").stdout)}
+    found = {c["name"]: c for c in json.loads(fresh.start("-m", "m2m", "plugins", "list", "--json").stdout)}
     names = (*KINDS.values(), "pghi")
     assert [found[name]["status"] for name in names] == ["ok"] * 4
     load = f"from m2m.core.plugins import registry as r\nfor n in {names}: r.load(r.find(None, n).kind, n)"

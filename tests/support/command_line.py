@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 HANGS = 300.0  # seconds after which a command or an import is given up: it ends a hang, and judges no speed
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Runs this Python in a process of its own, without its start."""
+    forks = Forks(sys.executable, dict(os.environ))
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def m2m(tmp_path: Path) -> M2M:
+def m2m(tmp_path: Path, forks: Forks) -> M2M:
     """Run the command in a process of its own, in an empty folder."""
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "m2m", *arguments],
-            cwd=work,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=HANGS,
-        )
+        return forks.run("-m", "m2m", *arguments, cwd=work, env=os.environ | environment, timeout=HANGS)
 
     return run
 
@@ -50,6 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         shown = warnings.showwarning
         with pytest.raises(SystemExit) as stop:
             cli.main()
+        gc.unfreeze()
         for number, before in signals.items():
             signal.signal(number, before)
         warnings.showwarning = shown

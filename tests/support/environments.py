@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from command_line import HANGS
+from forks import PRELOADED, Forks
 
 LITTER = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".pytest_cache")
 
@@ -26,11 +27,23 @@ class Environment:
         here = [path for path in sys.path if path.endswith("site-packages")]
         site.joinpath("this.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in here))
         # stevedore remembers entry points on disk, but not below the system's temporary folder: let it believe itself elsewhere.
-        self.variables = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp")}
+        self.variables = (
+            os.environ
+            | {
+                "XDG_CACHE_HOME": str(folder / "cache"),
+                "TMPDIR": str(folder / "tmp"),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # those of this environment take longer to load than a package's tests
+            }
+        )
         (folder / "tmp").mkdir()
+        self.forks = Forks(self.python, self.variables, (*PRELOADED, "pytest"))
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run Python with these arguments."""
+        """Run Python with these arguments, in a fork."""
+        return self.forks.run(*arguments, cwd=self.folder, env=self.variables, timeout=HANGS)
+
+    def start(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Start a new Python with these arguments."""
         return subprocess.run(
             [self.python, *arguments],
             env=self.variables,
@@ -46,6 +59,7 @@ class Environment:
         options = ["--no-index", "--no-build-isolation"]
         done = subprocess.run([*pip, *options, *sources], capture_output=True, text=True, cwd=self.folder)
         assert done.returncode == 0, done.stderr
+        self.forks.close()  # the next one finds what has been installed
 
     def copies(self, parent: Path, names: Iterable[str]) -> list[Path]:
         """Copies of packages in this folder: an installation leaves its litter where it is made."""
@@ -53,9 +67,11 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """An environment for a file of tests."""
-    return Environment(tmp_path_factory.mktemp("fresh"))
+    environment = Environment(tmp_path_factory.mktemp("fresh"))
+    yield environment
+    environment.forks.close()
 
 
 @pytest.fixture

@@ -1,0 +1,105 @@
+"""Python processes that have PyTorch already: forked from one that has imported it, which takes a new one two seconds.
+
+A fork has its own arguments, working directory, environment and streams, and ends as any Python does. What it was forked from
+has done no work, so that there are no threads to lose. Not for tests of start-up and of what is imported, nor of variables that
+Python or a library reads as it starts.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import types
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+PRELOADED = ("torch", "scipy.signal", "pretty_midi", "soundfile", "pydantic", "rich.progress")
+
+
+class Forks:
+    """Runs Python by forks. python: the interpreter. preloaded: modules, imported before; `environment` is theirs."""
+
+    def __init__(self, python: str | Path, environment: dict[str, str], preloaded: tuple[str, ...] = PRELOADED) -> None:
+        self.command = [python, Path(__file__), *preloaded]
+        self.environment = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+        self.parent: subprocess.Popen[bytes] | None = None
+
+    def run(
+        self, *arguments: str | Path, cwd: Path, env: dict[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `python [-W ACTION] -m MODULE ...` or `-c CODE ...` as subprocess.run does, its output captured as text."""
+        if self.parent is None:
+            self.parent = subprocess.Popen(
+                self.command, env=self.environment, stdin=-1, stdout=-1, start_new_session=True
+            )
+        assert self.parent.stdin
+        assert self.parent.stdout
+        with tempfile.TemporaryDirectory() as folder:
+            streams = [Path(folder, "out"), Path(folder, "err")]
+            request = [list(map(str, arguments)), str(cwd), env, list(map(str, streams))]
+            self.parent.stdin.write(json.dumps(request).encode() + b"\n")
+            self.parent.stdin.flush()
+            if not select.select([self.parent.stdout], [], [], timeout)[0]:
+                self.close()
+                raise subprocess.TimeoutExpired(list(map(str, arguments)), timeout)
+            code = int(self.parent.stdout.readline())
+            out, err = (path.read_text() for path in streams)
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    def close(self) -> None:
+        """End it, with all that it has forked; the next run starts it anew."""
+        if self.parent is not None:
+            os.killpg(self.parent.pid, signal.SIGKILL)
+            self.parent.communicate()
+            self.parent = None
+
+
+def _serve() -> tuple[list[str], str, dict[str, str], list[str]]:
+    """Fork for each request and tell the exit code; returns, in the fork, what it is to run."""
+    for line in sys.stdin.buffer:
+        pid = os.fork()
+        if not pid:
+            request: tuple[list[str], str, dict[str, str], list[str]] = json.loads(line)
+            return request
+        _, status = os.waitpid(pid, 0)
+        os.write(1, b"%d\n" % os.waitstatus_to_exitcode(status))
+    sys.exit()
+
+
+def _become(arguments: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:
+    """Be the Python that was asked for."""
+    for number, path in enumerate((os.devnull, *streams)):
+        opened = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    while arguments[0] == "-W":
+        sys.warnoptions.append(arguments[1])
+        warnings.simplefilter(arguments[1])
+        arguments = arguments[2:]
+    mode, what, *rest = arguments
+    paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[0:1] = [cwd if mode == "-m" else "", *paths]
+    sys.argv = [mode, *rest]
+    if mode == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(what, main.__dict__)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        import_module(name)
+    gc.freeze()  # a fork's end does not search what it was born with for cycles
+    _become(*_serve())
