@@ -12,7 +12,7 @@ import asyncio
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -22,6 +22,7 @@ from m2m.web.limits import RefusedError
 
 COOKIE = "m2m-token"
 UPLOAD_SECONDS = 30.0  # in which the whole body of a request must arrive
+PIECE = 1 << 16  # bytes of an answer that are written at once, so that a client's pace can be seen
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -59,7 +60,8 @@ class Guard:
                     (k.lower().encode(), v.encode()) for k, v in HEADERS.items() if k.lower().encode() not in names
                 ]
                 message = {**message, "headers": [*message["headers"], *extra]}
-            await send(message)
+            for piece in _pieces(message):
+                await send(piece)
 
         request = Request(scope, receive)
         try:
@@ -150,6 +152,15 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return replay
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """A message with its body in several of at most PIECE bytes each."""
+    body = message.get("body", b"")
+    last = max(0, len(body) - 1) // PIECE * PIECE
+    for start in range(0, last, PIECE):
+        yield {"type": message["type"], "body": body[start : start + PIECE], "more_body": True}
+    yield {**message, "body": body[last:]} if last else message
 
 
 def _is_address(name: str) -> bool:

@@ -2,7 +2,8 @@
 
 A worker computes a job's audio block by block. Coroutines that stream it to clients wait for the job's signal, which any
 thread may send. A thread cannot be stopped from outside, so a job ends between two blocks of a part: cancelled by its
-client, out of time, or abandoned because for `patience` seconds no client was connected to it or asked for it.
+client, out of time, or abandoned because for `patience` seconds no client was connected to it or asked for it. Ended jobs are
+kept as long as all that they hold together is within a bound.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from m2m.core.errors import explain
 from m2m.core.rendering.performance import Performance
 from m2m.web.limits import RefusedError, ServerLimits
+from m2m.web.memory import give_back
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 ACTIVE = ("waiting", "running")
 REMEMBERED = 60.0  # seconds that a failed or cancelled job is kept, so that its client can learn why
 SWEEP = 0.5  # seconds between two sweeps
+TRIM = 5.0  # seconds between two times that free memory is given back
 
 
 class Signal:
@@ -50,21 +54,38 @@ class Signal:
             await asyncio.wait_for(self._event.wait(), seconds)
 
 
+@dataclass(frozen=True)
+class File:
+    """A finished rendering as the bytes of a file. score: the name of its score."""
+
+    score: str
+    data: bytes
+
+
 class Job:
     """One rendering.
 
     client: who asked for it. begin: makes its Performance, in the worker. about: the fields of its JobInfo that its request
-    has settled. signal: sent whenever its state changes or samples are added.
+    has settled. signal: sent whenever its state changes or samples are added. weight: bytes that it keeps besides audio.
 
     made: samples of `performance.mix` that are computed; raised after they are written, so a reader needs no lock.
+    files: of a finished one that clients have asked for, by format.
     """
 
-    def __init__(self, client: str, begin: Callable[[], Performance], about: dict[str, object], signal: Signal) -> None:
+    def __init__(
+        self,
+        client: str,
+        begin: Callable[[], Performance],
+        about: dict[str, object],
+        signal: Signal,
+        weight: int = 0,
+    ) -> None:
         self.id = secrets.token_urlsafe(12)  # cannot be guessed: whoever knows it may listen
-        self.client, self.about, self.signal = client, about, signal
+        self.client, self.about, self.signal, self.weight = client, about, signal, weight
         self.state: State = "waiting"
         self.message = ""
         self.performance: Performance | None = None
+        self.files: dict[str, File] = {}
         self.made = 0
         self.watchers, self.seen, self.began = 0, time.monotonic(), 0.0
         self._begin = begin
@@ -81,9 +102,10 @@ class Job:
         return len(self.performance.mix) if self.performance else 0
 
     @property
-    def bytes(self) -> int:
-        """Memory that its audio takes."""
-        return self.performance.mix.nbytes if self.performance else 0
+    def held(self) -> int:
+        """Bytes that it keeps."""
+        audio = self.performance.mix.nbytes if self.performance else 0
+        return self.weight + audio + sum(len(file.data) for file in self.files.values())
 
     @contextlib.contextmanager
     def attended(self) -> Iterator[None]:
@@ -94,6 +116,12 @@ class Job:
         finally:
             self.watchers -= 1
             self.seen = time.monotonic()
+
+    def drop(self) -> None:
+        """Let go of its audio; who still reads it is cut off."""
+        self.performance = None
+        self.files.clear()
+        self.signal.send()
 
     def end(self, state: State, message: str = "") -> None:
         """Give an active job its last state, and its client the reason."""
@@ -145,7 +173,7 @@ class Jobs:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, client: str, begin: Callable[[], Performance], about: dict[str, object]) -> Job:
+    def submit(self, client: str, begin: Callable[[], Performance], about: dict[str, object], weight: int = 0) -> Job:
         """Put a job into the queue. Raises RefusedError where there are too many, of this client or of all."""
         active = [job for job in self._all.values() if job.active]
         if sum(job.client == client for job in active) >= self.limits.jobs_per_client:
@@ -155,7 +183,7 @@ class Jobs:
             )
         if len(active) >= self.limits.jobs:
             raise RefusedError(503, "queue-full", f"the queue is full: {len(active)} renderings wait or run.", 3)
-        job = Job(client, begin, about, Signal(asyncio.get_running_loop()))
+        job = Job(client, begin, about, Signal(asyncio.get_running_loop()), weight)
         self._all[job.id] = job
         with self._ready:
             self._queue.append(job)
@@ -178,10 +206,11 @@ class Jobs:
     def cancel(self, job: Job) -> None:
         """End an active job; forget it and its audio."""
         job.end("cancelled", "cancelled by its client.")
+        job.drop()
         self._all.pop(job.id, None)
 
     def sweep(self) -> None:
-        """End jobs that are abandoned or take too long; forget the oldest audio beyond the limit."""
+        """End jobs that are abandoned or take too long; forget the oldest ended ones beyond the limit, read ones last."""
         now, limits = time.monotonic(), self.limits
         for job in list(self._all.values()):
             abandoned = not job.watchers and now - job.seen > limits.patience
@@ -192,20 +221,27 @@ class Jobs:
                 job.end("failed", f"it ran longer than {most}")
             elif not job.active and job.state != "done" and now - job.seen > REMEMBERED:
                 del self._all[job.id]
-        done = [job for job in self._all.values() if job.state == "done" and not job.watchers]
-        done.sort(key=lambda job: job.seen)
-        kept = sum(job.bytes for job in self._all.values())
-        while done and kept > limits.kept_mb << 20:
-            kept -= done[0].bytes
-            del self._all[done.pop(0).id]
+        kept = sum(job.held for job in self._all.values())
+        ended = [job for job in self._all.values() if not job.active]
+        for job in sorted(ended, key=lambda job: (job.watchers > 0, job.seen)):
+            if kept > limits.kept_mb << 20:
+                kept -= job.held
+                job.drop()
+                del self._all[job.id]
         with self._ready:
             self._queue = deque(job for job in self._queue if job.active)
 
     async def keep_sweeping(self) -> None:
-        """Sweep about twice a second, until this task is cancelled."""
+        """Sweep about twice a second, and give back what jobs have freed, until this task is cancelled."""
+        trimmed, known = time.monotonic(), set(self._all)
         while True:
             await asyncio.sleep(SWEEP)
             self.sweep()
+            holding = {job.id for job in self._all.values() if job.active or job.performance}
+            if known - holding and time.monotonic() - trimmed > TRIM:
+                await asyncio.to_thread(give_back)
+                trimmed, known = time.monotonic(), holding
+            known |= holding
 
     def close(self) -> None:
         """End all jobs, and give the workers five seconds: to end a process while a thread is in PyTorch can crash it."""
@@ -226,3 +262,4 @@ class Jobs:
                     return
                 job = self._queue.popleft()
             job.run()
+            del job  # which would keep its audio while the next one is waited for

@@ -19,6 +19,7 @@ class ServerLimits(BaseModel):
         20_000.0, gt=0, description="seconds of a score times its tracks; each has a vocoder of its own"
     )
     scores: int = Field(64, gt=0, le=10_000, description="uploaded scores that are remembered, the latest ones")
+    scores_mb: int = Field(64, gt=0, description="megabytes of them")
     workers: int = Field(2, gt=0, le=64, description="scores rendered at a time, each by a thread")
     jobs: int = Field(16, gt=0, le=10_000, description="renderings of all clients that wait or run")
     jobs_per_client: int = Field(4, gt=0, le=10_000, description="renderings of one client that wait or run")
@@ -26,9 +27,14 @@ class ServerLimits(BaseModel):
     patience: float = Field(
         5.0, gt=0, description="seconds until a rendering is cancelled that no client listens to or asks for"
     )
-    kept_mb: int = Field(256, gt=0, description="megabytes of finished audio that are kept, the latest")
+    kept_mb: int = Field(
+        256, gt=0, description="megabytes of renderings that are kept, the latest; files of them included"
+    )
     mel_seconds: float = Field(30.0, gt=0, le=600, description="seconds of one mel picture")
     requests: int = Field(32, gt=0, le=10_000, description="requests, such as mel pictures and uploads, that wait")
+    connections: int = Field(
+        128, gt=0, le=10_000, description="connections at a time; an address may hold a quarter of them"
+    )
 
 
 class RefusedError(Exception):

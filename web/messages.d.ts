@@ -57,6 +57,8 @@ export interface JobInfo {
   model: string;
   vocoder: string;
   timbre: string | null;
+  map: Record<string, string>;
+  mix: Record<string, string>;
   seed: number;
   gain: number;
   /** the command line that renders the same file */
@@ -74,6 +76,13 @@ export interface JobRequest {
    * 8:trumpet'; null gives each track the timbre of its own program
    */
   timbre?: string | null;
+  /**
+   * timbres of some tracks, before `timbre`: by 'track:NUMBER', 'name:NAME' or a General MIDI program, as --map
+   * takes them
+   */
+  map?: Record<string, string>;
+  /** levels of some tracks, by the same words: decibels, 'mute' or 'solo', as --mix takes them */
+  mix?: Record<string, string>;
   /** a vocoder's name */
   vocoder?: string | null;
   seed?: number;
@@ -117,6 +126,13 @@ export interface MelRequest {
    * 8:trumpet'; null gives each track the timbre of its own program
    */
   timbre?: string | null;
+  /**
+   * timbres of some tracks, before `timbre`: by 'track:NUMBER', 'name:NAME' or a General MIDI program, as --map
+   * takes them
+   */
+  map?: Record<string, string>;
+  /** levels of some tracks, by the same words: decibels, 'mute' or 'solo', as --mix takes them */
+  mix?: Record<string, string>;
   start?: number;
   stop?: number;
 }
@@ -180,6 +196,8 @@ export interface ServerLimits {
   part_seconds: number;
   /** uploaded scores that are remembered, the latest ones */
   scores: number;
+  /** megabytes of them */
+  scores_mb: number;
   /** scores rendered at a time, each by a thread */
   workers: number;
   /** renderings of all clients that wait or run */
@@ -190,12 +208,14 @@ export interface ServerLimits {
   job_seconds: number;
   /** seconds until a rendering is cancelled that no client listens to or asks for */
   patience: number;
-  /** megabytes of finished audio that are kept, the latest */
+  /** megabytes of renderings that are kept, the latest; files of them included */
   kept_mb: number;
   /** seconds of one mel picture */
   mel_seconds: number;
   /** requests, such as mel pictures and uploads, that wait */
   requests: number;
+  /** connections at a time; an address may hold a quarter of them */
+  connections: number;
 }
 
 /** One number for every point of a grid over the map, row by row from its top left corner. */
@@ -218,10 +238,22 @@ export interface SoundRequest {
    * 8:trumpet'; null gives each track the timbre of its own program
    */
   timbre?: string | null;
+  /**
+   * timbres of some tracks, before `timbre`: by 'track:NUMBER', 'name:NAME' or a General MIDI program, as --map
+   * takes them
+   */
+  map?: Record<string, string>;
+  /** levels of some tracks, by the same words: decibels, 'mute' or 'solo', as --mix takes them */
+  mix?: Record<string, string>;
 }
 
-/** One track; the lists have an entry for each note. keys and velocities: of MIDI, 0 to 127. */
+/**
+ * One track; the lists have an entry for each note. keys and velocities: of MIDI, 0 to 127.
+ *
+ * number: as `map` and `mix` select it ('track:2').
+ */
 export interface TrackInfo {
+  number: number;
   name: string;
   program: number;
   is_drum: boolean;

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from m2m.core.choices import GAIN_DB, GAIN_RANGE_DB, MAX_SEED
+from m2m.core.score_limits import Limits
 from m2m.web.jobs import State
 from m2m.web.limits import ServerLimits
 
 Shading = Literal["centroid", "energy"]
+TrackWords = Annotated[str, Field(max_length=200)]
+Timbre = Annotated[str, Field(max_length=4000)]
+Level = Annotated[str, Field(max_length=20)]
+MAX_TRACKS = Limits.tracks  # of a score
 
 
 class Problem(BaseModel):
@@ -94,8 +99,12 @@ class Shade(BaseModel):
 
 
 class TrackInfo(BaseModel):
-    """One track; the lists have an entry for each note. keys and velocities: of MIDI, 0 to 127."""
+    """One track; the lists have an entry for each note. keys and velocities: of MIDI, 0 to 127.
 
+    number: as `map` and `mix` select it ('track:2').
+    """
+
+    number: int
     name: str
     program: int
     is_drum: bool
@@ -131,12 +140,24 @@ class SoundRequest(BaseModel):
 
     score: str = Field(max_length=64, description="a score's id")
     model: str | None = Field(None, max_length=200, description="a model's name")
-    timbre: str | None = Field(
+    timbre: Timbre | None = Field(
         None,
-        max_length=4000,
         description="as the command line takes it: 'trumpet', 'trumpet:0.7,church-organ:0.3', 'map@0.2,-1.3', "
         "'0:map@0,1; 8:trumpet'; null gives each track the timbre of its own program",
         examples=["vibraphone"],
+    )
+    map: dict[TrackWords, Timbre] = Field(
+        {},
+        max_length=MAX_TRACKS,
+        description="timbres of some tracks, before `timbre`: by 'track:NUMBER', 'name:NAME' or a General MIDI program, "
+        "as --map takes them",
+        examples=[{"track:2": "trumpet"}],
+    )
+    mix: dict[TrackWords, Level] = Field(
+        {},
+        max_length=MAX_TRACKS,
+        description="levels of some tracks, by the same words: decibels, 'mute' or 'solo', as --mix takes them",
+        examples=[{"track:2": "-6dB", "name:Bass": "mute"}],
     )
 
 
@@ -200,6 +221,8 @@ class JobInfo(BaseModel):
     model: str
     vocoder: str
     timbre: str | None
+    map: dict[str, str]
+    mix: dict[str, str]
     seed: int
     gain: float
     command: str = Field(description="the command line that renders the same file")

@@ -13,6 +13,8 @@ from m2m.core.score_limits import BeyondLimitError, Limits
 from m2m.web.limits import RefusedError, ServerLimits
 from m2m.web.messages import Example, ScoreInfo, TrackInfo
 
+OBJECT = 200  # bytes of an array or a tuple besides what it holds, about
+
 
 class Scores:
     """Scores by their ids. Its methods are called from any thread."""
@@ -50,12 +52,14 @@ class Scores:
             raise RefusedError(
                 422, "nothing-to-play", f"{name} has no note that can sound{': ' * bool(left_out)}{left_out}."
             )
+        info = self._info(score.sha256, score)
         with self._lock:
             self._uploads[score.sha256] = score
             self._uploads.move_to_end(score.sha256)
-            while len(self._uploads) > self.limits.scores:
-                self._uploads.popitem(last=False)
-        return self.info(score.sha256)
+            kept = sum(map(held, self._uploads.values()))
+            while len(self._uploads) > self.limits.scores or kept > self.limits.scores_mb << 20:
+                kept -= held(self._uploads.popitem(last=False)[1])
+        return info
 
     def _check_length(self, score: Score) -> None:
         limits, notes = self.limits, sum(len(track.notes) for track in score.tracks)
@@ -80,9 +84,13 @@ class Scores:
 
     def info(self, key: str) -> ScoreInfo:
         """A score as clients see it. Raises RefusedError as `find` does."""
-        score = self.find(key)
+        return self._info(key, self.find(key))
+
+    @staticmethod
+    def _info(key: str, score: Score) -> ScoreInfo:
         tracks = [
             TrackInfo(
+                number=number,
                 name=track.name,
                 program=track.program,
                 is_drum=track.is_drum,
@@ -91,7 +99,7 @@ class Scores:
                 keys=track.notes["pitch"].tolist(),
                 velocities=track.notes["velocity"].tolist(),
             )
-            for track in score.tracks
+            for number, track in enumerate(score.tracks, start=1)
             if len(track.notes)
         ]
         return ScoreInfo(
@@ -102,3 +110,13 @@ class Scores:
             tracks=tracks,
             omissions=[omission.text for omission in omissions(score, read_instruments(choose_model()))],
         )
+
+
+def held(score: Score) -> int:
+    """Bytes that a score keeps, about: its arrays, and what objects take."""
+    arrays = [
+        array
+        for track in score.tracks
+        for array in (track.notes, track.gain, track.pan, track.bend, track.modulation, *track.controls.values())
+    ]
+    return sum(array.nbytes for array in arrays) + OBJECT * (1 + len(arrays) + len(score.tempi) + len(score.meters))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import uvicorn
+from fastapi import FastAPI
 
 from m2m.core.errors import M2MError
 from m2m.core.system import progress
@@ -18,8 +19,6 @@ from m2m.web.app import build_app
 from m2m.web.connection import PromptProtocol
 from m2m.web.limits import ServerLimits
 from m2m.web.service import Service
-
-CONNECTIONS = 128  # at a time; further ones are answered with status 503
 
 
 def serve(
@@ -46,23 +45,27 @@ def serve(
         # Workers render beside one another: together they have one thread of PyTorch for each processor.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.workers))
         app = build_app(Service(limits, models), token=token, hosts=[host, *hosts])
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            ws="none",
-            http=PromptProtocol,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=2,
-        )
         shown = f"[{host}]" if ":" in host else host
         announce(f"http://{shown}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}")
         progress.bars = False  # of several threads at once
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(configure(app, limits)).run(sockets=[listening])
     finally:
         listening.close()
+
+
+def configure(app: FastAPI, limits: ServerLimits) -> uvicorn.Config:
+    """How uvicorn serves the application. Connections beyond the limit are answered with status 503."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        http=PromptProtocol,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=2,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import shlex
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from m2m.core.choices import GAIN_DB
 from m2m.core.errors import M2MError
@@ -20,10 +22,11 @@ from m2m.core.mel2mel import Mel2MelConfig, load_mel2mel
 from m2m.core.model_folders import CONFIG, find_model, read_config, shipped
 from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
+from m2m.core.rendering.mix import Level
 from m2m.core.rendering.performance import Performance
-from m2m.core.rendering.pipeline import Pipeline
+from m2m.core.rendering.pipeline import Part, Pipeline
 from m2m.core.score import NoteArray, Score, merge
-from m2m.core.timbre import Timbre
+from m2m.core.track_selection import Selector, select
 from m2m.web.limits import RefusedError, ServerLimits
 from m2m.web.messages import (
     ComponentInfo,
@@ -33,11 +36,14 @@ from m2m.web.messages import (
     MelRequest,
     ModelInfo,
     Shade,
+    SoundRequest,
 )
 from m2m.web.scores import Scores
 from m2m.web.timbre_map import draw_map, shade
 
+T = TypeVar("T")
 PIPELINES = 8  # pairs of a model and a vocoder that stay loaded
+FAILED_SECONDS = 30.0  # in which what has failed to load is not tried again
 
 
 class Service:
@@ -55,7 +61,8 @@ class Service:
         self._loading = threading.Lock()  # one pipeline at a time
         self._shading = threading.Lock()
         self._pipelines: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()  # by model and vocoder
-        self._failed: dict[tuple[str, str], str] = {}  # likewise, with the reason; "" for any vocoder
+        # Likewise, "" for any vocoder; with the reason, and when it was found. Names are of what is installed, so these are few.
+        self._failed: dict[tuple[str, str], tuple[str, float]] = {}
         self._shades: dict[str, dict[str, Shade]] = {}  # by model and kind
         self.own = _named(models)
         self.folders = {name: find_model("mel2mel", own, {}) for name, own in self.own.items()}
@@ -85,7 +92,7 @@ class Service:
         )
 
     def _model_info(self, name: str, config: Mel2MelConfig) -> ModelInfo:
-        note = self._failed.get((name, ""), "")
+        note = self._failure(name, "")
         return ModelInfo(
             name=name,
             conditioner=config.conditioner,
@@ -100,8 +107,7 @@ class Service:
         """trained: the names of components of its kind that a model here has; None for a kind that models do not have."""
         note = component.note
         if component.kind == "vocoder" and not note:
-            failures = [text for (_, vocoder), text in self._failed.items() if vocoder == component.name]
-            note = failures[0] if failures else ""
+            note = next(filter(None, (self._failure(model, component.name) for model in self.configs)), "")
         elif trained is not None and not note and component.name not in trained:
             note = f"no model here has it; train one: m2m train mel2mel --{component.kind} {component.name}"
         default = component.name == registry.default(component.kind)
@@ -129,21 +135,36 @@ class Service:
             )  # before a model is loaded, and nothing is remembered of a name that is made up
         except M2MError as error:
             raise RefusedError(409, "not-usable", str(error)) from error
+        if loaded := self._loaded(pair):  # which must not wait while another pair is loaded
+            return loaded
         with self._loading:
-            if pair in self._pipelines:
-                self._pipelines.move_to_end(pair)
-                return self._pipelines[pair]
+            if loaded := self._loaded(pair):  # by whoever held the lock
+                return loaded
             try:
                 made = Pipeline(model=self.folders[name], vocoder=voice)
             except M2MError as error:
-                self._failed[name, "" if self._model_is_broken(name) else voice] = str(error)
+                self._failed[name, "" if self._model_is_broken(name) else voice] = str(error), time.monotonic()
                 raise RefusedError(409, "not-usable", str(error)) from error
-            for key in (pair, (name, "")):
-                self._failed.pop(key, None)
-            self._pipelines[pair] = made
-            while len(self._pipelines) > PIPELINES:
-                self._pipelines.popitem(last=False)
+            with self._lock:
+                self._pipelines[pair] = made
+                while len(self._pipelines) > PIPELINES:
+                    self._pipelines.popitem(last=False)
             return made
+
+    def _loaded(self, pair: tuple[str, str]) -> Pipeline | None:
+        """A pipeline that is loaded. Raises RefusedError where it has failed to load lately."""
+        with self._lock:
+            if pair in self._pipelines:
+                self._pipelines.move_to_end(pair)
+                return self._pipelines[pair]
+        if failure := self._failure(*pair) or self._failure(pair[0], ""):
+            raise RefusedError(409, "not-usable", failure)
+        return None
+
+    def _failure(self, model: str, vocoder: str) -> str:
+        """Why a model with a vocoder ("": with any) has failed to load within the last FAILED_SECONDS; "" where it has not."""
+        text, found = self._failed.get((model, vocoder), ("", 0.0))
+        return text if time.monotonic() - found < FAILED_SECONDS else ""
 
     def _model_is_broken(self, name: str) -> bool:
         try:
@@ -190,30 +211,40 @@ class Service:
             raise RefusedError(413, "too-long", f"a mel of at most {self.limits.mel_seconds:g} s at a time can be had.")
         if stop <= request.start:
             raise RefusedError(422, "span", f"from {request.start:g} s to {stop:g} s there is nothing of this score.")
-        timbre = self._checked(pipeline, request.timbre)
-        if timbre is None:
-            return pipeline.preview(((p.notes, p.timbre) for p in pipeline.parts(score, None, {})), request.start, stop)
-        return pipeline.preview([(_all_notes(score), timbre)], request.start, stop)
+        if request.timbre and not (request.map or request.mix):
+            timbre = self._checked(lambda: pipeline.timbres.parse(request.timbre or ""))
+            return pipeline.preview([(_all_notes(score), timbre)], request.start, stop)
+        voices = ((part.notes, part.timbre) for part in self._parts(pipeline, score, request) if part.level)
+        return pipeline.preview(voices, request.start, stop)
 
     def begin(self, request: JobRequest) -> Performance:
         """Begin the rendering that a job asks for. Raises M2MError where it cannot be begun."""
         try:
             pipeline = self.pipeline(request.model, request.vocoder)
+            score, programs, mix = self.scores.find(request.score), *_by_track(request)
             return pipeline.play(
-                self.scores.find(request.score), timbre=request.timbre, seed=request.seed, gain=request.gain
+                score, timbre=request.timbre, programs=programs, mix=mix, seed=request.seed, gain=request.gain
             )
         except RefusedError as refusal:
             raise M2MError(refusal.message) from refusal
 
     def check(self, request: JobRequest) -> tuple[str, str]:
         """The names of a request's model and vocoder. Raises RefusedError for what is certain to fail."""
-        self.scores.find(request.score)
-        self._checked(self.pipeline(request.model, request.vocoder), request.timbre)
+        score = self.scores.find(request.score)
+        self._parts(self.pipeline(request.model, request.vocoder), score, request)
         return request.model or self.default_model, request.vocoder or registry.default("vocoder")
 
-    def _checked(self, pipeline: Pipeline, timbre: str | None) -> Timbre | None:
+    @classmethod
+    def _parts(cls, pipeline: Pipeline, score: Score, request: SoundRequest) -> list[Part]:
+        """The parts that a request asks for. Raises RefusedError for a timbre or a level that is none, or of no track."""
+        programs, mix = _by_track(request)
+        cls._checked(lambda: select(score, programs, must_be=True))
+        return cls._checked(lambda: pipeline.parts(score, request.timbre, programs, mix=mix))
+
+    @staticmethod
+    def _checked(read: Callable[[], T]) -> T:
         try:
-            return None if timbre is None else pipeline.timbres.parse(timbre)
+            return read()
         except M2MError as error:
             raise RefusedError(422, "timbre", str(error)) from error
 
@@ -229,6 +260,8 @@ class Service:
             words = words if same else [*words[:-2], "--model", model]
         words += ["--vocoder", vocoder]
         words += ["--timbre", request.timbre] if request.timbre else []
+        for option, chosen in (("--map", request.map), ("--mix", request.mix)):
+            words += [word for selector, value in chosen.items() for word in (option, f"{selector}={value}")]
         words += ["--seed", str(request.seed)] if request.seed else []
         words += ["--gain", f"{request.gain:g}"] if request.gain != GAIN_DB else []
         return shlex.join(words)
@@ -243,6 +276,11 @@ def _named(models: Sequence[str | Path]) -> dict[str, Path]:
             raise M2MError(f"two models are called {name!r}; give their folders names of their own.")
         named[name] = Path(own)
     return named
+
+
+def _by_track(request: SoundRequest) -> tuple[dict[Selector, str], dict[Selector, Level]]:
+    """The timbres and the levels of some tracks that a request has."""
+    return dict(request.map.items()), dict(request.mix.items())
 
 
 @lru_cache(maxsize=8)

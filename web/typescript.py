@@ -66,6 +66,8 @@ def _type(schema: dict[str, Any]) -> str:
     if schema["type"] == "array":
         item = _type(schema["items"])
         return f"({item})[]" if " | " in item else f"{item}[]"
+    if schema["type"] == "object":
+        return f"Record<string, {_type(schema['additionalProperties'])}>"
     return SIMPLE[schema["type"]]
 
 

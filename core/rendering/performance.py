@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,8 @@ from m2m.core.rendering.effects import Effects
 from m2m.core.rendering.panning import side_gains
 from m2m.core.rendering.result import Rendering
 from m2m.core.score import Track
+
+TOGETHER = 24  # lanes that play at a time: each has a vocoder's stream, some megabytes
 
 
 @dataclass(eq=False)
@@ -57,11 +60,13 @@ class Performance:
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """The mix's blocks, (samples,) or (samples, 2) float32 each, in order; together all of it.
 
-        The lane that is furthest behind goes next, so that memory for all but the mix does not grow with length.
+        The lane that is furthest behind goes next, so that memory for all but the mix does not grow with length. Of more
+        than TOGETHER lanes, the first are played to their end before the last begin, and the first block comes as late.
         """
-        total, ready, playing = len(self.mix), 0, list(self.lanes)
+        total, ready, waiting = len(self.mix), 0, deque(self.lanes)
         self.lanes = ()
-        self.stems = {lane.name: np.zeros_like(self.mix) for lane in playing if lane.name}
+        self.stems = {lane.name: np.zeros_like(self.mix) for lane in waiting if lane.name}
+        playing = [waiting.popleft() for _ in range(min(TOGETHER, len(waiting)))]
         while ready < total and not self.stopped():
             if playing:
                 lane = min(playing, key=lambda lane: lane.at)
@@ -73,8 +78,9 @@ class Performance:
                     self._target(lane)[lane.at : lane.at + len(rest)] += rest.reshape(len(rest), *self.mix.shape[1:])
                 if block is None or lane.at == total:
                     playing.remove(lane)
+                    playing += [waiting.popleft()] if waiting else []
                 del lane, block
-            before, ready = ready, min((lane.at for lane in playing), default=total)
+            before, ready = ready, 0 if waiting else min((lane.at for lane in playing), default=total)
             if ready > before:
                 for stem in self.stems.values():
                     self.mix[before:ready] += stem[before:ready]

@@ -22,10 +22,9 @@ from fastapi import FastAPI
 from m2m.core.checkpoint import save_model
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
 from m2m.web.app import build_app
-from m2m.web.connection import PromptProtocol
 from m2m.web.jobs import Jobs
 from m2m.web.limits import ServerLimits
-from m2m.web.serve import listen
+from m2m.web.serve import configure, listen
 from m2m.web.service import Service
 
 PATIENCE = 120.0  # seconds until a wait has failed: a busy machine is no failure
@@ -117,13 +116,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def _serving(app: FastAPI, port: int = 0) -> Iterator[str]:
-    """Serve an app; gives its address."""
+def _serving(app: FastAPI, port: int = 0, limits: ServerLimits | None = None) -> Iterator[str]:
+    """Serve an app as `m2m serve` does; gives its address."""
     listening = listen("127.0.0.1", port)
-    config = uvicorn.Config(
-        app, log_level="error", access_log=False, ws="none", http=PromptProtocol, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configure(app, limits or ServerLimits()))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -149,8 +145,9 @@ def serve(tiny: Path) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
         def start(*, token: str = "", hosts: tuple[str, ...] = (), **limits: Any) -> Client:
-            app = build_app(Service(ServerLimits(**limits), [tiny]), token=token, hosts=hosts)
-            address = stack.enter_context(_serving(app))
+            service = Service(ServerLimits(**limits), [tiny])
+            app = build_app(service, token=token, hosts=hosts)
+            address = stack.enter_context(_serving(app, limits=service.limits))
             client = stack.enter_context(Client(base_url=address, timeout=PATIENCE))
             client.jobs = app.state.jobs
             return client

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -18,52 +17,18 @@ import soundfile
 from musicxml_documents import document, note
 from numpy.typing import NDArray
 from renderings import score_of
+from server_requests import PATIENCE, begin, refused, send, until, until_swept
 
 from m2m.core.rendering.performance import Lane, Performance
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import from_pretty_midi, parse_score
+from m2m.web.app import STATIC
 from m2m.web.jobs import Job, Signal
 from m2m.web.limits import RefusedError, ServerLimits
 from m2m.web.service import Service
 
 Midi = Callable[..., bytes]
 Serve = Callable[..., Any]
-PATIENCE = 120.0  # seconds until a wait has failed: a busy machine is no failure
-
-
-def send(client: httpx.Client, data: bytes, name: str = "scale.mid") -> dict[str, Any]:
-    answer = client.post("/api/scores", params={"name": name}, content=data)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def begin(client: httpx.Client, score: str, **wanted: object) -> dict[str, Any]:
-    answer = client.post("/api/jobs", json={"score": score, **wanted})
-    assert answer.status_code == 202, answer.text
-    return answer.json()
-
-
-def until(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
-    deadline = time.monotonic() + PATIENCE
-    while (info := client.get(f"/api/jobs/{job}").json())["state"] not in states:
-        assert time.monotonic() < deadline, info
-        time.sleep(0.02)
-    return info
-
-
-def until_swept(client: Any, job: str) -> None:
-    """Wait until the server's sweep has been at a job. Asked for it over HTTP it would take the job for wanted."""
-    deadline = time.monotonic() + PATIENCE
-    while (known := client.jobs._all.get(job)) and (known.active or known.state == "done"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def refused(answer: httpx.Response, status: int, kind: str, words: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.json()["kind"] == kind
-    assert words in answer.json()["message"]
-    assert answer.json()["message"].endswith(".")
 
 
 def test_what_is_installed_is_listed(client: httpx.Client) -> None:
@@ -217,6 +182,36 @@ def test_a_rendering_streams_and_is_what_the_command_line_renders(
     assert words[-4:] == ["--seed", "3", "--gain", "12"]
 
 
+def test_tracks_are_mixed_and_mapped_as_the_command_line_does(client: httpx.Client, midi: Midi, tiny: Any) -> None:
+    data = midi(1.0, (0, 19, 56))
+    score = send(client, data)
+    assert [track["number"] for track in score["tracks"]] == [1, 2, 3]
+    wanted = {"map": {"track:1": "trumpet"}, "mix": {"19": "mute", "track:3": "-6dB"}}
+    job = begin(client, score["id"], **wanted)
+    stream = client.get(f"/api/jobs/{job['id']}/stream").content
+    wave, _ = soundfile.read(io.BytesIO(stream), dtype="float32")
+    expected = Pipeline(model=tiny).render(parse_score(data), programs=wanted["map"], mix=wanted["mix"])
+    assert np.array_equal(wave / max(1.0, float(np.abs(wave).max())), expected.audio)
+    assert (job["map"], job["mix"]) == (wanted["map"], wanted["mix"])
+    words = shlex.split(job["command"])
+    assert words[words.index("--map") + 1 :][:5] == ["track:1=trumpet", "--mix", "19=mute", "--mix", "track:3=-6dB"]
+
+    def picture(**mixed: object) -> list[Any]:
+        return client.post("/api/mel", json={"score": score["id"], "stop": 1.0, **mixed}).json()["values"]
+
+    assert np.allclose(picture(mix={"track:1": "solo"}), picture(mix={"track:2": "mute", "track:3": "mute"}))
+    assert not np.allclose(picture(mix={"track:1": "solo"}), picture(), atol=0.01)
+    assert not np.allclose(picture(map={"track:1": "trumpet"}), picture(), atol=0.01)
+    for mixed, words in (
+        ({"mix": {"track:9": "mute"}}, "no track is track 9"),
+        ({"mix": {"track:1": "loud"}}, "'loud' is no level"),
+        ({"map": {"track:9": "trumpet"}}, "no track is track 9"),
+        ({"map": {"track:1": "zither"}}, "no timbre 'zither'"),
+    ):
+        refused(client.post("/api/jobs", json={"score": score["id"], **mixed}), 422, "timbre", words)
+        refused(client.post("/api/mel", json={"score": score["id"], **mixed}), 422, "timbre", words)
+
+
 def test_the_command_of_a_model_that_ships_names_its_conditioner(client: httpx.Client, midi: Midi) -> None:
     job = begin(client, send(client, midi(0.5), "-o; rm.mid")["id"], model="mel2mel-concat")
     assert job["command"] == "m2m render './-o; rm.mid' --conditioner concat --vocoder griffin-lim"
@@ -364,9 +359,8 @@ def test_twenty_clients_at_once_are_all_served_or_refused_clearly(serve: Serve, 
     assert outcomes.count("done") >= 12
 
 
-def test_the_page_and_all_it_needs_come_from_here(client: httpx.Client) -> None:
-    from m2m.web.app import STATIC
-
+def test_the_page_and_all_it_needs_come_from_here(serve: Serve) -> None:
+    client = serve()  # which has no cookie yet
     page = client.get("/")
     assert page.status_code == 200
     assert "SameSite=strict" in page.headers["set-cookie"]

@@ -6,19 +6,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
+from starlette.requests import ClientDisconnect
 
 from m2m.core.audio import audio_bytes, channel_count, wav_header
 from m2m.core.rendering.performance import Performance
 from m2m.web import messages as m
-from m2m.web.jobs import Job, Jobs
+from m2m.web.guard import PIECE
+from m2m.web.jobs import File, Job, Jobs
 from m2m.web.limits import RefusedError
 from m2m.web.routes.dependencies import BINARY, TheExecutor, TheJob, TheJobs, TheService, client_of
+from m2m.web.scores import held
 
 HEARTBEAT = 5.0  # seconds after which a stream looks at its job even without a signal
 BLOCK = 16_384  # samples sent at once
+OVERHEAD = 8192  # bytes that a job keeps besides its score, what was asked for and its audio, about
 
 router = APIRouter()
 
@@ -34,7 +38,8 @@ async def begin_job(
     model, vocoder = await executor.run(service.check, wanted)
     about = wanted.model_dump() | {"model": model, "vocoder": vocoder}
     about["command"] = service.command(wanted, model, vocoder)
-    return _info(jobs.submit(client_of(request), lambda: service.begin(wanted), about), jobs)
+    weight = OVERHEAD + len(repr(about)) + held(service.scores.find(wanted.score))
+    return _info(jobs.submit(client_of(request), lambda: service.begin(wanted), about, weight), jobs)
 
 
 @router.get("/jobs/{job_id}")
@@ -76,43 +81,52 @@ async def stream_job(job: TheJob) -> StreamingResponse:
 async def _wav(job: Job) -> AsyncIterator[bytes]:
     """The bytes of a job's WAV as its samples are computed."""
     with job.attended():
-        sent = -1  # samples; -1 before the header
-        while True:
-            performance, made = job.performance, job.made
-            if performance is not None and sent < 0:
-                sent = 0
-                yield wav_header(len(performance.mix), performance.sample_rate, channel_count(performance.mix))
-            while performance is not None and sent < made:
-                block = performance.mix[sent : min(made, sent + BLOCK)]
+        sent, begun = 0, False  # samples
+        while job.active or job.performance is not None:
+            if not begun and job.performance is not None:
+                begun = True
+                yield wav_header(job.samples, job.performance.sample_rate, channel_count(job.performance.mix))
+            elif begun and sent < job.made and job.performance is not None:
+                block = job.performance.mix[sent : min(job.made, sent + BLOCK)].astype("<f4")
                 sent += len(block)
-                yield block.astype("<f4").tobytes()
-            if not job.active and (performance is None or sent == len(performance.mix)):
+                yield block.tobytes()
+            elif not job.active:
                 return
-            if job.made == made and job.performance is performance and job.active:
+            else:
                 await job.signal.wait(HEARTBEAT)
 
 
 @router.get(
     "/jobs/{job_id}/result",
-    response_class=Response,
+    response_class=StreamingResponse,
     responses={200: {"content": {"audio/wav": BINARY, "audio/flac": BINARY}}},
 )
-async def job_result(job: TheJob, executor: TheExecutor, format: Literal["wav", "flac"] = "wav") -> Response:
+async def job_result(job: TheJob, executor: TheExecutor, format: Literal["wav", "flac"] = "wav") -> StreamingResponse:
     """A finished rendering as the file that the job's command line writes. Its tags say how to render it again."""
     performance = job.performance
     if job.state != "done" or performance is None:
         raise RefusedError(409, "not-done", f"the rendering is {job.state}; its result can be had when it is done.")
-    data, score = await executor.run(_encode, performance, format)
+    if format not in job.files:
+        job.files[format] = await executor.run(_encode, performance, format)
+    score, size = job.files[format].score, len(job.files[format].data)  # the job alone keeps it, until it is dropped
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in Path(score).stem) or "m2m"
-    headers = {"Content-Disposition": f'attachment; filename="{stem}.{format}"'}
-    return Response(data, media_type=f"audio/{format}", headers=headers)
+    headers = {"Content-Disposition": f'attachment; filename="{stem}.{format}"', "Content-Length": str(size)}
+    return StreamingResponse(_read(job, format, size), media_type=f"audio/{format}", headers=headers)
 
 
-def _encode(performance: Performance, format: str) -> tuple[bytes, str]:
-    """A finished performance as the bytes of a file, and its score's name."""
+def _encode(performance: Performance, format: str) -> File:
     made = performance.finish()
     data = audio_bytes(f".{format}", made.audio, made.sample_rate, tags=made.provenance)
-    return data, made.provenance["score"]["name"]
+    return File(made.provenance["score"]["name"], data)
+
+
+async def _read(job: Job, format: str, size: int) -> AsyncIterator[bytes]:
+    """A job's file, as long as the job keeps it."""
+    with job.attended():
+        for start in range(0, size, PIECE):
+            if format not in job.files:
+                raise ClientDisconnect  # it is we who end it, which is the same to the guard
+            yield job.files[format].data[start : start + PIECE]
 
 
 def _info(job: Job, jobs: Jobs) -> m.JobInfo:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from renderings import score_of
 
 from m2m.core.mel import Mel
+from m2m.core.rendering import performance
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import NoteArray, from_pretty_midi
 
@@ -85,3 +86,28 @@ def test_the_first_block_does_not_wait_for_the_end_of_the_score(
     assert len(next(played)) == 8 * 16_000
     assert predicted == [(0, 1024)]
     played.close()  # type: ignore[attr-defined]
+
+
+def test_no_more_than_some_parts_play_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performance, "TOGETHER", 3)
+    track = from_pretty_midi(score_of((0, [60]))).tracks[0]
+    playing: set[int] = set()
+    most = []
+
+    def blocks(number: int) -> Iterator[Array]:
+        playing.add(number)
+        most.append(len(playing))
+        try:
+            for _ in range(4):
+                yield np.full(5, 2.0**number, np.float32)
+        finally:
+            playing.remove(number)
+
+    lanes = tuple(performance.Lane(blocks(number), track, "") for number in range(8))
+    about = lambda *_: pytest.fail("it was finished")  # noqa: E731
+    played = performance.Performance(np.zeros(20, np.float32), 16_000, lanes, 1.0, about)
+    del lanes  # a lane that is complete must go
+    whole = [block.copy() for block in played]
+    assert max(most) == 3
+    assert len(whole) > 1  # the last parts are heard while they play
+    assert np.array_equal(np.concatenate(whole), np.full(20, 255.0))
