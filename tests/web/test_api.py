@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,8 +23,6 @@ from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import from_pretty_midi, parse_score
 from m2m.web.app import STATIC
 from m2m.web.jobs import Job, Signal
-from m2m.web.limits import RefusedError, ServerLimits
-from m2m.web.service import Service
 
 Midi = Callable[..., bytes]
 Serve = Callable[..., Any]
@@ -86,24 +83,6 @@ def test_what_is_no_score_is_refused(serve: Serve, midi: Midi) -> None:
         yield from (b"MThd", *[bytes(500)] * 5)  # without a Content-Length
 
     refused(post(slices()), 413, "too-large", "1 kB")
-
-
-def test_many_tracks_cost_as_much_as_a_long_score(serve: Serve, midi: Midi) -> None:
-    client = serve(part_seconds=5.0)
-    post = lambda data: client.post("/api/scores", params={"name": "a.mid"}, content=data)  # noqa: E731
-    assert post(midi(4.0)).status_code == 201
-    refused(post(midi(4.0, (0, 1))), 413, "too-long", "2 tracks of")
-
-
-def test_a_vocoder_that_is_not_installed_is_neither_loaded_for_nor_remembered(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("m2m.web.service.Pipeline", lambda **_: pytest.fail("a model was loaded"))
-    service = Service(ServerLimits(), [tiny])
-    for number in range(3):
-        with pytest.raises(RefusedError, match=f"no vocoder 'made-up-{number}' is installed"):
-            service.pipeline("tiny", f"made-up-{number}")
-    assert not service._failed
 
 
 def test_a_job_that_is_cancelled_ends_before_every_part_has_played() -> None:

@@ -117,6 +117,24 @@ def test_scores_are_kept_by_their_bytes(midi: Midi) -> None:
     assert sum(map(held, kept)) <= 1 << 20 < sum(map(held, kept)) + held(kept[0]) + 1000
 
 
+def test_many_tracks_cost_as_much_as_a_long_score(serve: Serve, midi: Midi) -> None:
+    client = serve(part_seconds=5.0)
+    post = lambda data: client.post("/api/scores", params={"name": "a.mid"}, content=data)  # noqa: E731
+    assert post(midi(4.0)).status_code == 201
+    refused(post(midi(4.0, (0, 1))), 413, "too-long", "2 tracks of")
+
+
+def test_a_vocoder_that_is_not_installed_is_neither_loaded_for_nor_remembered(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("m2m.web.service.Pipeline", lambda **_: pytest.fail("a model was loaded"))
+    service = Service(ServerLimits(), [tiny])
+    for number in range(3):
+        with pytest.raises(RefusedError, match=f"no vocoder 'made-up-{number}' is installed"):
+            service.pipeline("tiny", f"made-up-{number}")
+    assert not service._failed
+
+
 def test_a_failure_to_load_is_remembered_for_a_while(
     tiny: Path, vocoders: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
