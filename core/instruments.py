@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pretty_midi
-
 FIRST_KIT = 128
 # Kit program -> name, as Roland's GS has them. A kit that is not here is a variation of the one before it.
 KITS = {
@@ -99,6 +97,8 @@ def program_name(number: int) -> str:
         return f"{KITS[kit]}-{variation}" if variation else KITS[kit]
     if number in REFERENCE:
         return REFERENCE[number]
+    import pretty_midi  # takes a tenth of a second, which few commands need
+
     words = "".join(c if c.isalnum() else " " for c in pretty_midi.program_to_instrument_name(number).lower()).split()
     return "-".join(words)
 

@@ -1,4 +1,6 @@
-"""What is installed, read from package metadata; nothing is imported and nothing is remembered between calls.
+"""What is installed, read from package metadata; nothing is imported.
+
+A scan takes hundredths of a second and a render asks some twenty times, so it is remembered until a folder of the path changes.
 
 `importlib.metadata.entry_points()` would do, were it not that it fails for everybody when one distribution's file is
 malformed. So the files are read one by one here, and text from a package is cut to one printable line.
@@ -9,10 +11,12 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +24,9 @@ from typing import Any, Literal
 from m2m.core.errors import one_line
 from m2m.core.plugins.kinds import KINDS
 
+# Nanoseconds. What is installed sooner after a change that was seen may leave the folder's time as it was: times can be as
+# coarse as two seconds. So a scan is remembered only of folders that have not changed for longer.
+SETTLED = 3_000_000_000
 Status = Literal["ok", "disabled", "conflict", "missing"]
 
 
@@ -70,10 +77,31 @@ def _pick(claimants: list[Component]) -> Component:
     )
 
 
-def _installed() -> Iterator[Component]:
+def _installed() -> tuple[Component, ...]:
     """Every claim that an installed distribution makes."""
-    importlib.invalidate_caches()  # or what was installed while this process runs might stay invisible
+    places = tuple((place, *_state(place or os.curdir)) for place in sys.path)
     allowed = os.environ.get("M2M_LOAD_PLUGINS")
+    settled = all(changed < time.time_ns() - SETTLED for *_, changed in places)
+    return _remembered(allowed, places) if settled else tuple(_scan(allowed))
+
+
+def _state(place: str) -> tuple[int, int]:
+    """(which it is, when it changed) of a folder of the path; installing adds, removes or renames a folder in it."""
+    try:
+        about = os.stat(place)
+    except (OSError, ValueError):
+        return 0, 0
+    return about.st_ino, about.st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _remembered(allowed: str | None, places: tuple[tuple[str, int, int], ...]) -> tuple[Component, ...]:
+    return tuple(_scan(allowed))
+
+
+def _scan(allowed: str | None) -> Iterator[Component]:
+    """Read every distribution's entry points. allowed: M2M_LOAD_PLUGINS."""
+    importlib.invalidate_caches()  # or what was installed while this process runs might stay invisible
     loadable = None if allowed is None else {_normal(name) for name in ("m2m", *allowed.split(","))}
     seen: set[str] = set()
     for distribution in metadata.distributions():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 from distributions import Install
 
 from m2m.core.errors import M2MError
-from m2m.core.plugins import registry
+from m2m.core.plugins import discovery, registry
 
 
 def listed(name: str) -> registry.Component:
@@ -54,8 +55,6 @@ def test_load_plugins_limits_what_may_be_loaded(install: Install, monkeypatch: p
 
 
 def test_a_known_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from m2m.core.plugins import discovery
-
     table = discovery.table()
     monkeypatch.setattr(discovery, "table", lambda: table | {"vocoders": {"pghi": {"package": "m2m-pghi"}}})
     with pytest.raises(M2MError, match="not installed: pip install m2m-pghi"):
@@ -77,3 +76,28 @@ def test_damaged_metadata_hurts_nobody(install: Install) -> None:
     with pytest.raises(M2MError, match="no-sense 1.0 cannot be imported"):
         registry.load("encoder", "worse")
     assert registry.load("encoder", "whole-one")
+
+
+def test_a_scan_is_remembered_until_a_folder_of_the_path_changes(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, scan, scans = install("first-one").parent, discovery._scan, []
+    monkeypatch.setattr(sys, "path", [str(site)])
+    monkeypatch.setattr(discovery, "_scan", lambda allowed: scans.append(allowed) or scan(allowed))
+
+    def names() -> set[str]:
+        return {component.name for component in registry.components("encoder") if component.status == "ok"}
+
+    os.utime(site, (1e9, 1e9))
+    assert "first-one" in names() & names()
+    assert len(scans) == 1
+    install("second-one")  # now: a file system with coarse times could not tell one more installation
+    assert "second-one" in names() & names()
+    assert len(scans) == 3
+    os.utime(site, (2e9, 2e9))  # a clock that goes wrong
+    assert "second-one" in names() & names()
+    assert len(scans) == 5
+    os.utime(site, (1e9 + 1, 1e9 + 1))
+    monkeypatch.setenv("M2M_LOAD_PLUGINS", "first-one")
+    assert "second-one" not in names() | names()
+    assert len(scans) == 6
