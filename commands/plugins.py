@@ -98,10 +98,11 @@ def new_plugin(name: str, kind: str, output: Path) -> None:
 @output_options
 def check_plugin(name: str, kind: str | None, options: dict[str, str], timeout: float, as_json: bool) -> None:
     """Check whether a component keeps its contract; the exit code is 1 if not."""
-    from m2m.core import testing
     from m2m.core.plugins import registry
 
-    component = registry.find(kind, name)
+    component = registry.find(kind, name)  # before torch
+    from m2m.core import testing
+
     checks = []
     for check in testing.check(component.kind, name, options, timeout):
         checks.append(check)

@@ -217,11 +217,12 @@ def rerender(
 def timbres(conditioner: str | None, model: str | None, as_json: bool) -> None:
     """List the instruments of a model's timbre space, and the General MIDI programs that each speaks for."""
     from m2m.core.instruments import FIRST_KIT, family, is_kit
-    from m2m.core.mel2mel import load_mel2mel
     from m2m.core.rendering.model_choice import choose_model
+
+    folder = choose_model(model, conditioner=conditioner)  # before torch
+    from m2m.core.mel2mel import load_mel2mel
     from m2m.core.rendering.pipeline import timbre_space
 
-    folder = choose_model(model, conditioner=conditioner)
     space = timbre_space(load_mel2mel(folder)[0])
     speaks, plane = space.speaks_for(), space.plane().round(3).tolist()
     rows = [

@@ -39,7 +39,10 @@ def serve(
     """Open the timbre explorer: a page that plays, and an HTTP API (see /docs.html on it)."""
     from m2m.core.errors import M2MError
     from m2m.core.plugins.options import validate
+    from m2m.core.rendering.model_choice import choose_model
 
+    for model in models:  # before torch
+        choose_model(model)
     try:
         from m2m.web.limits import ServerLimits
         from m2m.web.serve import serve as run

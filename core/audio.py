@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from m2m.core.choices import ClipMode, SampleFormat
 from m2m.core.errors import M2MError
-from m2m.core.system.files import atomic_path, refuse_overwrite, require_file
+from m2m.core.system.files import atomic_path, refuse_overwrite, require_file, require_writable
 
 _CONTAINERS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
 _SUBTYPES = {"pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
@@ -47,6 +47,7 @@ def check_output(path: Path, sample_format: SampleFormat | None, overwrite: bool
     """Raise M2MError for what would stop `write_audio`, as far as it can be known before there is any audio."""
     check_format(path.suffix, sample_format)
     refuse_overwrite(path, overwrite, inputs)
+    require_writable(path)
 
 
 def peak(wave: NDArray[np.float32]) -> float:

@@ -78,7 +78,7 @@ class TimbreSpace:
         [0.5, 0.5]
         """
         named = {name.strip() for name in re.split("[:,;]", text)} & self.instruments.keys()
-        kits = named - self.pitched.instruments.keys()
+        kits = {name for name in named if is_kit(self.instruments[name])}
         if kits and kits != named:
             raise M2MError(
                 f"timbre {text!r}: {min(kits)} is a drum kit and {min(named - kits)} is none; they cannot be mixed."

@@ -14,13 +14,13 @@ from typing import Any
 from m2m.core import audio
 from m2m.core.choices import SampleFormat
 from m2m.core.errors import M2MError, explain
-from m2m.core.plugins import registry
+from m2m.core.plugins import registry, settings
 from m2m.core.rendering.mix import gains
-from m2m.core.rendering.model_choice import choose_model, playable, read_instruments
+from m2m.core.rendering.model_choice import check_choices, choose_model, playable, read_instruments
 from m2m.core.score import Score, read_score, stem_name
 from m2m.core.score_limits import Limits
 from m2m.core.system import progress
-from m2m.core.system.files import make_folder, refuse_overwrite
+from m2m.core.system.files import make_folder, refuse_overwrite, require_writable
 from m2m.core.system.workers import in_order
 
 STDOUT = Path("-")
@@ -146,6 +146,9 @@ def _render(job: RenderJob) -> RenderOutcome:
     paths = _paths(job, score)
     for path in paths if job.out != STDOUT else ():  # before the work, not after it
         refuse_overwrite(path, job.overwrite, [job.score])  # the formats of all are known to be writable: check_outputs
+    if job.out != STDOUT:
+        require_writable(job.out)
+    _check_choices(job)
     rendering = _pipeline(job.components).render(score, **arguments | _tables(arguments))
     if job.out == STDOUT:
         wav = audio.audio_bytes(
@@ -168,6 +171,14 @@ def _render(job: RenderJob) -> RenderOutcome:
         omissions=tuple({"kind": o.kind, "count": o.count, "text": o.text} for o in rendering.omissions),
         notices=(rendering.notice,) if rendering.notice else (),
     )
+
+
+def _check_choices(job: RenderJob) -> None:
+    """Raise M2MError for names that mean nothing, before torch is imported, which takes seconds."""
+    mixing, components = dict(job.mixing), dict(job.components)
+    named = [mixing.get("timbre") or settings.settings().defaults.get("timbre"), *_tables(mixing)["programs"].values()]
+    chosen = {name: components.get(name) for name in ("model", "encoder", "conditioner", "vocoder")}
+    check_choices(filter(None, named), **chosen)
 
 
 def _tables(arguments: dict[str, Any]) -> dict[str, dict[Any, Any]]:

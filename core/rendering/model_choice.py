@@ -5,13 +5,19 @@ Nothing here imports torch, so commands may ask before they need it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
 
 from m2m.core.instruments import FIRST_KIT, REFERENCE, nearest_instrument
 from m2m.core.model_folders import find_model, read_config
 from m2m.core.plugins import registry
 from m2m.core.score import Omission, Score, Track
+from m2m.core.timbre import TimbreSpace
+
+MAX_POINTS = 1 << 20  # instruments times dimensions
 
 
 def choose_model(model: str | Path | None = None, encoder: str | None = None, conditioner: str | None = None) -> Path:
@@ -20,17 +26,42 @@ def choose_model(model: str | Path | None = None, encoder: str | None = None, co
     return find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
 
 
+class Outline(BaseModel):
+    """What a render asks of a model's config before it needs torch: some of Mel2MelConfig, whose module imports it."""
+
+    encoder: str = ""
+    conditioner: str = ""
+    instruments: dict[str, int] = {name: program for program, name in REFERENCE.items()}
+    timbre_dim: int = 0
+
+
 def read_instruments(folder: Path) -> dict[str, int]:
     """The instruments of the model in a folder, name -> number (core/instruments.py); its weights are not loaded.
 
     Raises M2MError if it is no acoustic model.
     """
-    from pydantic import BaseModel
+    return read_config(folder, "mel2mel", Outline).instruments
 
-    class Instruments(BaseModel):  # of Mel2MelConfig, whose module imports torch
-        instruments: dict[str, int] = {name: program for program, name in REFERENCE.items()}
 
-    return read_config(folder, "mel2mel", Instruments).instruments
+def check_choices(
+    timbres: Iterable[str],
+    *,
+    model: str | Path | None = None,
+    encoder: str | None = None,
+    conditioner: str | None = None,
+    vocoder: str | None = None,
+) -> None:
+    """Raise M2MError for a model, a component or a timbre that is not there, as a render would after it has loaded torch."""
+    registry.find("vocoder", vocoder or registry.default("vocoder"))
+    made_of = read_config(choose_model(model, encoder, conditioner), "mel2mel", Outline)
+    for kind, name in (("encoder", made_of.encoder), ("conditioner", made_of.conditioner)):
+        if name:
+            registry.find(kind, name)
+    size = len(made_of.instruments), made_of.timbre_dim
+    if 0 < size[0] * size[1] <= MAX_POINTS:  # a damaged config may claim any size: loading the weights says so
+        space = TimbreSpace(made_of.instruments, np.zeros(size, np.float32))  # places do not matter here
+        for timbre in timbres:
+            space.parse(timbre)
 
 
 def playable(score: Score, instruments: Mapping[str, int]) -> tuple[Track, ...]:

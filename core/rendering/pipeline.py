@@ -68,10 +68,10 @@ class Pipeline:
     ) -> None:
         self.device = _device(device)
         self.folder = choose_model(model, encoder, conditioner)
-        self.model, self.model_hash = load_mel2mel(self.folder, self.device)
-        self.spec = self.model.config.mel
         self.vocoder_name = vocoder or registry.default("vocoder")
         self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
+        self.model, self.model_hash = load_mel2mel(self.folder, self.device)  # after the options, which may be wrong
+        self.spec = self.model.config.mel
         self._component = registry.find("vocoder", self.vocoder_name)
         with registry.attribute_errors(self._component, "cannot be set up"):
             wanted, self._vocoder_told = self.vocoder.mel_spec, dict(self.vocoder.provenance)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m2m.core.audio import holds, read_tags
 from m2m.core.errors import M2MError
-from m2m.core.rendering.pipeline import Pipeline
-from m2m.core.rendering.result import Rendering
 from m2m.core.score_limits import Limits
+
+if TYPE_CHECKING:
+    from m2m.core.rendering.result import Rendering
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def rerender(
     Raises M2MError if the file has no tags, its score is not found, or a component that made it is missing.
     """
     tags = read_tags(path)
+    from m2m.core.rendering.pipeline import Pipeline  # imports torch, of which a file without tags has no need
+
     try:
         pipeline = Pipeline(
             model=model or tags["model"]["path"] or tags["model"]["name"],

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from safetensors import SafetensorError
 
@@ -78,6 +79,16 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise M2MError(f"cannot make the folder {path}: {error.strerror}.") from error
+
+
+def require_writable(path: Path) -> None:
+    """Raise M2MError where `atomic_path` could make no file, nor `make_folder` the folder that it wants."""
+    try:
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        with TemporaryFile(dir=there):  # tried, since permissions do not tell all: a read-only disk, /proc
+            pass
+    except (OSError, ValueError) as error:
+        raise M2MError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def refuse_overwrite(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

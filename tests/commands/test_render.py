@@ -202,6 +202,52 @@ def test_what_cannot_be_done_is_one_line(work: Path, here: M2M, arguments: list[
     assert sorted(work.iterdir()) == before
 
 
+REFUSED = """
+import contextlib, io, json, sys
+from m2m.cli import cli
+from m2m.core.errors import explain
+
+for words in sys.argv[1:]:
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            cli(words.split(), standalone_mode=False)
+        except SystemExit:
+            pass
+        except Exception as error:
+            said.write(explain(error))
+    print(json.dumps([said.getvalue(), "torch" in sys.modules]))
+"""
+
+
+def test_what_can_be_refused_without_torch_does_not_wait_for_it(work: Path) -> None:
+    (work / "bad.mid").write_bytes(b"MThd nonsense")
+    refused = {
+        "render bad.mid": "damaged MIDI file",
+        "render solo.mid -o a.wav --timbre trumpot": "no timbre 'trumpot'; did you mean trumpet",
+        "render solo.mid -o a.wav --timbre trumpet:0.7,kazoo:0.3": "no timbre 'kazoo'",
+        "render solo.mid -o a.wav --timbre @1,2,3": "'@' and 10 numbers are wanted",
+        "render solo.mid -o a.wav --map 0=kazoo": "no timbre 'kazoo'",
+        "render solo.mid -o a.wav --vocoder griffin-lin": "did you mean griffin-lim?",
+        "render solo.mid -o a.wav --conditioner nil": "no mel2mel model with conditioner 'nil' ships",
+        "render solo.mid -o a.wav --model nowhere": "there is no model 'nowhere'",
+        "render solo.mid -o /proc/new/a.wav": "cannot write /proc/new/a.wav",
+        "render solo.mid -o bad.mid/a.wav": "cannot write bad.mid/a.wav",
+        "rerender bad.mid": "cannot read bad.mid",
+        "timbres --model nowhere": "there is no model 'nowhere'",
+        "serve --model nowhere": "there is no model 'nowhere'",
+        "plugins check griffin-lin": "did you mean griffin-lim?",
+    }
+    before = sorted(work.iterdir())
+    command = [sys.executable, "-c", REFUSED, *refused]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=HANGS, check=True)
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    for (words, wanted), (error, torch_is_there) in zip(refused.items(), said, strict=True):
+        assert wanted in error, words
+        assert not torch_is_there, words
+    assert sorted(work.iterdir()) == before
+
+
 def test_a_mix_mutes_and_its_mistakes_are_told(work: Path, here: M2M) -> None:
     done = here("render", "duo.mid", "-o", "m.wav", "--stems", "--mix", "name:Voice 73=-6dB", "--mix", "40=mute", "-q")
     assert (done.returncode, done.stderr) == (0, "")

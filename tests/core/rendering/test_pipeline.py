@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from renderings import score_of
 
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
+from m2m.core.model_folders import WEIGHTS, shipped
 from m2m.core.plugins import registry
 from m2m.core.rendering.pipeline import Pipeline, presence
 from m2m.core.score import Score, from_pretty_midi, note_array
@@ -205,6 +208,15 @@ def test_presence_falls_after_the_last_release_and_is_back_before_the_next_onset
 def test_numbers_that_make_no_sense(pipeline: Pipeline, wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(M2MError, match=words):
         pipeline.render(from_pretty_midi(score_of((0, [60]))), **wrong)
+
+
+def test_a_vocoders_options_are_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    shutil.copytree(shipped() / "mel2mel-film", tmp_path / "model")
+    (tmp_path / "model" / WEIGHTS).write_bytes(b"damaged")
+    with pytest.raises(M2MError, match="there is no option 'passes'"):
+        Pipeline(model=tmp_path / "model", vocoder_options={"passes": 3})
+    with pytest.raises(M2MError, match="cannot read the weights"):
+        Pipeline(model=tmp_path / "model")
 
 
 def test_an_unknown_device_is_one_line() -> None:
