@@ -51,11 +51,13 @@ class EngineReport:
     """What a vocoder would compute with on this machine, for `m2m doctor`.
 
     slower: why a faster one is not used, one phrase, empty where there is none. cure: the command that would mend that.
+    substitute: why it would render as another vocoder does, one phrase, empty where it renders as itself: a bench skips it.
     """
 
     name: str
     slower: str = ""
     cure: str = ""
+    substitute: str = ""
 
 
 class Vocoder(ABC):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from m2m.core.errors import M2MError
+from m2m.core.errors import M2MError, UnavailableError
 from m2m.core.mel import Mel
 from m2m.core.mel2mel import Mel2Mel, load_mel2mel
 from m2m.core.model_folders import find_model
@@ -35,11 +35,17 @@ class ComponentCache:
         self._loaded: dict[tuple[str, str], Any] = {}
 
     def vocoder(self, name: str) -> Vocoder:
-        """A vocoder."""
-        options = self.vocoder_options.get(name)
-        return self._once(
-            "vocoder", name, lambda: registry.create("vocoder", name, options=options, device=self.device)
-        )
+        """A vocoder. Raises UnavailableError for one that would render as another does here: it is compared under its name."""
+        component = registry.find("vocoder", name)
+
+        def create() -> Vocoder:
+            with registry.attribute_errors(component, "cannot be set up"):
+                substitute = registry.load("vocoder", name).best_engine().substitute
+            if substitute:
+                raise UnavailableError(f"{component} would render as another vocoder does: {substitute}.")
+            return registry.create("vocoder", name, options=self.vocoder_options.get(name), device=self.device)
+
+        return self._once("vocoder", name, create)
 
     def model(self, name: str) -> Mel2Mel:
         """A model by its folder, or by the name of one that ships."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -196,6 +197,10 @@ class CudaWaveNetVocoder(WaveNetVocoder):
     """The same, asked for by the name of its fastest engine: where there is no CUDA, one line says so and the CPU renders."""
 
     expects_cuda = True
+
+    @classmethod
+    def best_engine(cls) -> EngineReport:
+        return replace(super().best_engine(), substitute=cuda_device.available())
 
 
 def make_engine(

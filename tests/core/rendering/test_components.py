@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m2m.core.errors import M2MError
+from m2m.core.errors import M2MError, UnavailableError
 from m2m.core.rendering.components import ComponentCache
 from m2m.core.score import note_array
+from m2m.vocoders.wavenet.cuda import device
 
 NOTES = note_array([(0.0, 0.2, 69, 90)])
 TRANSCRIBER = """
@@ -36,6 +37,16 @@ def test_a_component_is_loaded_once() -> None:
     components = ComponentCache()
     assert components.model("mel2mel-film") is components.model("mel2mel-film")
     assert components.vocoder("griffin-lim") is components.vocoder("griffin-lim")
+
+
+def test_one_that_would_render_as_another_is_not_compared_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "available", lambda index=0: "there is no NVIDIA GPU")
+    with pytest.raises(UnavailableError, match="'cuda-wavenet' .*as another vocoder does: there is no NVIDIA GPU"):
+        ComponentCache().vocoder("cuda-wavenet")
+    monkeypatch.setattr(device, "available", lambda index=0: "")
+    monkeypatch.setattr(device, "describe", lambda index=0: "a GPU")
+    with pytest.raises(M2MError, match="there is no model 'nowhere'"):  # goes on to set it up
+        ComponentCache(vocoder_options={"cuda-wavenet": {"model": "nowhere"}}).vocoder("cuda-wavenet")
 
 
 def test_what_cannot_be_had_or_breaks_its_contract_is_named(install: Callable[..., Path]) -> None:
