@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from distributions import Install
@@ -81,9 +82,15 @@ def test_damaged_metadata_hurts_nobody(install: Install) -> None:
 def test_a_scan_is_remembered_until_a_folder_of_the_path_changes(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site, scan, scans = install("first-one").parent, discovery._scan, []
+    site, scan = install("first-one").parent, discovery._scan
+    scans: list[str | None] = []
+
+    def counted(allowed: str | None) -> Iterator[discovery.Component]:
+        scans.append(allowed)
+        return scan(allowed)
+
     monkeypatch.setattr(sys, "path", [str(site)])
-    monkeypatch.setattr(discovery, "_scan", lambda allowed: scans.append(allowed) or scan(allowed))
+    monkeypatch.setattr(discovery, "_scan", counted)
 
     def names() -> set[str]:
         return {component.name for component in registry.components("encoder") if component.status == "ok"}
