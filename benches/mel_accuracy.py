@@ -11,8 +11,8 @@ the first 30 s each:
     correlation          Pearson's over time, mean of the 80 bands
     variance             over time, as a share of the true one's, mean of the 80 bands: less than 1 is blur
 
-In means over instruments each counts once. All of General MIDI: `m2m dataset build midi --programs all --set begin=note --set
-seconds=11.5 --split TEST.json ..`, then `--seconds 10`.
+Instruments are those that model and data set both have; in means over them each counts once. All of General MIDI is measured on
+`m2m dataset build midi --programs all --set begin=note --set seconds=11.5 ..` with `--seconds 10`.
 
 What a vocoder makes of the mels, `m2m bench` measures.
 """
@@ -30,7 +30,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel2mel import load_mel2mel
 from m2m.dataset.shards import ShardReader
 from m2m.evaluation.bench.results import markdown
-from m2m.training.mel2mel import BEST, FIGURES, compare, measure
+from m2m.training.mel2mel import BEST, FIGURES, compare, measure, shared_instruments
 
 POOR = 0.6  # nepers: an instrument over this is counted
 WORST = 10
@@ -99,7 +99,7 @@ def main(
     """Measure models on a data set."""
     test = open_split(data, split, files)
     loaded = {str(folder): load_mel2mel(folder)[0] for folder in models}
-    names = {name: list(model.config.instruments) for name, model in loaded.items()}
+    names = {name: shared_instruments(model, test) for name, model in loaded.items()}
     results: dict[str, dict[str, np.ndarray]] = {}
     try:
         names["baseline"] = next(iter(names.values()))

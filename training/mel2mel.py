@@ -204,9 +204,14 @@ def predict(
     return true, model.predict(from_rows(shards.notes(index, instrument)), model.point(instrument), len(true))
 
 
+def shared_instruments(model: Mel2Mel, shards: ShardReader) -> list[str]:
+    """The model's instruments that the data set has as well."""
+    return [name for name in model.config.instruments if name in shards.instruments]
+
+
 def measure(model: Mel2Mel, shards: ShardReader, seconds: float) -> dict[str, NDArray[np.float64]]:
-    """Predicted against true mels, as `compare` has them: figure -> (files, instruments)."""
-    names, frames = list(model.config.instruments), int(seconds * model.config.mel.frame_rate)
+    """Predicted against true mels, as `compare` has them: figure -> (files, instruments), of `shared_instruments`."""
+    names, frames = shared_instruments(model, shards), int(seconds * model.config.mel.frame_rate)
     figures = {name: np.empty((len(shards), len(names))) for name in FIGURES}
     for cell in np.ndindex(len(shards), len(names)):
         true, predicted = predict(model, shards, cell[0], names[cell[1]], frames)
