@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from once import made_once
 
 from m2m.core.plugins.kinds import KINDS
 
@@ -46,20 +47,44 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
-def build(what: Path, out: Path) -> Path:
+# A compiler that keeps what it makes, by its preprocessed source: the same kernels are compiled in every build.
+COMPILER = """#!{python}
+import hashlib, pathlib, shutil, subprocess, sys
+command = ["c++", *sys.argv[1:]]
+if "-c" not in command:
+    sys.exit(subprocess.run(command).returncode)
+at = command.index("-o") + 1
+source = subprocess.run([*command[:at], "-", *command[at + 1:], "-E", "-P"], capture_output=True, check=True).stdout
+kept = pathlib.Path(__file__).with_name(hashlib.sha256(repr((command[:at], command[at + 1:], source)).encode()).hexdigest())
+if not kept.exists():
+    subprocess.run([*command[:at], f"{{kept}}.new", *command[at + 1:]], check=True)
+    pathlib.Path(f"{{kept}}.new").rename(kept)
+shutil.copy(kept, command[at])
+"""
+
+
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For builds: what is in a wheel is asked, not how fast it is."""
+
+    def make(folder: Path) -> None:
+        (folder / "c++").write_text(COMPILER.format(python=sys.executable))
+        (folder / "c++").chmod(0o755)
+
+    return made_once(tmp_path_factory, "compiler", make) / "c++"
+
+
+def build(what: Path, compiler: Path, out: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    quick = os.environ | {"CXXFLAGS": "-O0"}  # what is in the wheel is asked, not how fast it is
+    quick = os.environ | {"CC": str(compiler), "CXX": str(compiler), "CXXFLAGS": "-O0"}
     subprocess.run([*pip, "-w", out, what], env=quick, check=True)
     return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
-def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built once for all of pytest-xdist's processes."""
-    folder = tmp_path_factory.getbasetemp()
-    out = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "wheel"
-    with FileLock(f"{out}.lock"):
-        return next(out.glob("*.whl"), None) or build(tree, out)
+def wheel(tree: Path, compiler: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the tree."""
+    return next(made_once(tmp_path_factory, "wheel", partial(build, tree, compiler)).glob("*.whl"))
 
 
 def names(wheel: Path) -> set[str]:
@@ -143,10 +168,10 @@ def test_every_entry_of_the_table_leads_somewhere() -> None:
         assert name in table[KINDS[of].plural]
 
 
-def test_a_source_distribution_builds_the_same_wheel(tree: Path, wheel: Path, tmp_path: Path) -> None:
+def test_a_source_distribution_builds_the_same_wheel(tree: Path, compiler: Path, wheel: Path, tmp_path: Path) -> None:
     code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True)
-    assert names(build(next(tmp_path.glob("*.tar.gz")), tmp_path / "out")) == names(wheel)
+    assert names(build(next(tmp_path.glob("*.tar.gz")), compiler, tmp_path / "out")) == names(wheel)
 
 
 def test_building_leaves_no_metadata_beside_the_sources(tree: Path, wheel: Path) -> None:

@@ -13,6 +13,7 @@ import pretty_midi
 import pytest
 import soundfile
 from command_line import HANGS, M2M
+from forks import Forks
 
 RENDER = [sys.executable, "-m", "m2m", "render"]
 
@@ -105,7 +106,7 @@ def test_a_read_only_folder(work: Path, here: M2M, monkeypatch: pytest.MonkeyPat
     assert "cannot make the folder /proc/out" in done.stderr
 
 
-def test_what_libraries_leave_of_a_kill_is_no_output(work: Path) -> None:
+def test_what_libraries_leave_of_a_kill_is_no_output(work: Path, m2m: M2M, forks: Forks) -> None:
     """Killed outright while it writes: no file of the output's name, and the next run makes it."""
     code = (
         "import soundfile, os, signal\n"
@@ -115,9 +116,10 @@ def test_what_libraries_leave_of_a_kill_is_no_output(work: Path) -> None:
         "import sys; sys.argv[1:] = ['render', 'a.mid', '-o', 'a.wav']\n"
         "from m2m.cli import main; main()\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=work).returncode == -signal.SIGKILL
+    killed = forks.run("-c", code, cwd=work, timeout=HANGS)
+    assert killed.returncode == -signal.SIGKILL
     assert not (work / "a.wav").exists()
-    assert subprocess.run([*RENDER, "a.mid", "-o", "a.wav"], cwd=work, capture_output=True).returncode == 0
+    assert m2m("render", "a.mid", "-o", "a.wav").returncode == 0
     assert soundfile.info(work / "a.wav").frames > 0
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import HANGS
+from forks import Forks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -229,11 +228,11 @@ def test_broken_weights_are_refused(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("vocoder", ["griffin-lim", "wavenet", "parallel-wavenet"])
-def test_loading_imports_no_compiler(vocoder: str) -> None:
+def test_loading_imports_no_compiler(forks: Forks, tmp_path: Path, vocoder: str) -> None:
     """PyTorch's compiler and sympy take two seconds to import: a third of a short score's rendering."""
     code = (
         f"import sys, m2m; m2m.Pipeline(vocoder={vocoder!r}); "
         "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
+    done = forks.run("-c", code, cwd=tmp_path, timeout=HANGS)
     assert done.stdout == "[]\n", done.stderr

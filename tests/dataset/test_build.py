@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from command_line import HANGS
 from datasets import SOUNDFONT, needs_fluidsynth
+from forks import Forks
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -272,7 +272,7 @@ def test_a_build_that_dies_leaves_no_half_shard(site: Site, sines: None, monkeyp
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-def test_a_build_that_is_killed_leaves_no_half_shard(site: Site) -> None:
+def test_a_build_that_is_killed_leaves_no_half_shard(site: Site, forks: Forks) -> None:
     """As above, where nothing can be tidied up: what is left behind is not taken for a shard."""
     code = f"""
 import os, signal
@@ -294,7 +294,8 @@ dataset.save_file = die
 config = DatasetConfig.model_validate_json({SMALL.model_dump_json()!r})
 build(Path({str(site.midi)!r}), Path({str(site.soundfont)!r}), Path({str(site.out)!r}), config, None, 1)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=HANGS).returncode == -signal.SIGKILL
+    killed = forks.run("-c", code, cwd=site.out.parent, timeout=HANGS)
+    assert killed.returncode == -signal.SIGKILL
     assert any(path.suffix == ".safetensors" for path in site.out.rglob("*"))
     with pytest.raises(M2MError, match="no finished shard"):
         ShardReader(site.out, "train")

@@ -12,6 +12,7 @@ import pretty_midi
 import pytest
 import soundfile
 from command_line import HANGS
+from once import made_once
 
 RATE = 16_000
 ECHO = """
@@ -55,7 +56,10 @@ def tone(notes: list[tuple[float, float, int]], seconds: float) -> np.ndarray:
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of recordings: two pieces on two instruments, a second each. Not to be written to."""
-    folder = tmp_path_factory.mktemp("recordings")
+    return made_once(tmp_path_factory, "recordings", write_recordings)
+
+
+def write_recordings(folder: Path) -> None:
     for name, keys in (("up", (60, 64, 67)), ("down", (72, 65, 57))):
         notes = [(0.05 + 0.3 * i, 0.3 + 0.3 * i, key) for i, key in enumerate(keys)]
         midi, piano = pretty_midi.PrettyMIDI(resolution=960), pretty_midi.Instrument(0)
@@ -64,7 +68,6 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         midi.write(str(folder / f"{name}.mid"))
         for instrument, gain in (("grand-piano", 1.0), ("trumpet", 0.6)):
             soundfile.write(folder / f"{name}--{instrument}.flac", gain * tone(notes, 1.0), RATE)
-    return folder
 
 
 @pytest.fixture(scope="session")

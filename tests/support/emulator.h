@@ -9,16 +9,7 @@
 
 #pragma once
 
-#include <ucontext.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <memory>
-#include <random>
-#include <utility>
-#include <vector>
+#include "emulator_headers.h"
 
 #define DEVICE inline
 #define UNROLL

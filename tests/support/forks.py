@@ -18,6 +18,7 @@ import sys
 import tempfile
 import types
 import warnings
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Forks:
         self.parent: subprocess.Popen[bytes] | None = None
 
     def run(
-        self, *arguments: str | Path, cwd: Path, env: dict[str, str], timeout: float
+        self, *arguments: str | Path, cwd: Path, timeout: float, env: Mapping[str, str] = os.environ
     ) -> subprocess.CompletedProcess[str]:
         """Run `python [-W ACTION] -m MODULE ...` or `-c CODE ...` as subprocess.run does, its output captured as text."""
         if self.parent is None:
@@ -44,7 +45,7 @@ class Forks:
         assert self.parent.stdout
         with tempfile.TemporaryDirectory() as folder:
             streams = [Path(folder, "out"), Path(folder, "err")]
-            request = [list(map(str, arguments)), str(cwd), env, list(map(str, streams))]
+            request = [list(map(str, arguments)), str(cwd), dict(env), list(map(str, streams))]
             self.parent.stdin.write(json.dumps(request).encode() + b"\n")
             self.parent.stdin.flush()
             if not select.select([self.parent.stdout], [], [], timeout)[0]:

@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from command_line import HANGS
+from forks import Forks
 from safetensors.torch import load_file
 from torch import nn
 
@@ -26,23 +26,19 @@ loop = { batch_size = 4, precision = "float32", threads = 1 }
 """
 
 
-def train(data: Path, out: Path, processes: int, steps: int = 4, *more: str) -> subprocess.CompletedProcess[str]:
+def train(
+    forks: Forks, data: Path, out: Path, processes: int, steps: int = 4, *more: str
+) -> subprocess.CompletedProcess[str]:
     config = out.parent / "tiny.toml"
     config.write_text(TINY)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = ["-m", "m2m", "train", "wavenet", str(data), "-o", str(out), "--steps", str(steps)]
-    return subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), *command, *(more or ("--config", str(config)))],
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        cwd=out.parent,
-    )
+    arguments = [*(launcher if processes > 1 else []), *command, *(more or ("--config", str(config)))]
+    return forks.run(*arguments, cwd=out.parent, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=HANGS)
 
 
-def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
-    one, two = (train(data, tmp_path / name, count) for name, count in (("one", 1), ("two", 2)))
+def test_two_processes_train_as_one(forks: Forks, data: Path, tmp_path: Path) -> None:
+    one, two = (train(forks, data, tmp_path / name, count) for name, count in (("one", 1), ("two", 2)))
     assert one.returncode == 0, one.stderr
     assert two.returncode == 0, two.stderr
     assert two.stdout.count('"validation"') == two.stderr.count("step 1:") == 1  # one reports for both
@@ -51,7 +47,7 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
     for name, tensor in wanted.items():
         if name.startswith("model/"):
             assert torch.allclose(found[name], tensor, atol=1e-5), name
-    resumed = train(data, tmp_path / "two", 2, 6, "--resume")
+    resumed = train(forks, data, tmp_path / "two", 2, 6, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "step 6:" in resumed.stderr
 

@@ -13,14 +13,10 @@ from command_line import HANGS
 from m2m.core.plugins.isolation import Lost, each
 
 CODE = """
-import os, subprocess, sys, threading, time
+import os, sys, threading, time
 
 def act(item):
     if item == "hang":
-        time.sleep(600)
-    if item == "child":
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        open("child", "w").write(str(child.pid))
         time.sleep(600)
     if item == "exit":
         os._exit(3)
@@ -78,8 +74,20 @@ def test_prints_are_no_answers_and_nothing_is_read() -> None:
     )] == ["print", "", "thread"]  # fmt: skip
 
 
-def test_what_a_hanging_item_started_ends_with_it(tmp_path: Path) -> None:
-    list(each("actor:act", ["child"], 5.0))
+PARENT = """
+import subprocess, sys, time
+
+with open("child", "w") as file:  # at its import, which an item's limit does not count
+    file.write(str(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid))
+
+def act(item):
+    time.sleep(600)
+"""
+
+
+def test_what_a_hanging_process_started_ends_with_it(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    assert [lost.text for lost in each("parent:act", ["hang"], 0.5)] == ["did not finish within 0.5 s"]
     child = int((tmp_path / "child").read_text())
     until_gone(child)
 

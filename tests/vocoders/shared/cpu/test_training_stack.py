@@ -1,14 +1,14 @@
 """The kernel that trains WaveNet's layers, against the layers in float64, for every instruction set that this machine has."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 import torch
+from command_line import HANGS
+from forks import Forks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -179,7 +179,7 @@ def test_a_network_takes_it_where_it_can() -> None:
 
 
 @built
-def test_where_memory_is_lacking_it_says_so() -> None:
+def test_where_memory_is_lacking_it_says_so(forks: Forks, tmp_path: Path) -> None:
     """In a process that may take little more than it has: no crash, and PyTorch's thread pool still works."""
     script = """
 import resource, torch
@@ -196,5 +196,5 @@ try:
 except (MemoryError, RuntimeError) as error:
     print(type(error).__name__)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ, timeout=120)
+    done = forks.run("-c", script, cwd=tmp_path, timeout=HANGS)
     assert done.stdout.strip() in ("MemoryError", "RuntimeError"), done.stderr

@@ -3,8 +3,6 @@
 import ctypes
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import HANGS
+from forks import Forks
 from wavenets import in_parallel, mels, network
 
 from m2m.core.errors import M2MError
@@ -160,10 +160,10 @@ np.testing.assert_array_equal(engine.generate(given, 0, threads=4), alone)
 
 @built
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "pthread_setattr_default_np"), reason="the C library is not glibc")
-def test_where_threads_run_short_those_there_are_do_all() -> None:
+def test_where_threads_run_short_those_there_are_do_all(forks: Forks, tmp_path: Path) -> None:
     support = str(Path(__file__).parents[3] / "support")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([support, os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([sys.executable, "-c", SHORT_OF_THREADS], env=environment, capture_output=True, text=True)
+    done = forks.run("-c", SHORT_OF_THREADS, cwd=tmp_path, env=environment, timeout=HANGS)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -174,10 +174,10 @@ def test_an_interruption_is_heard() -> None:
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(KeyboardInterrupt):
             engine.generate(given, 0)
-        assert time.monotonic() - began < 10  # of about 160 s; less than 2 on an idle machine
+        assert time.process_time() - began < 10  # of about 160 s, on each processor
     finally:
         signal.signal(signal.SIGALRM, previous)
 
