@@ -97,8 +97,8 @@ class Emulated:
         name = hashlib.sha256(repr((flags, self.sources)).encode()).hexdigest()
         target, new = self.libraries / f"{name}.so", self.libraries / f"{name}.{os.getpid()}"
         if not target.exists():
-            headers = ["-include", self.libraries / HEADERS.name]
-            subprocess.run(["g++", *COMPILED, *headers, *flags, HERE / "emulate.cpp", "-o", new], check=True)
+            command = ["g++", *COMPILED, "-include", self.libraries / HEADERS.name, *flags]
+            subprocess.run([*command, HERE / "emulate.cpp", "-o", new], check=True)
             new.rename(target)
         made = copy(self)
         made.library, made.plan, made.clusters = ctypes.CDLL(str(target)), plan, self.limits.processors // plan.blocks

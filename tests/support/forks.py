@@ -86,7 +86,7 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], streams
     os.environ.update(environment)
     while arguments[0] == "-W":
         sys.warnoptions.append(arguments[1])
-        warnings.simplefilter(arguments[1])
+        warnings.simplefilter(arguments[1])  # type: ignore[arg-type]  # Python knows which there are
         arguments = arguments[2:]
     mode, what, *rest = arguments
     paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
