@@ -97,7 +97,7 @@ class Emulated:
         name = hashlib.sha256(repr((flags, self.sources)).encode()).hexdigest()
         target, new = self.libraries / f"{name}.so", self.libraries / f"{name}.{os.getpid()}"
         if not target.exists():
-            command = ["g++", *COMPILED, "-include", self.libraries / HEADERS.name, *flags]
+            command = ["g++", *COMPILED, "-include", str(self.libraries / HEADERS.name), *flags]
             subprocess.run([*command, HERE / "emulate.cpp", "-o", new], check=True)
             new.rename(target)
         made = copy(self)
