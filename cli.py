@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from m2m import __version__
-from m2m.commands import bench, dataset, plugins, render, score, serve, train
+from m2m.commands import bench, dataset, plugins, render, score, serve, train, transcribe
 from m2m.commands.terminal import output_options, print_error, print_note
 from m2m.core.errors import M2MDeprecationWarning, explain
 from m2m.core.system import progress
@@ -46,6 +46,7 @@ for command in (
     render.rerender,
     render.timbres,
     score.score,
+    transcribe.transcribe,
     plugins.plugins,
     plugins.doctor,
     dataset.dataset,

@@ -15,7 +15,18 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 ROOT_MODULES = {"__init__", "__main__", "cli"}
-ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
+ROOMS = (
+    "core",
+    "commands",
+    "encoders",
+    "conditioners",
+    "vocoders",
+    "transcribers",
+    "dataset",
+    "training",
+    "evaluation",
+    "web",
+)
 Path(ROOT, "build").mkdir(exist_ok=True)  # `egg_base` below must exist
 
 

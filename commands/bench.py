@@ -47,6 +47,7 @@ from m2m.core.choices import (
 @click.option(
     "--repeats", type=click.IntRange(0), help=f"Of the speed measurement; 0: none.  [default: {BENCH_REPEATS}]"
 )
+@click.option("--transcriber", metavar="NAME", help="Score notes too, by what this transcriber hears.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED))
 @click.option("--device", help="cpu or cuda.  [default: cpu]")
 @pairs("--set", "values", "Any field of the config, such as vocoder_options.griffin-lim.iterations=5.")

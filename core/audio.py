@@ -25,7 +25,7 @@ MAX_BYTES = 8 << 30  # of a file that is read
 _BLOCK = 1 << 16  # samples handed to the encoder at once: libsndfile's Ogg encoder overflows its stack on minutes
 
 
-def _named(file: Path | io.BytesIO) -> Path | io.BytesIO | bytes:
+def named(file: Path | io.BytesIO) -> Path | io.BytesIO | bytes:
     """A file as soundfile takes it, which encodes names itself and refuses those that are no UTF-8."""
     return os.fsencode(file) if isinstance(file, Path) and os.name == "posix" else file
 
@@ -152,7 +152,7 @@ def _encode(
         )
     try:
         with soundfile.SoundFile(
-            _named(target), "w", sample_rate, channel_count(wave), subtype, format=container
+            named(target), "w", sample_rate, channel_count(wave), subtype, format=container
         ) as file:
             file.software = f"m2m {tags.get('m2m', '')}".strip()
             file.comment = json.dumps(tags, separators=(",", ":"))
@@ -167,7 +167,7 @@ def read_tags(path: Path) -> dict[str, Any]:
     """The provenance that `write_audio` left in a file. Raises M2MError if there is none."""
     require_file(path, MAX_BYTES, "an audio file")
     try:
-        with soundfile.SoundFile(_named(path)) as file:
+        with soundfile.SoundFile(named(path)) as file:
             tags = json.loads(file.comment)
     except (OSError, soundfile.LibsndfileError) as error:
         raise M2MError(f"cannot read {path}: {error}") from error
@@ -193,7 +193,7 @@ def _read(path: Path) -> tuple[NDArray[np.float32], int]:
     """A file's samples, (samples, channels) float32, and its sample rate."""
     require_file(path, MAX_BYTES, "an audio file")
     try:
-        wave, rate = soundfile.read(_named(path), dtype="float32", always_2d=True)
+        wave, rate = soundfile.read(named(path), dtype="float32", always_2d=True)
     except (OSError, ValueError, soundfile.LibsndfileError) as error:  # ValueError: a rate or length that cannot be
         raise M2MError(f"cannot read {path}: {error}") from error
     return wave, int(rate)
@@ -205,7 +205,7 @@ def holds(path: Path, waves: Iterable[NDArray[np.float32]]) -> bool:
     waves: each (samples,) or (samples, 2) float32. Raises M2MError for a file that cannot be read.
     """
     try:
-        subtype = soundfile.info(_named(path)).subtype
+        subtype = soundfile.info(named(path)).subtype
     except (OSError, soundfile.LibsndfileError) as error:
         raise M2MError(f"cannot read {path}: {error}") from error
     if subtype not in _STEPS:

@@ -13,7 +13,12 @@ from environments import TRAIN, Environment
 from m2m.core.plugins.scaffold import EXAMPLE, new_plugin
 
 ROOT = Path(__file__).parents[1]
-KINDS = {"vocoder": "my-vocoder", "conditioner": "my-conditioner", "encoder": "my-encoder"}
+KINDS = {
+    "vocoder": "my-vocoder",
+    "conditioner": "my-conditioner",
+    "encoder": "my-encoder",
+    "transcriber": "my-transcriber",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def packages(fresh: Environment) -> dict[str, Path]:
 def test_they_are_listed_right_after_their_installation(fresh: Environment, packages: dict[str, Path]) -> None:
     found = {c["name"]: c for c in json.loads(fresh.start("-m", "m2m", "plugins", "list", "--json").stdout)}
     names = (*KINDS.values(), "pghi")
-    assert [found[name]["status"] for name in names] == ["ok"] * 4
+    assert [found[name]["status"] for name in names] == ["ok"] * 5
     load = f"from m2m.core.plugins import registry as r\nfor n in {names}: r.load(r.find(None, n).kind, n)"
     assert fresh.run("-c", load).returncode == 0
     assert found["pghi"]["distribution"] == "m2m-pghi"

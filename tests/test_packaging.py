@@ -19,7 +19,18 @@ from once import made_once
 from m2m.core.plugins.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("core", "commands", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web")
+ROOMS = (
+    "core",
+    "commands",
+    "encoders",
+    "conditioners",
+    "vocoders",
+    "transcribers",
+    "dataset",
+    "training",
+    "evaluation",
+    "web",
+)
 PARTS = (*ROOMS, "models", "examples")
 NO_CODE = shutil.ignore_patterns(
     "__pycache__", "build", ".[!g]*", "*.egg-info"

@@ -47,8 +47,8 @@ def examine() -> Iterator[Finding]:
     yield _fluidsynth()
     yield _soundfonts()
     for extra, modules in (
-        ("train", ("fluidsynth", "soxr", "tensorboard", "matplotlib", "yaml")),
-        ("eval", ("soxr", "mir_eval", "matplotlib", "pyloudnorm", "scipy")),
+        ("train", ("fluidsynth", "tensorboard", "matplotlib", "yaml")),
+        ("eval", ("mir_eval", "matplotlib", "pyloudnorm", "scipy")),
         ("web", ("fastapi", "uvicorn")),
     ):
         missing = [name for name in modules if util.find_spec(name) is None]

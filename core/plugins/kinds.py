@@ -45,6 +45,11 @@ KINDS: dict[str, Kind] = {
             example=True,
         ),
         Kind("vocoder", "m2m.core.vocoder:Vocoder", "m2m.core.testing.vocoder:VocoderConformance", example=True),
-        Kind("transcriber", "m2m.core.transcriber:Transcriber"),
+        Kind(
+            "transcriber",
+            "m2m.core.transcriber:Transcriber",
+            "m2m.core.testing.transcriber:TranscriberConformance",
+            example=True,
+        ),
     )
 }

@@ -34,6 +34,7 @@ from m2m.core.system.progress import results_only, say
 if TYPE_CHECKING:
     from m2m.core.conditioner import TimbreConditioner
     from m2m.core.encoder import ScoreEncoder
+    from m2m.core.transcriber import Transcriber
     from m2m.core.vocoder import Vocoder
 
 __all__ = ["KINDS", "Component", "attribute_errors", "components", "contract", "create", "default", "find", "load"]
@@ -82,7 +83,7 @@ def find(kind: str | None, name: str) -> Component:
 
 
 def default(kind: str) -> str:
-    """The name used where no option gives one: the user's default, else m2m's; empty for a kind that m2m ships none of."""
+    """The name used where no option gives one: the user's default, else m2m's; empty for a kind that has none."""
     return settings.settings().defaults.get(_checked(kind)) or str(table()["defaults"].get(kind, ""))
 
 
@@ -98,6 +99,8 @@ def load(kind: Literal["encoder"], name: str) -> type[ScoreEncoder]: ...
 def load(kind: Literal["conditioner"], name: str) -> type[TimbreConditioner]: ...
 @overload
 def load(kind: Literal["vocoder"], name: str) -> type[Vocoder]: ...
+@overload
+def load(kind: Literal["transcriber"], name: str) -> type[Transcriber]: ...
 @overload
 def load(kind: str, name: str) -> type[Any]: ...
 def load(kind: str, name: str) -> type[Any]:
@@ -133,6 +136,10 @@ def create(
 def create(
     kind: Literal["vocoder"], name: str, *args: Any, options: Mapping[str, object] | None = None, **kwargs: Any
 ) -> Vocoder: ...
+@overload
+def create(
+    kind: Literal["transcriber"], name: str, *args: Any, options: Mapping[str, object] | None = None, **kwargs: Any
+) -> Transcriber: ...
 @overload
 def create(kind: str, name: str, *args: Any, options: Mapping[str, object] | None = None, **kwargs: Any) -> Any: ...
 def create(kind: str, name: str, *args: Any, options: Mapping[str, object] | None = None, **kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ them, and add tests of its own.
 from m2m.core.testing.conditioner import ConditionerConformance
 from m2m.core.testing.encoder import EncoderConformance
 from m2m.core.testing.suite import BrokenPromiseError, Check, check, require
+from m2m.core.testing.transcriber import TranscriberConformance
 from m2m.core.testing.vocoder import VocoderConformance
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Check",
     "ConditionerConformance",
     "EncoderConformance",
+    "TranscriberConformance",
     "VocoderConformance",
     "check",
     "require",

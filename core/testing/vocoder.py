@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from unittest import SkipTest
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from m2m.core.errors import M2MError
 from m2m.core.mel import LazyMel, Mel, MelSpec, filter_bank, log_mel
 from m2m.core.score import note_array
+from m2m.core.testing.memory import peak_memory
 from m2m.core.testing.suite import BrokenPromiseError, Conformance, made, require
 from m2m.core.vocoder import Vocoder
 
@@ -145,7 +145,7 @@ class VocoderConformance(Conformance):
             for seconds in (self.long_seconds, 2 * self.long_seconds):
                 mel = Mel(np.tile(unit.values, (round(seconds / unit.seconds), 1)), unit.spec)
                 blocks: list[int] = []
-                peaks.append(_peak_memory(lambda: blocks.extend(map(len, self.vocoder.stream(mel, 0)))))  # noqa: B023
+                peaks.append(peak_memory(lambda: blocks.extend(map(len, self.vocoder.stream(mel, 0)))))  # noqa: B023
                 largest[seconds] = max(blocks)
             grown.append(None if peaks[0] is None or peaks[1] is None else peaks[1] - peaks[0])
             if grown[-1] is None or grown[-1] <= self.growth:
@@ -349,23 +349,3 @@ def _band_spacing(hz: float, spec: MelSpec) -> float:
     centres = (filters @ bins) / filters.sum(axis=1)
     above = int(np.clip(np.searchsorted(centres, hz), 1, len(centres) - 1))
     return max(float(centres[above] - centres[above - 1]), spec.sample_rate / spec.n_fft)
-
-
-def _peak_memory(work: Callable[[], object]) -> int | None:
-    """Bytes of memory of this process at the highest while working; None where the system does not tell.
-
-    Not the difference to before: memory that the allocator gave back in between would count as growth.
-    """
-    status = Path("/proc/self/status")
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: begin the high-water mark anew
-    except OSError:
-        work()
-        return None
-    work()
-    return _status(status, "VmHWM")
-
-
-def _status(path: Path, field: str) -> int:
-    line = next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(field))
-    return int(line.split()[1]) << 10

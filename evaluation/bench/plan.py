@@ -60,7 +60,7 @@ class BenchConfig(BaseModel):
 
     # how
     transcriber: str | None = Field(
-        None, description="that scores notes, by registered name; None: the first installed, if any"
+        None, description="that scores notes, by registered name; None: notes are not scored"
     )
     seed: int = Field(0, ge=0, le=MAX_SEED)
     device: str = "cpu"
@@ -159,10 +159,7 @@ def _identity(recording: Recording) -> dict[str, str]:
 def make_plan(config: BenchConfig) -> BenchPlan:
     """Look everything up. A component that is missing makes a system with a `problem`; all else that is wrong raises M2MError."""
     recordings = _recordings(config)
-    if config.transcriber is None:
-        installed = [c.name for c in registry.components("transcriber") if c.status == "ok"]
-        config = config.model_copy(update={"transcriber": installed[0] if installed else None})
-    elif config.transcriber:
+    if config.transcriber:
         registry.find("transcriber", config.transcriber)
     systems = tuple(dict.fromkeys(_systems(config)))
     return BenchPlan(config, systems, recordings, {system: _fingerprint(system, config) for system in systems})

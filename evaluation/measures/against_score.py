@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,11 +84,12 @@ def notes_heard(magnitudes: NDArray[np.float32], rate: int, notes: NoteArray) ->
     return float(np.mean(found)) if found else float("nan")
 
 
-def note_f1(notes: NoteArray, found: NoteArray) -> float:
-    """Note-level F1 of a transcription, 0..1: key within a quarter tone, onset within 50 ms, ends not counted (mir_eval).
+def note_f1(notes: NoteArray, found: NoteArray, offsets: bool = False, velocities: bool = False) -> float:
+    """Note-level F1 of a transcription, 0..1: key within a quarter tone, onset within 50 ms (mir_eval).
 
     notes, found: the score and the transcription, seconds from the same moment. Returned is NaN where the score has no notes.
-    Raises M2MError without mir_eval.
+    offsets: a note's end counts too, within 20 % of its length and at least 50 ms. velocities: its velocity as well, within 0.1
+    after mir_eval's regression. Raises M2MError without mir_eval.
     """
     mir_eval = need("mir_eval", "note F1")
     if not len(notes):
@@ -94,9 +97,10 @@ def note_f1(notes: NoteArray, found: NoteArray) -> float:
     if not len(found):
         return 0.0
 
-    def parts(array: NoteArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def parts(array: NoteArray) -> tuple[NDArray[Any], ...]:
         spans = np.stack([array["start"], np.maximum(array["end"], array["start"] + 1e-3)], axis=1)
-        return spans, 440.0 * 2 ** ((array["pitch"] - 69) / 12)
+        return spans, 440.0 * 2 ** ((array["pitch"] - 69) / 12), *((array["velocity"],) if velocities else ())
 
-    figures = mir_eval.transcription.precision_recall_f1_overlap(*parts(notes), *parts(found), offset_ratio=None)
-    return float(figures[2])
+    of = mir_eval.transcription_velocity if velocities else mir_eval.transcription
+    ratio = 0.2 if offsets or velocities else None
+    return float(of.precision_recall_f1_overlap(*parts(notes), *parts(found), offset_ratio=ratio)[2])

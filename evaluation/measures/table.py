@@ -221,7 +221,9 @@ MEASURES: dict[str, Measure] = {
         shown=True,
     ),
     "note_f1": Measure(
-        *("note F1", "", "higher", 2e-3, 3), "notes of a registered transcriber against the score's", _note_f1
+        *("note F1", "", "higher", 2e-3, 3),
+        "notes of the bench's transcriber against the score's, by onset (mir_eval)",
+        _note_f1,
     ),
     "loudness": Measure(
         *("loudness", "LU", "zero", 0.05, 2),

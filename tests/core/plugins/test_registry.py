@@ -21,8 +21,7 @@ def test_built_ins_come_from_the_table() -> None:
     assert {("encoder", "onsets-frames"), ("conditioner", "film"), ("vocoder", "griffin-lim")} <= names.keys()
     assert names["conditioner", "film"].distribution == "m2m"
     assert names["conditioner", "film"].summary
-    assert all((kind, registry.default(kind)) in names for kind in registry.KINDS if kind != "transcriber")
-    assert registry.default("transcriber") == ""  # m2m ships none
+    assert all((kind, registry.default(kind)) in names for kind in registry.KINDS)
 
 
 def test_built_ins_load_by_the_same_road() -> None:

@@ -10,7 +10,12 @@ from command_line import M2M
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
 from m2m.core.plugins.scaffold import EXAMPLE, new_plugin
 
-KINDS = {"vocoder": "my-vocoder", "conditioner": "my-conditioner", "encoder": "my-encoder"}
+KINDS = {
+    "vocoder": "my-vocoder",
+    "conditioner": "my-conditioner",
+    "encoder": "my-encoder",
+    "transcriber": "my-transcriber",
+}
 
 
 def test_every_file_of_the_example_has_a_place_in_a_new_package(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-from m2m.core.testing import ConditionerConformance, EncoderConformance, VocoderConformance
+from m2m.core.testing import ConditionerConformance, EncoderConformance, TranscriberConformance, VocoderConformance
 
 
 class TestGriffinLim(VocoderConformance):
@@ -19,3 +19,7 @@ class TestFiLM(ConditionerConformance):
 
 class TestConcat(ConditionerConformance):
     name = "concat"
+
+
+class TestOnsetsFramesTranscriber(TranscriberConformance):
+    name = "onsets-frames"

@@ -384,6 +384,8 @@ class Encoder(Transcriber):
 def test_a_registered_transcriber_scores_notes(here: M2M, recordings: Path, install: Callable[..., Path]) -> None:
     install("two-notes", TRANSCRIBER, group="m2m.transcribers")
     chosen = ("--files", "up", "--instruments", "trumpet", "--stages", "mu-law", "--repeats", "0", "--seconds", "1")
-    here("bench", "--data", str(recordings), *chosen, "-o", "b")
+    here("bench", "--data", str(recordings), *chosen, "-o", "a")
+    assert {row["note_f1"] for row in rows(Path("a"))} == {""}  # it was not asked for
+    here("bench", "--data", str(recordings), *chosen, "--transcriber", "two-notes", "-o", "b")
     assert {row["note_f1"] for row in rows(Path("b"))} == {"0.8"}
     assert "transcriber  two-notes" in here("plugins", "list", "--kind", "transcriber").stdout

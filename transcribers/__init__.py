@@ -1,0 +1,1 @@
+"""Transcribers: audio -> notes (core/transcriber.py has the contract)."""

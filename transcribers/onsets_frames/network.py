@@ -1,0 +1,61 @@
+"""Onsets and Frames (Hawthorne et al., arXiv 1710.11153), small: one convolutional trunk for three heads.
+
+Where it deviates from the paper: the trunk is shared, its features are 512, LSTMs have 192 units a direction, and velocities are
+read off the trunk without an LSTM of their own; 4.3 million weights instead of 26. Offsets have no head: a note ends where its
+frames do. Batch normalisation is folded into the convolutions.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from m2m.core.mel import MelSpec
+from m2m.core.notes import N_KEYS
+
+MEL = MelSpec(hop_length=512, n_fft=2048, n_mels=229, fmin=30.0)  # 32 ms a frame at 16 kHz
+CENTRE, SPREAD = -6.0, 3.0  # nepers: about the mean and the deviation of music's log-mels
+
+
+class OnsetsFramesConfig(BaseModel):
+    """Sizes of the network, its mel, and the thresholds that its validation files have given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mel: MelSpec = MEL
+    channels: int = Field(32, ge=1, le=512, description="of the first convolutions; the last has twice as many")
+    features: int = Field(512, ge=1, le=8192, description="a frame's, from the trunk to the heads")
+    hidden: int = Field(192, ge=1, le=4096, description="units of each LSTM, in each direction")
+    onset_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a peak is an onset")
+    frame_threshold: float = Field(0.5, gt=0, lt=1, description="probability below which a note ends")
+
+
+class OnsetsFramesNetwork(nn.Module):
+    """Log-mels -> of every frame and key, whether a note begins, whether one sounds, and how hard it was struck."""
+
+    def __init__(self, config: OnsetsFramesConfig) -> None:
+        super().__init__()
+        c, bands = config.channels, config.mel.n_mels
+        self.trunk = nn.Sequential(
+            *(nn.Conv2d(1, c, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(c, c, 3, padding=1), nn.ReLU(), nn.MaxPool2d((1, 2))),
+            *(nn.Conv2d(c, 2 * c, 3, padding=1), nn.ReLU(), nn.MaxPool2d((1, 2))),
+        )
+        self.project = nn.Linear(2 * c * (bands // 4), config.features)
+        self.onset_lstm = nn.LSTM(config.features, config.hidden, batch_first=True, bidirectional=True)
+        self.onset = nn.Linear(2 * config.hidden, N_KEYS)
+        self.frame_lstm = nn.LSTM(config.features + N_KEYS, config.hidden, batch_first=True, bidirectional=True)
+        self.frame = nn.Linear(2 * config.hidden, N_KEYS)
+        self.velocity = nn.Linear(config.features, N_KEYS)
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of onsets, logits of frames, velocities (1 is MIDI's 127): each (batch, frames, 88).
+
+        mel: (batch, frames, n_mels) natural-log mel.
+        """
+        x = self.trunk((mel[:, None] - CENTRE) / SPREAD)  # (batch, 2 c, frames, n_mels // 4)
+        x = torch.relu(self.project(x.transpose(1, 2).flatten(2)))
+        onset = self.onset(self.onset_lstm(x)[0])
+        frame = self.frame(self.frame_lstm(torch.cat([x, onset.detach().sigmoid()], -1))[0])
+        return onset, frame, self.velocity(x)
