@@ -3,7 +3,8 @@
     python benches/transcription.py DATA --transcriber onsets-frames --transcriber basic-pitch
 
 DATA is a data set of `m2m dataset build`. Onsets are matched within 50 ms, offsets within 20 % of a note's length and at least
-50 ms, velocities within 0.1 after mir_eval's regression. Notes held by the pedal end where the pedal lets them go, in the reference.
+50 ms, velocities within 0.1 after mir_eval's regression. Notes of the reference end where
+the pedal lets them go.
 Figures are means over files, of the first 30 s each; seconds are of processor time, with the audio's resampling.
 """
 

@@ -33,7 +33,9 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing files.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list of what was heard, notes included, on standard output.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="A JSON list of what was heard, notes included, on standard output."
+)
 @output_options
 def transcribe(
     recordings: tuple[Path, ...],
@@ -90,7 +92,9 @@ def _transcribe(scribe: Scribe, file: Path, out: Path, program: int, overwrite: 
         return row
     names = ("start", "end", "key", "velocity", "confidence")
     told = [None if sure != sure else round(sure, 3) for sure in found.confidence.tolist()]
-    notes = [dict(zip(names, (*note, sure), strict=True)) for note, sure in zip(found.notes.tolist(), told, strict=True)]
+    notes = [
+        dict(zip(names, (*note, sure), strict=True)) for note, sure in zip(found.notes.tolist(), told, strict=True)
+    ]
     sureness = "" if found.sureness is None else f", confidence {found.sureness:.2f}, {found.unsure:,} unsure"
     print_note(f"{file} -> {out}: {len(notes):,} notes in {found.seconds:.1f} s{sureness}")
     return row | {"seconds": found.seconds, "confidence": found.sureness, "unsure": found.unsure, "notes": notes}

@@ -53,7 +53,9 @@ class NoteDecoder:
             found += self._decode(*self._rows, NOTHING)
         found += self._end(np.flatnonzero(self._start >= 0))
         return transcribed_notes(
-            (start, min(end, seconds), key, velocity, sure) for start, end, key, velocity, sure in found if start < seconds
+            (start, min(end, seconds), key, velocity, sure)
+            for start, end, key, velocity, sure in found
+            if start < seconds
         )
 
     def _decode(self, before: Row, now: Row, after: Row) -> list[tuple[float, float, int, int, float]]:

@@ -1,8 +1,8 @@
 """Onsets and Frames (Hawthorne et al., arXiv 1710.11153), small: one convolutional trunk for three heads.
 
-Where it deviates from the paper: the trunk is shared, its features are 512, LSTMs have 192 units a direction, and velocities are
-read off the trunk without an LSTM of their own; 4.3 million weights instead of 26. Offsets have no head: a note ends where its
-frames do. Batch normalisation is folded into the convolutions.
+Where it deviates from the paper: the trunk is shared, its features and the LSTMs are fewer, and velocities are read off the trunk
+without an LSTM of their own. Offsets have no head: a note ends where its frames do. Batch normalisation is folded into the
+convolutions.
 """
 
 from __future__ import annotations

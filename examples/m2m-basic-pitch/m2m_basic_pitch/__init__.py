@@ -1,0 +1,1 @@
+"""Basic Pitch as a transcriber of m2m."""
