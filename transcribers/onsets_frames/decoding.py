@@ -50,7 +50,7 @@ class NoteDecoder:
         """The notes that still sound where the audio ends, after `seconds`."""
         found: list[tuple[float, float, int, int, float]] = []
         if len(self._rows) == 2:  # the last frame has no next one
-            found += self._decode(*self._rows, NOTHING)
+            found += self._decode(self._rows[0], self._rows[1], NOTHING)
         found += self._end(np.flatnonzero(self._start >= 0))
         return transcribed_notes(
             (start, min(end, seconds), key, velocity, sure)
