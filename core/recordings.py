@@ -77,7 +77,7 @@ class Recording:
 def resampled(blocks: Iterable[NDArray[np.float32]], given: int, wanted: int) -> Iterator[NDArray[np.float32]]:
     """Blocks of audio at another sample rate, as long in seconds and not delayed; their sizes become others, none is empty.
 
-    blocks: each (samples,) float32. given, wanted: Hz.
+    blocks: each (samples,) float32. given, wanted: Hz. Yielded are blocks of (samples,) float32.
     """
     if given == wanted:
         yield from blocks

@@ -70,8 +70,9 @@ class Scribe:
         self.transcriber: Transcriber = registry.create("transcriber", self.name, options=options, device=device)
 
     def stream(self, blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> Iterator[NDArray[np.void]]:
-        """The notes of audio in blocks, each (samples,) float32 at `sample_rate` Hz: arrays of `TRANSCRIBED_NOTE`.
+        """The notes of audio in blocks, as they are sure: each (notes,) of `TRANSCRIBED_NOTE`.
 
+        blocks: each (samples,) float32, mono, -1..1. sample_rate: Hz.
         Raises M2MError that names the transcriber's package if it fails or breaks its contract.
         """
         rate = self.transcriber.sample_rate or sample_rate

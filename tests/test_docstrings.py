@@ -24,7 +24,7 @@ import m2m
 from m2m.core.errors import M2MError
 
 PACKAGE = Path(m2m.__file__).parent
-ROOMS = ("core", "commands", "conditioners", "dataset", "encoders", "evaluation", "web")
+ROOMS = ("core", "commands", "conditioners", "dataset", "encoders", "evaluation", "transcribers", "web")
 ARRAY = re.compile(r"\b(NDArray|ndarray|Tensor|Array|ArrayOrTensor)\b")
 SHAPE = r"\((?=[^()]*(?:\([^()]*\)[^()]*)*,)(?:[^()]|\([^()]*\))*\)"  # (frames, n_mels), (ceil(samples / hop_length),)
 SHAPES = re.compile(rf"{SHAPE}|\(\.\.\.\)|(?:same|any) shape|scalar|shaped like|shape of `")

@@ -10,7 +10,18 @@ import m2m
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(path for pattern in ("*.md", "docs/*.md", "models/*/README.md") for path in ROOT.glob(pattern))
-PACKAGE = ("core", "encoders", "conditioners", "vocoders", "dataset", "training", "evaluation", "web", "commands")
+PACKAGE = (
+    "core",
+    "encoders",
+    "conditioners",
+    "vocoders",
+    "transcribers",
+    "dataset",
+    "training",
+    "evaluation",
+    "web",
+    "commands",
+)
 ROOMS = (*PACKAGE, "tests", "benches", "docs", "examples", "models")
 PATH = re.compile(rf"`((?:{'|'.join(ROOMS)})/[\w./-]+|[\w-]+\.(?:py|toml|md|cff|txt))`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[\w-]*)?\)")

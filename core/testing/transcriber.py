@@ -50,7 +50,10 @@ class TranscriberConformance(Conformance):
         return self.transcriber.sample_rate or ANY_RATES[0]
 
     def stream(self, wave: Array, size: int, rate: int | None = None) -> NDArray[np.void]:
-        """The notes of a wave that comes in blocks of `size` samples, held to their type and range, in order of start."""
+        """The notes of a wave that comes in blocks of `size` samples, held to their type and range, in order of start.
+
+        wave: (samples,) float32, at `rate` Hz or the transcriber's own. Returned are (notes,) of `TRANSCRIBED_NOTE`.
+        """
         blocks = (wave[at : at + size] for at in range(0, len(wave), size))
         rate = rate or self.rate
         found = [transcribed_notes([])]

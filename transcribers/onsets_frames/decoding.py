@@ -36,7 +36,8 @@ class NoteDecoder:
     def feed(self, onset: Array, frame: Array, velocity: Array) -> NDArray[np.void]:
         """The notes that have ended within further frames: (notes,) of `TRANSCRIBED_NOTE`.
 
-        onset, frame: (frames, 88) probabilities. velocity: (frames, 88), 1 is MIDI's 127.
+        onset, frame: (frames, 88) float32 probabilities.
+        velocity: (frames, 88) float32, 1 is MIDI's 127.
         """
         found: list[tuple[float, float, int, int, float]] = []
         for row in zip(onset, frame, velocity, strict=True):
@@ -47,7 +48,7 @@ class NoteDecoder:
         return transcribed_notes(found)
 
     def finish(self, seconds: float) -> NDArray[np.void]:
-        """The notes that still sound where the audio ends, after `seconds`."""
+        """The notes that still sound where the audio ends, after `seconds`: (notes,) of `TRANSCRIBED_NOTE`."""
         found: list[tuple[float, float, int, int, float]] = []
         if len(self._rows) == 2:  # the last frame has no next one
             found += self._decode(self._rows[0], self._rows[1], NOTHING)

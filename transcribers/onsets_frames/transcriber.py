@@ -50,7 +50,10 @@ class OnsetsFrames(Transcriber):
         self.sample_rate = self.config.mel.sample_rate
 
     def stream(self, blocks: Iterable[Array], sample_rate: int) -> Iterator[NDArray[np.void]]:
-        """Yield the notes that have ended, window by window: (notes,) of `TRANSCRIBED_NOTE` each."""
+        """Yield the notes that have ended, window by window: (notes,) of `TRANSCRIBED_NOTE` each.
+
+        blocks: each (samples,) float32, mono, -1..1.
+        """
         config, options = self.config, self.options
         decoder = NoteDecoder(
             1 / config.mel.frame_rate,
