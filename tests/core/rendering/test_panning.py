@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from renderings import score_of
 
 from m2m.core.errors import M2MError
+from m2m.core.mel import Mel
 from m2m.core.rendering.panning import channels_of, placement, side_gains
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import from_pretty_midi
@@ -151,3 +153,21 @@ def test_a_stereo_mix_is_the_same_block_by_block(pipeline: Pipeline) -> None:
     assert loudest > 1
     assert np.array_equal(np.concatenate(blocks) / np.float32(loudest), whole.audio)  # one gain for both channels
     assert "softer" in whole.notice
+
+
+@pytest.mark.parametrize("size", [1000, 4099])
+def test_a_mix_is_the_same_whatever_the_vocoders_blocks(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    midi = scored((PAN, 0.0, 20), (PAN, 0.2, 90), (BALANCE, 0.3, 100))
+    midi.instruments += scored((PAN, 0.1, 127), program=56, key=67).instruments
+    score = from_pretty_midi(midi)
+    whole = pipeline.render(score, gain=0.0, effects=True).audio
+    stream = pipeline.stream
+
+    def in_pieces(mel: Mel, seed: int) -> Iterator[NDArray[np.float32]]:
+        for block in stream(mel, seed):
+            yield from np.split(block, range(size, len(block), size))
+
+    monkeypatch.setattr(pipeline, "stream", in_pieces)
+    assert np.allclose(pipeline.render(score, gain=0.0, effects=True).audio, whole, atol=1e-5)
