@@ -23,8 +23,9 @@ from m2m.core.model_folders import CONFIG, find_model, read_config, shipped
 from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.mix import Level
+from m2m.core.rendering.parts import Part
 from m2m.core.rendering.performance import Performance
-from m2m.core.rendering.pipeline import Part, Pipeline
+from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import NoteArray, Score, merge
 from m2m.core.track_selection import Selector, select
 from m2m.web.limits import RefusedError, ServerLimits

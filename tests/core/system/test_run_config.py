@@ -97,7 +97,7 @@ def test_mistakes_are_named(values: dict[str, object], words: str) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"programs": ["0", "128"]}, r"config: programs\.1: .*less than or equal to 127, '128' came"),
+        ({"programs": ["0", "256"]}, r"config: programs\.1: .*less than or equal to 255, '256' came"),
         ({"seconds": 1.0}, r"config: tail 1\.5 < seconds 1 does not hold"),
     ],
 )
