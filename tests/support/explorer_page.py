@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import product
 from math import hypot
 from pathlib import Path
 from typing import Any
 
+from m2m.web.limits import ServerLimits
+
 WAIT = 120_000  # ms: a busy machine is no failure
+LIMITS = ServerLimits(upload_kb=64, score_seconds=60.0)
 
 
 def keep(page: Any, name: str) -> None:
@@ -81,3 +85,8 @@ def hear(page: Any) -> float:
 
 def finished(page: Any, count: int = 1) -> None:
     come(page, f"m2m.takes().length === {count} && m2m.takes().every((t) => t.state === 'ready')")
+
+
+def play_scale(page: Any, midi: Callable[..., bytes], seconds: float = 3.0, **kind: Any) -> None:
+    give(page, midi(seconds, **kind))
+    come(page, "document.querySelector('#score-title').textContent === 'scale'")

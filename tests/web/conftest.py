@@ -1,6 +1,8 @@
 """A real server in a thread: real sockets, real HTTP, a Mel2Mel so small that it computes in no time."""
 
 import contextlib
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 
 import httpx
 import uvicorn
+from explorer_page import LIMITS, WAIT
 from fastapi import FastAPI
 
 from m2m.core.checkpoint import save_model
@@ -29,6 +32,7 @@ from m2m.web.service import Service
 
 PATIENCE = 120.0  # seconds until a wait has failed: a busy machine is no failure
 Serve = Callable[..., "Client"]
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class Client(httpx.Client):
@@ -81,6 +85,16 @@ class Held(Vocoder):
         released.wait()
         yield np.full(mel.samples - 8000, 2.0, np.float32)
 
+opened = threading.Event()
+
+class Tardy(Vocoder):
+    "Takes until `opened` is set to load."
+    def __init__(self, options=None, device="cpu"):
+        super().__init__(options, device)
+        opened.wait()
+    def stream(self, mel, seed):
+        yield np.full(mel.samples, 0.5, np.float32)
+
 class Bare(Vocoder):
     "Has no weights."
     def __init__(self, options=None, device="cpu"):
@@ -99,8 +113,8 @@ class Broken(Vocoder):
 
 @pytest.fixture
 def vocoders(install: Callable[..., Path]) -> None:
-    """A third party's vocoders: `slow`, `held`, `bare` and `broken`."""
-    entries = "\n".join(f"{name} = strange:{name.title()}" for name in ("slow", "held", "bare", "broken"))
+    """A third party's vocoders: `slow`, `held`, `tardy`, `bare` and `broken`."""
+    entries = "\n".join(f"{name} = strange:{name.title()}" for name in ("slow", "held", "tardy", "bare", "broken"))
     install("strange", VOCODERS, entries=entries, group="m2m.vocoders")
 
 
@@ -163,3 +177,56 @@ def client(tiny: Path) -> Iterator[httpx.Client]:
         httpx.Client(base_url=address, timeout=PATIENCE) as shared,
     ):
         yield shared
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = os.environ.get("M2M_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if not found:
+        pytest.skip("no Chromium is installed: apt-get install chromium, or name one in M2M_CHROMIUM")
+    root = ["--no-sandbox"] if os.getuid() == 0 else []
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=found, args=root, timeout=WAIT)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def address(serving: Any) -> Iterator[str]:
+    with serving(build_app(Service(LIMITS))) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the page, and wait until it is ready; whatever a script complains of, or asks of another host, fails the test."""
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def note(ask: Any, at: str) -> None:
+        if not ask.url.startswith((at, "data:", "blob:")):
+            complaints.append(ask.url)
+
+    def open_page(*, at: str = address, wait: bool = True, **settings: Any) -> Any:
+        settings = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark", **settings}
+        context = browser.new_context(**settings)
+        context.set_default_timeout(WAIT)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda ask: note(ask, at))
+        page.add_init_script(
+            "window.shift = 0; new PerformanceObserver((l) => l.getEntries().forEach((e) => (window.shift += e.value)))"
+            ".observe({ type: 'layout-shift', buffered: true })"
+        )
+        page.goto(at)
+        if wait:
+            page.wait_for_selector("body[data-ready]")
+            page.wait_for_selector("#stage[data-shade]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints

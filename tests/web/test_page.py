@@ -4,15 +4,13 @@ M2M_SCREENSHOTS=docs/explorer python -m pytest tests/web/test_page.py    # keeps
 """
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from explorer_page import WAIT, at, bright, come, drag, finished, give, hear, keep, takes
+from explorer_page import LIMITS, WAIT, at, bright, come, drag, finished, give, hear, keep, play_scale, takes
 
 from m2m.web.app import build_app
 from m2m.web.limits import ServerLimits
@@ -22,66 +20,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 expect = playwright.expect
 
 Midi = Callable[..., bytes]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-LIMITS = ServerLimits(upload_kb=64, score_seconds=60.0)
 expect.set_options(timeout=WAIT)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = os.environ.get("M2M_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not found:
-        pytest.skip("no Chromium is installed: apt-get install chromium, or name one in M2M_CHROMIUM")
-    root = ["--no-sandbox"] if os.getuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=found, args=root, timeout=WAIT)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def address(serving: Any) -> Iterator[str]:
-    with serving(build_app(Service(LIMITS))) as address:
-        yield address
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """Open the page, and wait until it is ready; whatever a script complains of, or asks of another host, fails the test."""
-    contexts: list[Any] = []
-    complaints: list[str] = []
-
-    def note(ask: Any, at: str) -> None:
-        if not ask.url.startswith((at, "data:", "blob:")):
-            complaints.append(ask.url)
-
-    def open_page(*, at: str = address, wait: bool = True, **settings: Any) -> Any:
-        settings = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark", **settings}
-        context = browser.new_context(**settings)
-        context.set_default_timeout(WAIT)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda ask: note(ask, at))
-        page.add_init_script(
-            "window.shift = 0; new PerformanceObserver((l) => l.getEntries().forEach((e) => (window.shift += e.value)))"
-            ".observe({ type: 'layout-shift', buffered: true })"
-        )
-        page.goto(at)
-        if wait:
-            page.wait_for_selector("body[data-ready]")
-            page.wait_for_selector("#stage[data-shade]")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not complaints
-
-
-def play_scale(page: Any, midi: Midi, seconds: float = 3.0, **kind: Any) -> None:
-    give(page, midi(seconds, **kind))
-    expect(page.locator("#score-title")).to_have_text("scale")
 
 
 def test_it_loads_hovers_and_plays(visit: Any, midi: Midi) -> None:

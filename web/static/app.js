@@ -6,10 +6,11 @@ import { caution, choose, defaultOf, showComponents } from "./components.js";
 import "./keys.js";
 import { veil } from "./notices.js";
 import { page } from "./page.js";
-import { listExamples, openFirstExample, showScore } from "./score.js";
+import { listExamples, recallScore } from "./score.js";
 import { resend, watchServer } from "./server.js";
 import { state } from "./state.js";
 import "./theme.js";
+import { recallTakes } from "./takes.js";
 import { showMap } from "./timbre.js";
 import { map, player, sheet } from "./widgets.js";
 
@@ -22,7 +23,8 @@ async function start() {
     showComponents(components);
     api.ready(state.chosen).then(caution, () => {}); // what is wrong with a default is shown when it is used
     listExamples(examples);
-    await Promise.all([showMap(), examples.length ? openFirstExample() : showScore(null)]);
+    await Promise.all([showMap(), recallScore()]);
+    await recallTakes();
     page.volume.dispatchEvent(new Event("input"));
   } catch (error) {
     const buttons = /** @type {[string, () => void][]} */ ([["Try again", start]]);

@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import { dismiss, notify } from "./notices.js";
 import { page } from "./page.js";
 import { state } from "./state.js";
-import { showMap } from "./timbre.js";
+import { closeMap, showMap } from "./timbre.js";
 
 /** @import { ComponentInfo, Components, Ready } from "../messages.js" */
 /** @typedef {ComponentInfo & { title?: string }} Choice title: what is shown in place of the name */
@@ -52,32 +52,41 @@ function fill(select, choices, value) {
 }
 
 /**
- * Load a model or a vocoder and use it; where it cannot be used, say why and stay with the last one.
+ * Choose a model or a vocoder, and load it: recordings wait until it is there. Where it cannot be used, say why and go back
+ * to the last one.
  * @param {"model" | "vocoder"} kind
  * @param {string} name
  */
 export async function choose(kind, name) {
   const select = page[kind];
+  const title = name.replace(UNTRAINED, "");
   const before = state.chosen[kind];
   const untrained =
     name.startsWith(UNTRAINED) && state.components?.conditioners.find((one) => one.name === name.slice(1));
+  state.chosen = { ...state.chosen, [kind]: name };
   select.setAttribute("aria-busy", "true");
+  if (kind === "model") closeMap(`Loading ${title}…`);
+  const loading = untrained ? Promise.reject(new Error(untrained.note)) : api.ready(state.chosen);
+  state.loading = { ...state.loading, [kind]: loading };
+  const latest = () => state.loading[kind] === loading; // no other was chosen since
   try {
-    if (untrained) throw new Error(untrained.note);
-    const loaded = await api.ready({ ...state.chosen, [kind]: name });
-    state.chosen = { ...state.chosen, [kind]: name };
+    const loaded = await loading;
     dismiss("component");
     caution(loaded);
-    if (kind === "model") await showMap();
   } catch (error) {
-    select.value = before;
+    if (latest()) {
+      state.chosen = { ...state.chosen, [kind]: before };
+      select.value = before;
+    }
     const action = `Stay with ${state.conditionerOf(before)}`;
-    notify("component", `${name.replace(UNTRAINED, "")} cannot be used.`, api.messageOf(error), { bad: true, action });
+    notify("component", `${title} cannot be used.`, api.messageOf(error), { bad: true, action });
     state.components = await api.components().catch(() => state.components);
     if (state.components) showComponents(state.components);
-  } finally {
-    select.removeAttribute("aria-busy");
   }
+  if (!latest()) return;
+  state.loading = { ...state.loading, [kind]: null };
+  select.removeAttribute("aria-busy");
+  if (kind === "model") await showMap();
 }
 
 /**

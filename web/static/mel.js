@@ -3,6 +3,7 @@
 // wish replaces an earlier one that waits.
 
 import * as api from "./api.js";
+import { mixed } from "./mixer.js";
 import { page } from "./page.js";
 import { resend } from "./server.js";
 import { state } from "./state.js";
@@ -24,16 +25,17 @@ export function paint() {
   page.melTag.textContent = source && score ? `${take ? `${take.letter} · ` : ""}${source.label}` : "";
   if (!source || !score) return;
   const { start, stop } = sheet;
+  const mixing = take ? { map: take.map, mix: take.mix } : mixed();
   const kept = take?.mels.get(start);
   if (kept) {
     sheet.paint(kept);
     return;
   }
   state.melWanted = {
-    key: `${score.id} ${chosen.model} ${source.timbre} ${start}`,
+    key: `${score.id} ${chosen.model} ${source.timbre} ${start} ${JSON.stringify(mixing)}`,
     take,
     start,
-    wanted: { score: score.id, model: take?.model ?? chosen.model, timbre: source.timbre, start, stop },
+    wanted: { score: score.id, model: take?.model ?? chosen.model, timbre: source.timbre, start, stop, ...mixing },
   };
   if (!state.melRunning) fetchMels();
 }

@@ -33,6 +33,9 @@ export const page = {
   // recordings
   takes: find("takes", HTMLElement),
   noTakes: find("no-takes", HTMLElement),
+  // mixer
+  mixer: find("mixer", HTMLElement),
+  strips: find("strips", HTMLElement),
   // score
   score: find("score", HTMLElement),
   scoreTitle: find("score-title", HTMLElement),

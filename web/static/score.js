@@ -2,6 +2,7 @@
 // The score: opens a file or an example, and shows what the server has read.
 
 import * as api from "./api.js";
+import * as kept from "./kept.js";
 import { veil } from "./notices.js";
 import { clock, page, stem } from "./page.js";
 import { state } from "./state.js";
@@ -24,7 +25,7 @@ export async function openFile(file) {
   if (most && file.size > most * 1024) {
     const size = `${Math.ceil(file.size / 1024).toLocaleString("en")} kB`;
     const text = `${name} has ${size}; ${most} kB are the most this server takes. Half an hour of dense piano fits.`;
-    refuse("Too large", text);
+    refuse("Too large", text, name);
     return;
   }
   veil(page.sheetVeil, { busy: true, text: `Reading ${name}…` });
@@ -33,7 +34,7 @@ export async function openFile(file) {
     showScore(await api.upload(data, name), { data, name });
   } catch (error) {
     const title = error instanceof api.Problem ? REFUSALS[error.kind] : undefined;
-    refuse(title ?? "That did not work", api.messageOf(error));
+    refuse(title ?? "That did not work", api.messageOf(error), name);
   }
 }
 
@@ -63,9 +64,15 @@ export function listExamples(examples) {
 /**
  * @param {string} title
  * @param {string} text
+ * @param {string} [name] of the file that is refused
  */
-function refuse(title, text) {
-  const back = () => void (page.sheetVeil.hidden = true);
+function refuse(title, text, name = "") {
+  page.scoreTitle.textContent = stem(name) || "Score";
+  page.scoreAbout.textContent = page.scoreAbout.title = "";
+  const back = () => {
+    page.sheetVeil.hidden = true;
+    describe(state.score);
+  };
   veil(page.sheetVeil, {
     title,
     text,
@@ -103,7 +110,18 @@ export function showScore(score, file = null) {
   }
   const isExample = score && [...page.examples.options].some((option) => option.value === score.id);
   page.examples.value = isExample ? score.id : "";
+  kept.keepScore(score && { id: score.id, file });
   state.emit("score", null);
+}
+
+/** Open the score of the last visit, as the browser has kept it; else the first example, else none. */
+export async function recallScore() {
+  const last = await kept.recallScore();
+  if (last?.file) await api.upload(last.file.data, last.file.name).catch(() => {});
+  const score = last && (await api.getScore(last.id).catch(() => null));
+  if (score) showScore(score, last.file);
+  else if (last !== null && page.examples.options.length > 1) await openFirstExample();
+  else showScore(null);
 }
 
 /** @param {ScoreInfo | null} score */

@@ -8,8 +8,8 @@ import { Emitter } from "./emitter.js";
 /** @import { Take } from "./take.js" */
 
 /**
- * score: another score is open, or none. takes: a recording was added, removed, or has changed.
- * @typedef {{ score: null, takes: null }} StateEvents
+ * score: another score is open, or none. takes: a recording was added, removed, or has changed. model: another map is shown.
+ * @typedef {{ score: null, takes: null, model: null }} StateEvents
  */
 
 /** @extends {Emitter<StateEvents>} */
@@ -19,7 +19,11 @@ class State extends Emitter {
   limits = null;
   /** @type {Components | null} */
   components = null;
+  /** What is shown as chosen, and what the next recording is made with. */
   chosen = { model: "", vocoder: "" };
+  /** What of it the server is loading still: recordings wait for it.
+   * @type {{ model: Promise<unknown> | null, vocoder: Promise<unknown> | null }} */
+  loading = { model: null, vocoder: null };
   /** @type {ScoreInfo | null} */
   score = null;
   /** The uploaded file of the score, to send it again to a server that was restarted.

@@ -3,11 +3,12 @@
 
 import * as api from "./api.js";
 import { Emitter } from "./emitter.js";
+import { clock } from "./page.js";
 
 /** @import { JobRequest } from "../messages.js" */
 /** @import { Mel } from "./api.js" */
 /** @import { Place } from "./geometry.js" */
-/** @typedef {"asking" | "queued" | "rendering" | "ready" | "failed"} TakeState */
+/** @typedef {"loading" | "asking" | "queued" | "rendering" | "ready" | "failed"} TakeState */
 /**
  * change: its state or its samples. forgotten: the server does not know the score any more.
  * @typedef {{ change: null, forgotten: null }} TakeEvents
@@ -16,6 +17,8 @@ import { Emitter } from "./emitter.js";
  * length: of the score, in seconds; places: on the map; the rest are names.
  * @typedef {object} TakeOptions
  * @property {string | null} timbre
+ * @property {Record<string, string>} map timbres of some tracks, as the command line takes them
+ * @property {Record<string, string>} mix levels of some tracks, likewise
  * @property {string} label
  * @property {Place[]} places
  * @property {number} length
@@ -27,6 +30,7 @@ import { Emitter } from "./emitter.js";
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const RETRY = 2; // seconds until the next try, where the server does not say
+const [PACE, SHORT] = [2, 5]; // seconds of rendering that tell its pace; seconds that are not worth an estimate
 
 /** @extends {Emitter<TakeEvents>} */
 export class Take extends Emitter {
@@ -42,14 +46,17 @@ export class Take extends Emitter {
   /** @type {TakeState} */
   state = "asking";
   message = "";
-  job = ""; // its id
+  job = ""; // its id; "" where the server has none, or no longer
+  #began = 0; // ms, when its first samples arrived
   command = "";
   #stopped = new AbortController();
 
   /** @param {TakeOptions} options */
-  constructor({ timbre, label, places, length, score, model, conditioner, vocoder }) {
+  constructor({ timbre, map, mix, label, places, length, score, model, conditioner, vocoder }) {
     super();
     this.timbre = timbre;
+    this.map = map;
+    this.mix = mix;
     this.label = label;
     this.places = places;
     this.length = length;
@@ -60,9 +67,27 @@ export class Take extends Emitter {
     this.letter = LETTERS[Take.#count++ % LETTERS.length];
   }
 
+  /** All of a finished recording, as a browser can store it. */
+  get record() {
+    const { timbre, map, mix, label, places, length, score, model, conditioner, vocoder } = this;
+    const options = { timbre, map, mix, label, places, length, score, model, conditioner, vocoder };
+    const { samples, channels, rate, filled, peak, job, command } = this;
+    return { options, made: { samples, channels, rate, filled, peak, job, command } };
+  }
+
+  /** @param {Take["record"]} record @returns {Take} */
+  static of({ options, made }) {
+    return Object.assign(new Take(options), made, { state: "ready" });
+  }
+
   /** Its length with the last note's release, in seconds; 0 until the first sample arrives. */
   get seconds() {
     return this.rate ? this.samples.length / this.channels / this.rate : 0;
+  }
+
+  /** Whether the mixer has changed some of its tracks. */
+  get mixed() {
+    return Object.keys({ ...this.map, ...this.mix }).length > 0;
   }
 
   get complete() {
@@ -76,22 +101,39 @@ export class Take extends Emitter {
 
   /** What the list says of it. */
   get about() {
-    const made = `${this.vocoder} · ${this.conditioner}`;
-    if (this.state === "asking") return "asking for it…";
+    const made = `${this.vocoder} · ${this.conditioner}${this.mixed ? " · mixed" : ""}`;
+    if (this.state === "loading") return `${made} · loading…`;
+    if (this.state === "asking") return `${made} · asking for it…`;
     if (this.state === "queued" || this.state === "failed") return this.message;
     if (this.state !== "rendering") return made;
-    return `${made} · ${Math.round((100 * this.filled) / (this.samples.length || 1))} %`;
+    const left = this.left > SHORT ? ` · ${clock(this.left)} left` : "";
+    return `${made} · ${Math.round((100 * this.filled) / (this.samples.length || 1))} %${left}`;
   }
 
-  /** Render it, from its beginning. What fails becomes its state. */
-  async render() {
+  /** Seconds until it is rendered, by its pace so far; 0 while that is not known. */
+  get left() {
+    const seconds = (performance.now() - this.#began) / 1000;
+    return this.filled && seconds > PACE ? (seconds * (this.samples.length - this.filled)) / this.filled : 0;
+  }
+
+  /**
+   * Render it, from its beginning. What fails becomes its state.
+   * @param {Promise<unknown>} [ready] what must be loaded before
+   */
+  async render(ready) {
     this.#stopped = new AbortController();
     const { signal } = this.#stopped;
     this.samples = new Float32Array(0);
     this.filled = this.peak = this.rate = 0;
-    const { score, model, vocoder, timbre } = this;
+    const { score, model, vocoder, timbre, map, mix } = this;
     try {
-      const job = await this.#submit({ score, model, vocoder, timbre });
+      if (ready) {
+        this.#become("loading");
+        await ready;
+        if (signal.aborted) return;
+      }
+      this.#become("asking");
+      const job = await this.#submit({ score, model, vocoder, timbre, map, mix });
       if (!job) return;
       this.job = job.id;
       this.command = job.command;
@@ -105,6 +147,14 @@ export class Take extends Emitter {
     } catch (error) {
       if (!api.isAbort(error)) this.#become("failed", api.messageOf(error));
     }
+  }
+
+  /** Ask whether the server still has it. */
+  async find() {
+    await api.job(this.job).catch((error) => {
+      if (api.isProblem(error, "no-job")) this.job = "";
+    });
+    this.emit("change", null);
   }
 
   stop() {
@@ -145,6 +195,7 @@ export class Take extends Emitter {
   #begin(samples, rate, channels) {
     this.samples = new Float32Array(samples * channels);
     this.channels = channels;
+    this.#began = performance.now();
     this.rate = rate;
   }
 

@@ -64,10 +64,10 @@ export class TakeList {
     about.textContent = take.about;
     item.dataset.state = take.state;
     item.classList.toggle("bad", take.state === "failed");
-    save.hidden = take.state !== "ready";
+    save.hidden = take.state !== "ready" || !take.job;
     copy.hidden = !take.command;
-    again.hidden = take.state !== "failed";
-    if (take.state === "ready") save.href = api.resultURL(take.job, "wav");
+    again.hidden = take.state !== "failed" && !(take.state === "ready" && !take.job);
+    if (!save.hidden) save.href = api.resultURL(take.job, "wav");
     drawWave(wave, take);
   }
 }

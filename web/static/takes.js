@@ -1,7 +1,9 @@
 // @ts-check
 // The recordings: adds, selects and removes them.
 
+import * as kept from "./kept.js";
 import { paint } from "./mel.js";
+import { mixed } from "./mixer.js";
 import { dismiss, notify } from "./notices.js";
 import { page, stem } from "./page.js";
 import { openFirstExample } from "./score.js";
@@ -37,17 +39,39 @@ export function record(timbre, label, places) {
     return;
   }
   const conditioner = state.conditionerOf(chosen.model);
-  const take = new Take({ timbre, label, places, length: score.seconds, score: score.id, conditioner, ...chosen });
+  const about = { timbre, label, places, length: score.seconds, score: score.id, conditioner, ...chosen, ...mixed() };
+  const take = new Take(about);
   while (state.takes.length >= MOST_TAKES) removeTake(state.takes[0]);
-  state.takes.push(take);
-  list.add(take);
-  take.on("change", () => state.emit("takes", null));
-  take.on("forgotten", resend, { once: true });
-  take.render();
+  add(take);
+  const { model, vocoder } = state.loading;
+  take.render(model || vocoder ? Promise.all([model, vocoder]) : undefined);
   state.hovered = null;
   player.play(take, player.playing ? player.position : sheet.position);
   list.select(take);
   paint();
+}
+
+/** @param {Take} take */
+function add(take) {
+  state.takes.push(take);
+  list.add(take);
+  take.on("change", () => {
+    state.emit("takes", null);
+    if (take.state === "ready") kept.keepTake(take);
+  });
+  take.on("forgotten", resend, { once: true });
+}
+
+/** Show the recordings of the score that the browser has kept from the last visit. */
+export async function recallTakes() {
+  const recalled = (await kept.recallTakes()).filter((take) => take.score === state.score?.id).slice(-MOST_TAKES);
+  recalled.forEach(add);
+  const last = recalled.at(-1);
+  if (!last) return;
+  player.select(last);
+  list.select(last);
+  paint();
+  await Promise.all(recalled.map((take) => take.find()));
 }
 
 /** @param {Take} take to hear, from where the last one was */
@@ -63,6 +87,7 @@ export function selectTake(take) {
 /** @param {Take} take */
 function removeTake(take) {
   take.stop();
+  kept.forgetTake(take);
   state.takes = state.takes.filter((other) => other !== take);
   list.remove(take);
   if (player.take === take) {

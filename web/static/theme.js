@@ -28,4 +28,5 @@ page.theme.addEventListener("click", () => {
   applyTheme();
 });
 applyTheme();
-new ResizeObserver(() => (redraw(), paint())).observe(page.sheet);
+const resized = new ResizeObserver(() => (redraw(), paint()));
+for (const box of [page.sheet, page.stage]) resized.observe(box); // a canvas that changes its size stretches what is drawn

@@ -15,16 +15,28 @@ import { map } from "./widgets.js";
 /** @type {NodeListOf<HTMLInputElement>} */
 const shadings = document.querySelectorAll("[name=shade]");
 
+/**
+ * Cover the map and its buttons: a place on it means nothing to the model that is being loaded.
+ * @param {string} text
+ */
+export function closeMap(text) {
+  veil(page.mapVeil, { busy: true, text });
+  page.map.inert = page.instruments.inert = true;
+  state.hovered = null;
+}
+
 /** Load the chosen model's map. */
 export async function showMap() {
   const { model } = state.chosen;
-  veil(page.mapVeil, { busy: true, text: "Loading the model…" });
+  closeMap("Loading the model…");
   try {
     const drawn = await api.map(model);
-    if (model !== state.chosen.model) return;
-    map.show(drawn);
+    if (model !== state.chosen.model || state.loading.model) return;
+    if (map.map?.model !== model) map.show(drawn);
     page.mapVeil.hidden = true;
+    page.map.inert = page.instruments.inert = false;
     showInstruments(drawn.instruments);
+    state.emit("model", null);
     describe(map.point);
     showShade();
   } catch (error) {
@@ -105,6 +117,6 @@ map.on("pick", (place) => record(map.text(place), map.words(place), [place]));
 map.on("path", recordPath);
 state.on("score", () => {
   enableInstruments();
-  if (state.score && map.map) hover(map.point);
+  if (state.score && map.map && !state.loading.model) hover(map.point);
 });
 for (const radio of shadings) radio.addEventListener("change", showShade);

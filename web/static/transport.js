@@ -15,12 +15,12 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 /** Show the recording that is selected, and whether it plays. */
 function showTransport() {
   const { take } = player;
-  const ready = take?.state === "ready";
+  const ready = take?.state === "ready" && take.job !== "";
   document.body.dataset.playing = String(player.playing);
   page.play.disabled = !take && !state.score;
   page.play.classList.toggle("on", player.playing);
   page.play.setAttribute("aria-label", player.playing ? "Pause" : "Play");
-  page.playing.textContent = take ? `${take.letter} · ${take.label}${ready ? "" : ` · ${take.about}`}` : "";
+  page.playing.textContent = take ? `${take.letter} · ${take.label}${take.state === "ready" ? "" : ` · ${take.about}`}` : "";
   page.download.setAttribute("aria-disabled", String(!ready));
   if (ready) page.download.href = api.resultURL(take.job, "wav");
   else page.download.removeAttribute("href");
@@ -37,7 +37,7 @@ function showTransport() {
 export function playOrPause() {
   if (player.playing) player.pause();
   else if (player.take) player.play();
-  else if (state.score && map.map) record(map.text(map.point), map.words(map.point), [map.point]);
+  else if (state.score && map.map && !state.loading.model) record(map.text(map.point), map.words(map.point), [map.point]);
 }
 
 /** @param {number} to second of the score */
