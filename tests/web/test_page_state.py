@@ -172,5 +172,3 @@ def test_small_screens(visit: Any, midi: Midi, name: str, width: int, height: in
     stage, transport = page.locator("#stage").bounding_box(), page.locator(".transport").bounding_box()
     assert stage["height"] >= 150
     assert stage["y"] + stage["height"] <= transport["y"]  # all of the map is seen
-    page.locator("#mixer").scroll_into_view_if_needed()
-    keep(page, f"{name}-mixer")

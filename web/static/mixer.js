@@ -75,7 +75,7 @@ function makeStrip({ number, name, program, is_drum: drums }) {
   level.addEventListener("input", () => ((strip.level = Number(level.value)), tell()));
   level.addEventListener("dblclick", () => ((strip.level = 0), (level.value = "0"), tell()));
   tell();
-  item.append(title, drums ? "" : timbreOf(number, strip), level, shown);
+  item.append(title, drums ? document.createElement("span") : timbreOf(number, strip), level, shown);
   for (const kind of /** @type {const} */ (["mute", "solo"])) {
     const press = makeButton(kind[0].toUpperCase(), () => {
       strip[kind] = !strip[kind];
