@@ -1,6 +1,6 @@
 """The page in a real Chromium, with the model that ships: seen, heard, dragged, broken and mended.
 
-M2M_SCREENSHOTS=docs/explorer python -m pytest tests/web/test_page.py    # keeps a picture of each state
+M2M_SCREENSHOTS=docs/explorer python -m pytest tests/web/test_page.py tests/web/test_page_state.py    # a picture of each state
 """
 
 import json
