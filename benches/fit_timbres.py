@@ -4,7 +4,8 @@
     python benches/fit_timbres.py models/mel2mel-gm KITS -o with-kits
 
 Each instrument of the data set that the model lacks begins where the one that stands in for it is (for a drum kit the standard
-kit), and is fitted to the training split. It is added where that lowers the error on the test split by at least --gain nepers.
+kit), and is fitted to the training split. With --refit the model's own are fitted as well. A point is taken where that lowers the
+error on the test split by at least --gain nepers.
 """
 
 from __future__ import annotations
@@ -71,12 +72,12 @@ def error(model: Mel2Mel, shards: ShardReader, instrument: str, point: NDArray[n
 
 
 def extended(model: Mel2Mel, programs: dict[str, int], points: dict[str, NDArray[np.float32]]) -> Mel2Mel:
-    """The model with further instruments, in the order of their numbers behind its own."""
-    added = sorted(points, key=lambda name: programs[name])
+    """The model with these points: of its own instruments in their places, of others behind them, by their numbers."""
+    added = sorted(points.keys() - model.config.instruments.keys(), key=lambda name: programs[name])
     instruments = {**model.config.instruments, **{name: programs[name] for name in added}}
+    rows = np.stack([points[name] if name in points else model.point(name) for name in instruments])
     larger = Mel2Mel(model.config.model_copy(update={"instruments": instruments}))
-    rows = [torch.from_numpy(points[name])[None] for name in added]
-    larger.load_state_dict({**model.state_dict(), "timbre.weight": torch.cat([model.timbre.weight.detach(), *rows])})
+    larger.load_state_dict({**model.state_dict(), "timbre.weight": torch.from_numpy(rows)})
     return larger.eval()
 
 
@@ -88,9 +89,18 @@ def extended(model: Mel2Mel, programs: dict[str, int], points: dict[str, NDArray
 @click.option("--batch", default=6, show_default=True, help="Segments of a step.")
 @click.option("--rate", default=0.05, show_default=True, help="Learning rate at the first step.")
 @click.option("--gain", default=0.01, show_default=True, help="Nepers that a point of its own has to bring.")
+@click.option("--refit", is_flag=True, help="Fit the instruments that the model has, too.")
 @json_option
 def main(
-    folder: Path, data: Path, output: Path, steps: int, batch: int, rate: float, gain: float, json_path: Path | None
+    folder: Path,
+    data: Path,
+    output: Path,
+    steps: int,
+    batch: int,
+    rate: float,
+    gain: float,
+    refit: bool,
+    json_path: Path | None,
 ) -> None:
     """Fit the timbres of a data set's instruments that a model lacks."""
     model = load_mel2mel(folder)[0].eval().requires_grad_(False)
@@ -103,24 +113,20 @@ def main(
             raise click.ClickException(f"no instrument of the model can stand in for {name}, where a fit would begin.")
         start = model.point(nearest)
         before = error(model, test, name, start)
-        results[name] = {"as": nearest, "before": before}
-        if nearest != name:
+        point, after = start, before
+        if refit or nearest != name:
             point = fit(model, *segments(model, train, name), start, steps, batch, rate)
-            after = results[name]["fitted"] = error(model, test, name, point)
-            if before - after >= gain:
-                points[name] = point
+            after = error(model, test, name, point)
+        if before - after >= gain:
+            points[name] = point
+        results[name] = {"as": nearest, "before": before, "fitted": after}
         click.echo(f"{name}: {results[name]}", err=True)
     rows = [
-        [
-            name,
-            of["as"],
-            f"{of['before']:.3f}",
-            f"{of['fitted']:.3f}" if "fitted" in of else "",
-            "yes" * (name in points),
-        ]
+        [name, *(format(value, "" if isinstance(value, str) else ".3f") for value in of.values())]
         for name, of in results.items()
     ]
-    click.echo(markdown(["instrument", "MAE as", "nepers", "fitted", "added"], rows))
+    click.echo(markdown(["instrument", "as", "MAE as that", "fitted"], rows))
+    click.echo(f"\npoints taken: {', '.join(points) or 'none'}")
     card = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else f"From {folder.name}.\n"
     larger = extended(model, train.instruments, points)
     save_model(output, "mel2mel", larger.config, larger, card)

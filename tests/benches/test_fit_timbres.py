@@ -53,3 +53,14 @@ def test_a_point_is_found_again(tmp_path: Path) -> None:
     assert np.abs(larger.point("jazz-kit") - there["jazz-kit"]).max() < 0.3
     for name, weight in model.state_dict().items():
         assert torch.equal(larger.state_dict()[name][: len(weight)], weight), name
+
+
+def test_points_are_replaced_in_their_place_and_added_behind() -> None:
+    model = Mel2Mel(Mel2MelConfig(instruments={"standard-kit": 128, "grand-piano": 0}, hidden=4, timbre_dim=2))
+    points = {
+        name: np.full(2, number, np.float32) for name, number in (("jazz-kit", 3), ("standard-kit", 2), ("flute", 1))
+    }
+    larger = bench.extended(model, {"jazz-kit": 160, "flute": 73, "standard-kit": 128}, points)
+    assert list(larger.config.instruments) == ["standard-kit", "grand-piano", "flute", "jazz-kit"]
+    assert larger.timbre.weight[[0, 2, 3], 0].tolist() == [2, 1, 3]
+    assert np.array_equal(larger.point("grand-piano"), model.point("grand-piano"))
