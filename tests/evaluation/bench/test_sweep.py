@@ -21,6 +21,7 @@ import pytest
 import soundfile
 from command_line import HANGS, M2M
 from distributions import write_distribution
+from forks import Forks
 from once import made_once
 
 from m2m.evaluation.bench import sweep
@@ -69,21 +70,15 @@ ALL = ("--vocoders", "griffin-lim,echo,nobody", "--repeats", "2")
 
 
 @pytest.fixture(scope="module")
-def finished(recordings: Path, echo_code: str, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(recordings: Path, echo_code: str, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A bench of four recordings: two vocoders, one that is not installed, and film. Not to be written to."""
     command = ("bench", "--data", str(recordings), "--conditioners", "film", *TINY, "-o", "b")
 
     def run(work: Path) -> None:
         (work / "site").mkdir()
         write_distribution(work / "site", "echo", echo_code, group="m2m.vocoders")
-        done = subprocess.run(
-            [sys.executable, "-m", "m2m", *command, *ALL, "--json", "-j", "2"],
-            cwd=work,
-            env=os.environ | {"PYTHONPATH": str(work / "site")},
-            capture_output=True,
-            text=True,
-            timeout=2 * HANGS,
-        )
+        arguments, env = (*command, *ALL, "--json", "-j", "2"), os.environ | {"PYTHONPATH": str(work / "site")}
+        done = forks.run("-m", "m2m", *arguments, cwd=work, env=env, timeout=2 * HANGS)
         (work / "done.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
 
     work = made_once(tmp_path_factory, "finished", run)
@@ -252,26 +247,14 @@ def test_a_killed_sweep_loses_no_finished_cell(here: M2M, recordings: Path, tmp_
     assert kept.items() <= cells(Path("b")).items()
 
 
-def test_two_processes_compute_every_cell_twice_without_numba(finished: Finished, tmp_path: Path) -> None:
+def test_two_processes_compute_every_cell_twice_without_numba(finished: Finished, forks: Forks, tmp_path: Path) -> None:
     """numba's cache on disk is damaged by two writers (evaluation/measures/constant_q.py): it is not even imported."""
     for name in ("numba", "librosa"):
         (tmp_path / "absent" / f"{name}.py").parent.mkdir(exist_ok=True)
         (tmp_path / "absent" / f"{name}.py").write_text("raise ImportError(__name__)")
-    command = [
-        sys.executable,
-        "-m",
-        "m2m",
-        *finished.command,
-        "--vocoders",
-        "griffin-lim",
-        "-j",
-        "2",
-        "--repeats",
-        "0",
-        "--json",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "absent")}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=2 * HANGS)
+    command = (*finished.command, "--vocoders", "griffin-lim", "-j", "2", "--repeats", "0", "--json")
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "absent")}
+    done = forks.run("-m", "m2m", *command, cwd=tmp_path, env=env, timeout=2 * HANGS)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"folder": "b", "cells": 20, "computed": 20, "failed": 0, "skipped": 0}
     again, timed = rows(tmp_path / "b"), "processor_seconds"
@@ -296,29 +279,45 @@ def test_what_cannot_run_here_is_skipped_with_its_reason(
     assert "Failures" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("wave", "rate", "words"),
-    [
-        (np.full(16_000, np.nan, np.float32), 16_000, "holds NaN or infinite samples"),
-        (np.zeros(8_000, np.float32), 8_000, "is at 8,000 Hz, at least 8,244 Hz is wanted"),
-        (np.zeros(0, np.float32), 16_000, "holds no samples"),
-        (np.full(100, 0.1, np.float32), 16_000, "the recording of up on trumpet is shorter than a frame"),
-    ],
-)
-def test_a_recording_that_cannot_be_measured_is_named(
-    here: M2M, recordings: Path, tmp_path: Path, wave: np.ndarray, rate: int, words: str
-) -> None:
-    folder = tmp_path / "work" / "odd"
-    folder.mkdir(parents=True)
-    shutil.copy(recordings / "up.mid", folder)
-    soundfile.write(folder / "up--trumpet.wav", wave, rate, subtype="FLOAT")
-    done = here(
-        "bench", "--data", "odd", "--vocoders", "griffin-lim", "--stages", "true-mel", "--repeats", "0", "-o", "b"
+ODD: dict[str, tuple[np.ndarray, int, str]] = {  # by instrument, as the files are named
+    "trumpet": (np.full(16_000, np.nan, np.float32), 16_000, "holds NaN or infinite samples"),
+    "clarinet": (np.zeros(8_000, np.float32), 8_000, "is at 8,000 Hz, at least 8,244 Hz is wanted"),
+    "oboe": (np.zeros(0, np.float32), 16_000, "holds no samples"),
+    "tuba": (np.full(100, 0.1, np.float32), 16_000, "the recording of up on tuba is shorter than a frame"),
+}
+
+
+@pytest.fixture(scope="module")
+def odd(recordings: Path, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bench of recordings of which none can be measured."""
+    work = tmp_path_factory.mktemp("odd")
+    (work / "odd").mkdir()
+    shutil.copy(recordings / "up.mid", work / "odd")
+    for instrument, (wave, rate, _) in ODD.items():
+        soundfile.write(work / "odd" / f"up--{instrument}.wav", wave, rate, subtype="FLOAT")
+    command = (
+        "bench",
+        "--data",
+        "odd",
+        "--vocoders",
+        "griffin-lim",
+        "--stages",
+        "true-mel",
+        "--repeats",
+        "0",
+        "-o",
+        "b",
     )
-    assert done.returncode == 1
-    errors = {row["error"] for row in rows(Path("b"))}
+    done = forks.run("-m", "m2m", *command, cwd=work, timeout=HANGS)
+    assert done.returncode == 1, done.stderr
+    return work / "b"
+
+
+@pytest.mark.parametrize("instrument", ODD)
+def test_a_recording_that_cannot_be_measured_is_named(odd: Path, instrument: str) -> None:
+    errors = {row["error"] for row in rows(odd) if row["instrument"] == instrument}
     assert len(errors) == 1
-    assert words in errors.pop()
+    assert ODD[instrument][2] in errors.pop()
 
 
 def test_an_interrupt_says_how_to_go_on(here: M2M, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
