@@ -165,13 +165,14 @@ def test_tracks_are_mixed_and_mapped_as_the_command_line_does(client: httpx.Clie
     data = midi(1.0, (0, 19, 56))
     score = send(client, data)
     assert [track["number"] for track in score["tracks"]] == [1, 2, 3]
-    wanted = {"map": {"track:1": "trumpet"}, "mix": {"19": "mute", "track:3": "-6dB"}}
-    job = begin(client, score["id"], **wanted)
+    programs: dict[int | str, str] = {"track:1": "trumpet"}
+    mix: dict[int | str, str | float] = {"19": "mute", "track:3": "-6dB"}
+    job = begin(client, score["id"], map=programs, mix=mix)
     stream = client.get(f"/api/jobs/{job['id']}/stream").content
     wave, _ = soundfile.read(io.BytesIO(stream), dtype="float32")
-    expected = Pipeline(model=tiny).render(parse_score(data), programs=wanted["map"], mix=wanted["mix"])
+    expected = Pipeline(model=tiny).render(parse_score(data), programs=programs, mix=mix)
     assert np.array_equal(wave / max(1.0, float(np.abs(wave).max())), expected.audio)
-    assert (job["map"], job["mix"]) == (wanted["map"], wanted["mix"])
+    assert (job["map"], job["mix"]) == (programs, mix)
     words = shlex.split(job["command"])
     assert words[words.index("--map") + 1 :][:5] == ["track:1=trumpet", "--mix", "19=mute", "--mix", "track:3=-6dB"]
 
@@ -181,14 +182,14 @@ def test_tracks_are_mixed_and_mapped_as_the_command_line_does(client: httpx.Clie
     assert np.allclose(picture(mix={"track:1": "solo"}), picture(mix={"track:2": "mute", "track:3": "mute"}))
     assert not np.allclose(picture(mix={"track:1": "solo"}), picture(), atol=0.01)
     assert not np.allclose(picture(map={"track:1": "trumpet"}), picture(), atol=0.01)
-    for mixed, words in (
+    for mixed, why in (
         ({"mix": {"track:9": "mute"}}, "no track is track 9"),
         ({"mix": {"track:1": "loud"}}, "'loud' is no level"),
         ({"map": {"track:9": "trumpet"}}, "no track is track 9"),
         ({"map": {"track:1": "zither"}}, "no timbre 'zither'"),
     ):
-        refused(client.post("/api/jobs", json={"score": score["id"], **mixed}), 422, "timbre", words)
-        refused(client.post("/api/mel", json={"score": score["id"], **mixed}), 422, "timbre", words)
+        refused(client.post("/api/jobs", json={"score": score["id"], **mixed}), 422, "timbre", why)
+        refused(client.post("/api/mel", json={"score": score["id"], **mixed}), 422, "timbre", why)
 
 
 def test_the_command_of_a_model_that_ships_names_its_conditioner(client: httpx.Client, midi: Midi) -> None:
