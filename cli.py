@@ -47,6 +47,7 @@ for command in (
     render.timbres,
     score.score,
     transcribe.transcribe,
+    transcribe.translate,
     plugins.plugins,
     plugins.doctor,
     dataset.dataset,

@@ -1,4 +1,4 @@
-"""`m2m transcribe`, as it is typed."""
+"""`m2m transcribe` and `m2m translate`, as they are typed."""
 
 from __future__ import annotations
 
@@ -65,3 +65,18 @@ def test_what_cannot_be_is_one_line(here: M2M, recordings: Path, arguments: list
     assert done.returncode == 1
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_translate_writes_audio_and_says_how_sure_it_was(here: M2M, recordings: Path) -> None:
+    done = here("translate", "in/a.flac", "--timbre", "trumpet", "--vocoder-opt", "iterations=1", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["output"] == "a-trumpet.wav"
+    assert row["notes"] == len(SCALE)
+    assert "8 notes in 6.3 s, confidence" in done.stderr
+    assert soundfile.info(recordings.parent / "a-trumpet.wav").samplerate == 16_000
+    again = here("translate", "in/a.flac", "--timbre", "trumpet")
+    assert "exists; overwrite it with -y" in again.stderr
+    wrong = here("translate", "in/a.flac", "--timbre", "trompet", "-o", "b.wav")
+    assert wrong.returncode == 1
+    assert "trumpet" in wrong.stderr
