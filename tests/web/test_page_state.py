@@ -123,6 +123,17 @@ def test_the_mixer_sets_the_tracks_of_the_next_recording(visit: Any, midi: Midi)
     expect(page.locator("#mixer")).to_be_hidden()  # one track needs none
 
 
+def test_among_many_instruments_one_is_found_by_its_name(visit: Any, midi: Midi) -> None:
+    page = visit()
+    expect(page.locator("#find")).to_be_hidden()  # of ten
+    page.select_option("#model", "mel2mel-gm")
+    come(page, "m2m.map.map.model === 'mel2mel-gm' && !m2m.map.canvas.inert")
+    page.fill("#find", "sax al")
+    expect(page.locator("#instruments button:visible")).to_have_text(["alto-sax"])
+    page.fill("#find", "")
+    assert page.locator("#instruments button:visible").count() > 100
+
+
 def test_a_file_that_is_refused_is_named(visit: Any, midi: Midi) -> None:
     page = visit()
     play_scale(page, midi, 1.0)

@@ -29,6 +29,7 @@ export const page = {
   said: find("said", HTMLElement),
   low: find("low", HTMLElement),
   high: find("high", HTMLElement),
+  find: find("find", HTMLInputElement),
   instruments: find("instruments", HTMLElement),
   // recordings
   takes: find("takes", HTMLElement),

@@ -12,6 +12,8 @@ import { map } from "./widgets.js";
 /** @import { Instrument } from "../messages.js" */
 /** @import { Place } from "./geometry.js" */
 
+const MANY = 20; // instruments, among which one is looked for by its name
+
 /** @type {NodeListOf<HTMLInputElement>} */
 const shadings = document.querySelectorAll("[name=shade]");
 
@@ -81,6 +83,8 @@ function showInstruments(instruments) {
     return press;
   });
   page.instruments.replaceChildren(written, ...buttons);
+  page.find.hidden = instruments.length < MANY;
+  page.find.value = "";
   enableInstruments();
 }
 
@@ -110,6 +114,10 @@ function recordPath(places) {
   record(text, from === to ? `around ${from}` : `${from} → ${to}`, places);
 }
 
+page.find.addEventListener("input", () => {
+  const words = page.find.value.trim().toLowerCase().split(/[\s-]+/);
+  for (const press of instrumentButtons()) press.hidden = !words.every((word) => press.textContent.includes(word));
+});
 map.on("hover", hover);
 map.on("move", () => (page.said.textContent = page.place.textContent));
 map.on("node", (count) => (page.said.textContent = `Path of ${count} points`));
