@@ -22,7 +22,7 @@ from m2m.core.audio import channel_count
 from m2m.core.choices import CLIP_MODE, GAIN_DB, ClipMode
 from m2m.core.errors import M2MError, deprecated, one_line
 from m2m.core.mel import LazyMel, Mel, MelSpec, linear_mel
-from m2m.core.mel2mel import PREVIEW_CONTEXT, Mel2Mel, load_mel2mel, spans
+from m2m.core.mel2mel import PREVIEW_CONTEXT, WINDOW, Mel2Mel, load_mel2mel, spans
 from m2m.core.model_folders import shipped
 from m2m.core.plugins import registry, settings
 from m2m.core.rendering.bends import BentTime, read_out
@@ -32,6 +32,7 @@ from m2m.core.rendering.model_choice import choose_model, omissions, playable
 from m2m.core.rendering.panning import channels_of
 from m2m.core.rendering.parts import Part, grouped
 from m2m.core.rendering.performance import Lane, Performance
+from m2m.core.rendering.presence import TAIL, audible, presence
 from m2m.core.rendering.result import Rendering
 from m2m.core.rendering.synthesis import synthesis
 from m2m.core.score import NoteArray, Score, as_score, stem_name
@@ -44,8 +45,6 @@ from m2m.core.vocoder import require_spec
 if TYPE_CHECKING:
     from pretty_midi import PrettyMIDI
 
-TAIL = 2.0  # seconds rendered after the last note is let go: the releases that the model learned have faded by then
-RING = 1.0  # seconds after the last release until the mel is faded to silence, which it reaches after TAIL
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -124,7 +123,11 @@ class Pipeline:
             curve = curve if curve.ndim == 1 else curve[time.frames(frames).clip(0, len(curve) - 1)]
 
         def make(first: int, last: int) -> NDArray[np.float32]:
-            return self._faded(self.model.predict_span(notes, curve, first, last), notes, first)
+            values = np.full((last - first, self.spec.n_mels), self.spec.silence, np.float32)
+            for begin, end in audible(presence(notes, first, last, self.spec), WINDOW):
+                predicted = self.model.predict_span(notes, curve, first + begin, first + end)
+                values[begin:end] = self._faded(predicted, notes, first + begin)
+            return values
 
         pitched, strikes = (None, notes) if part.timbre.is_kit else (notes, None)
         return LazyMel(make, spans(frames), self.spec, pitched, np.atleast_2d(curve), strikes)
@@ -349,20 +352,6 @@ def render(
     chosen: dict[str, Any] = {"timbre": timbre, "programs": programs, "mix": mix, "seed": seed, "gain": gain}
     chosen |= {"clip_mode": clip_mode, "stems": stems, "channels": channels, "effects": effects, "limits": limits}
     return Pipeline(**components).render(score, **chosen)
-
-
-def presence(notes: NoteArray, first: int, last: int, spec: MelSpec) -> NDArray[np.float32]:
-    """1 where a note sounds or rings out, falling to 0 over the second after RING, 0 in a rest: (last - first,) float32.
-
-    The model has seen little of long rests, and where nothing can sound it leaves a faint noise.
-    """
-    if not len(notes):
-        return np.zeros(last - first, np.float32)
-    reach = spec.n_fft / 2 / spec.sample_rate  # seconds: a frame's window reaches an onset so early
-    at = np.arange(first, last) / spec.frame_rate
-    begun = np.searchsorted(notes["start"] - reach, at, side="right")  # how many notes have begun
-    ends = np.maximum.accumulate(np.append(-np.inf, notes["end"]))
-    return (1 - np.clip((at - ends[begun] - RING) / (TAIL - RING), 0, 1)).astype(np.float32)
 
 
 def _device(name: str) -> str:

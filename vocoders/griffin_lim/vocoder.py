@@ -43,6 +43,8 @@ from m2m.vocoders.shared.stft import STFT, bands_to_bins, griffin_lim, mel_to_ma
 
 Array = NDArray[np.float32]
 
+SILENT = 1e-3  # of the floor, above it: more than rounding
+
 
 class GriffinLimOptions(VocoderOptions):
     """Options of `GriffinLim`; the defaults are measured on predicted mels.
@@ -105,6 +107,10 @@ class GriffinLim(Vocoder):
             first, last = max(0, begin - lead), min(mel.frames, begin + step + ahead)
             values = linear_mel(mel.window(first, last), spec) - np.float32(spec.floor)  # the floor stands for nothing
             target = torch.from_numpy(np.maximum(values, 0.0)).to(self.device)  # (frames, n_mels)
+            if target.max() <= SILENT * spec.floor:
+                yield np.zeros(min(step, mel.frames - begin) * hop, np.float32)
+                held = torch.zeros(half + lead * hop, device=self.device)
+                continue
             start = stft.random_phase(len(target), seed, number) * bands_to_bins(target, spec)
             excitation = None
             if notes is not None and len(sounding := notes_within(notes, first, last, options.release, spec)):

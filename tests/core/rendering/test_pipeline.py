@@ -16,8 +16,9 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import Mel, MelSpec
 from m2m.core.model_folders import WEIGHTS, shipped
 from m2m.core.plugins import registry
-from m2m.core.rendering.pipeline import Pipeline, presence
-from m2m.core.score import Score, from_pretty_midi, note_array
+from m2m.core.rendering.pipeline import Pipeline
+from m2m.core.rendering.presence import audible, presence
+from m2m.core.score import Score, Track, constant, from_pretty_midi, note_array
 from m2m.core.vocoder import Vocoder
 
 Array = NDArray[np.float32]
@@ -263,3 +264,33 @@ def test_a_preview_adds_up_what_sounds_together(pipeline: Pipeline) -> None:
     assert apart.max() < 1.0
     twice = pipeline.preview([(part.notes, part.timbre)] * 2, 0.5, 1.5)
     assert np.allclose(twice.values, alone.values + np.log(2), atol=1e-4)
+
+
+def test_rests_are_not_predicted(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted: list[tuple[int, int]] = []
+    predict = pipeline.model.predict_span
+
+    def noted(notes: Any, curve: Any, first: int, last: int) -> Any:
+        predicted.append((first, last))
+        return predict(notes, curve, first, last)
+
+    monkeypatch.setattr(pipeline.model, "predict_span", noted)
+    (part,) = pipeline.parts(score_at(0.5, 60.5), "trumpet", {})
+    mel = pipeline.mel(part, 62.0).values
+    assert sum(last - first for first, last in predicted) <= 2 * 1024
+    assert (mel[: 2 * 125].max(axis=1) > -6).any()
+    assert (mel[60 * 125 :].max(axis=1) > -6).any()
+    assert (mel[10 * 125 : 50 * 125] == np.float32(pipeline.spec.silence)).all()
+
+
+def test_audible_runs() -> None:
+    there = np.zeros(1000, np.float32)
+    there[[250, 320, 999]] = 1
+    assert list(audible(there, 100)) == [(200, 400), (900, 1000)]
+    assert list(audible(there[:190], 100)) == []
+
+
+def score_at(*seconds: float) -> Score:
+    """A note of half a second at each of some seconds."""
+    notes = note_array((second, second + 0.5, 60, 90) for second in seconds)
+    return Score((Track("", 56, False, notes, constant(1.0)),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -306,3 +307,26 @@ def test_drums_do_not_sing() -> None:
 
     assert abs(at_the_key(told) - at_the_key(wave)) < 3
     assert at_the_key(singing) > at_the_key(told) + 3
+
+
+def test_silent_blocks_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave, notes = music(2.0)
+    silence = np.zeros(6 * RATE, np.float32)
+    mel = log_mel(np.concatenate([silence, wave, silence, silence]), SPEC)
+    moved = notes.copy()
+    moved["start"], moved["end"] = notes["start"] + 6, notes["end"] + 6
+    computed: list[int] = []
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        computed.append(len(arguments[0]))
+        return griffin_lim(*arguments)
+
+    monkeypatch.setattr("m2m.vocoders.griffin_lim.vocoder.griffin_lim", counted)
+    vocoder = GriffinLim(GriffinLimOptions(block_seconds=1.0))
+    made = vocoder.synthesize(Mel(mel, SPEC, moved))
+    assert len(made) == len(mel) * SPEC.hop_length
+    assert len(computed) <= 5  # of 20
+    assert not made[: 5 * RATE].any()
+    assert not made[10 * RATE :].any()
+    alone = vocoder.synthesize(Mel(log_mel(wave, SPEC), SPEC, notes))
+    assert np.sqrt(((made[6 * RATE : 8 * RATE] - alone[: 2 * RATE]) ** 2).mean()) < 0.5 * np.sqrt((alone**2).mean())
