@@ -16,9 +16,10 @@ from m2m.core.system import processor
 __version__ = "0.2.0"
 
 # GNU OpenMP's threads wait for each other in a loop of 300,000 spins, in which a busy machine loses nearly all its time (seen:
-# 37 times real time became 1.1 times); a thirtieth of that costs an idle machine nothing. It is read when torch is loaded.
+# 37 times real time became 1.1 times). 1,000 take some 50 us, about as long as to put a thread to sleep and wake it, so that no
+# wait costs much more than it must. It is read when torch is loaded.
 if "torch" not in sys.modules:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 processor.stand_in()
 moved.install()
 

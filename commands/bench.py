@@ -51,7 +51,7 @@ from m2m.core.choices import (
 @click.option("--seed", type=click.IntRange(0, MAX_SEED))
 @click.option("--device", help="cpu or cuda.  [default: cpu]")
 @pairs("--set", "values", "Any field of the config, such as vocoder_options.griffin-lim.iterations=5.")
-@click.option("--quick", is_flag=True, help="The built-in set in two to three minutes; other options go on top.")
+@click.option("--quick", is_flag=True, help="The built-in set in under two minutes; other options go on top.")
 @click.option(
     "-o",
     "--output",
@@ -91,7 +91,7 @@ def bench(
         chosen["files"] = chosen["files"][0]
     if quick:
         print_note(
-            "a quick bench takes two to three minutes on two idle processors; Ctrl-C stops it, and it can be continued"
+            "a quick bench takes under two minutes on two idle processors; Ctrl-C stops it, and it can be continued"
         )
     jobs = jobs or (min(2, os.cpu_count() or 1) if quick else 1)
     outcome = run_bench(
