@@ -1,6 +1,6 @@
 """What a command takes before it sounds, or refuses, in processor time beside that of importing PyTorch.
 
-    M2M_CPU=avx2 python benches/startup.py
+    M2M_CPU=avx2 python benches/start_up.py
 
 Each command runs in a process of its own, by turns with `import torch`; the least of so many runs counts, since another program
 can only add to it. Processor time is of the process and its children, all threads together.
