@@ -12,7 +12,7 @@ import soundfile
 from m2m.core.errors import M2MError
 from m2m.core.notes import note_array
 from m2m.core.score import read_score
-from m2m.core.testing.transcriber import scale, scale_notes
+from m2m.core.testing.transcriber import SCALE, scale, scale_notes
 from m2m.core.transcription import Scribe, Transcription, write_midi
 
 STRANGER = """
@@ -65,6 +65,27 @@ def test_a_recording_becomes_a_score_that_renders(tmp_path: Path) -> None:
     assert not rendering.omissions
     with pytest.raises(M2MError, match="exists"):
         write_midi(tmp_path / "scale.mid", found.score())
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate", "notes"),
+    [
+        (np.zeros(80), 16_000, 0),  # 5 ms
+        (np.full(16_000, 0.9), 16_000, 0),  # the zero line is elsewhere
+        (np.clip(20 * scale(16_000), -1, 1), 16_000, None),  # clipped
+        (scale(16_000)[::2], 8_000, None),
+        (scale(16_000) + 0.2, 16_000, 8),
+    ],
+)
+def test_odd_audio_has_a_sensible_result(tmp_path: Path, wave: np.ndarray, rate: int, notes: int | None) -> None:
+    soundfile.write(tmp_path / "odd.wav", wave, rate)
+    found = Scribe().transcribe(tmp_path / "odd.wav").notes
+    if notes is None:  # most of the scale's keys, and perhaps more
+        assert len(set(SCALE) & set(found["pitch"].tolist())) >= 6
+    else:
+        assert len(found) == notes
+    write_midi(tmp_path / "odd.mid", Transcription(found, np.ones(len(found), np.float32), 1.0).score())
+    assert len(read_score(tmp_path / "odd.mid").tracks) == bool(len(found))
 
 
 def test_a_key_struck_again_ends_the_note_before() -> None:

@@ -75,3 +75,15 @@ def test_note_f1_is_mir_evals() -> None:
     assert note_f1(score(NOTES), late) == 0.0
     assert note_f1(score(NOTES), score([])) == 0.0
     assert np.isnan(note_f1(score([]), found))
+
+
+def test_ends_and_velocities_of_notes_count_where_they_are_asked_for() -> None:
+    notes = note_array((n, n + 0.8, 60 + n, 40 + 10 * n) for n in range(8))
+    short, loud = notes.copy(), notes.copy()
+    short["end"][:4] = short["start"][:4] + 0.2
+    loud["velocity"][:4] = loud["velocity"][:4][::-1] + 37
+    assert note_f1(notes, short) == 1.0
+    assert note_f1(notes, short, offsets=True) == pytest.approx(0.5)
+    assert note_f1(notes, loud, offsets=True) == 1.0
+    assert note_f1(notes, loud, velocities=True) < 1.0
+    assert note_f1(notes, notes, velocities=True) == 1.0
