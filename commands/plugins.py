@@ -26,7 +26,7 @@ def _kind(help: str) -> Callable[[Command], Command]:
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, for programs.")
 @output_options
 def list_plugins(kind: str | None, as_json: bool) -> None:
-    """List encoders, conditioners and vocoders, importing none of them."""
+    """List the installed components of every kind, importing none of them."""
     from m2m.core.plugins import registry
 
     found = registry.components(kind)
