@@ -113,7 +113,9 @@ def audio_bytes(
 ) -> bytes:
     """The same as `write_audio`, as a file in memory of the type that a suffix such as ".flac" names.
 
-    wave: as `write_audio` takes it. Raises M2MError as that does for a format or samples that cannot be written.
+    wave: (samples,) or (samples, 2) float32.
+
+    Raises M2MError as `write_audio` does for a format or samples that cannot be written.
     """
     check_format(suffix, sample_format)
     buffer = io.BytesIO()
@@ -130,7 +132,10 @@ def wav_header(samples: int, sample_rate: int, channels: int = 1) -> bytes:
 
 
 def channel_count(wave: NDArray[np.float32]) -> int:
-    """How many channels a wave has: 1 of (samples,), 2 of (samples, 2)."""
+    """How many channels a wave has.
+
+    wave: (samples,), one, or (samples, channels) float32.
+    """
     return 1 if wave.ndim == 1 else wave.shape[1]
 
 

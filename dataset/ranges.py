@@ -35,6 +35,8 @@ class Idiom:
     def fold(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Keys, those beyond the program's moved by the octaves that they need.
 
+        keys: (n,) int. Returned is the same shape.
+
         >>> Idiom(60, 84).fold(np.array([50, 60, 97])).tolist()
         [62, 60, 73]
         """

@@ -23,6 +23,7 @@ from m2m.core.model_folders import CONFIG, find_model, read_config, shipped
 from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.mix import Level
+from m2m.core.rendering.model_choice import choose_model
 from m2m.core.rendering.parts import Part
 from m2m.core.rendering.performance import Performance
 from m2m.core.rendering.pipeline import Pipeline
@@ -69,12 +70,11 @@ class Service:
         self.folders = {name: find_model("mel2mel", own, {}) for name, own in self.own.items()}
         for config in sorted(shipped().glob(f"*/{CONFIG}")):
             self.folders.setdefault(config.parent.name, config.parent)
+        default = choose_model()
+        self.folders.setdefault(default.name, default)
         read = ((name, _config(folder)) for name, folder in self.folders.items())
         self.configs = {name: config for name, config in read if config is not None}
-        self.default_model = (
-            next(iter(self.own), "")
-            or find_model("mel2mel", None, {"conditioner": registry.default("conditioner")}).name
-        )
+        self.default_model = next(iter(self.own), "") or default.name
 
     def components(self) -> Components:
         """What is installed, from metadata; with the reason where something has failed to load."""

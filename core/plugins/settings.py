@@ -49,7 +49,7 @@ class Use:
 class Settings:
     """A user's plugins.toml.
 
-    defaults: what is used where no option says otherwise: kind -> name of a component, and "timbre" -> timbre.
+    defaults: what is used where no option says otherwise: kind -> name of a component, "timbre" -> timbre, "model" -> model.
     tables: how components are to be used: kind in the plural -> name of a component -> use.
 
     >>> Settings().use("vocoder", "griffin-lim")

@@ -39,7 +39,10 @@ class BentTime:
         self._passed = np.append(0.0, passed)  # (frames + 1,), seconds
 
     def at(self, seconds: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Seconds of the score as seconds of the part: (n,) float from 0 up -> (n,) float64."""
+        """Seconds of the score as seconds of the part.
+
+        seconds: (n,) float, from 0 up. Returned is the same shape, float64.
+        """
         frames = np.asarray(seconds, np.float64) * self.frame_rate
         frame = frames.astype(np.int64).clip(0, len(self.speed) - 2)
         since = frames - frame

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from m2m.core.instruments import FIRST_KIT, REFERENCE, nearest_instrument
 from m2m.core.model_folders import find_model, read_config
-from m2m.core.plugins import registry
+from m2m.core.plugins import registry, settings
+from m2m.core.plugins.discovery import table as built_ins
 from m2m.core.score import Omission, Score, Track
 from m2m.core.timbre import TimbreSpace
 
@@ -21,7 +22,17 @@ MAX_POINTS = 1 << 20  # instruments times dimensions
 
 
 def choose_model(model: str | Path | None = None, encoder: str | None = None, conditioner: str | None = None) -> Path:
-    """The folder of the acoustic model that these options name; without any, of the default conditioner's."""
+    """The folder of the acoustic model that these options name.
+
+    An encoder or a conditioner without a model is that of the paper's pair, ten instruments each. Without any option the user's
+    plugins.toml decides in the same way, and where it says nothing the default model is taken.
+    Raises M2MError that says which models there are.
+    """
+    if not (model or encoder or conditioner):
+        own = settings.settings().defaults
+        model, encoder, conditioner = own.get("model"), own.get("encoder"), own.get("conditioner")
+        if not (model or encoder or conditioner):
+            model = built_ins()["defaults"]["model"]
     wanted = conditioner if conditioner or model else registry.default("conditioner")
     return find_model("mel2mel", model, {"conditioner": wanted, "encoder": encoder})
 

@@ -65,7 +65,10 @@ def grouped(
     channels: int = 1,
     effects: bool = False,
 ) -> list[Part]:
-    """Group a score's voices by timbre, gain and place, where none cuts another's notes; `Pipeline.parts` has the arguments."""
+    """Group a score's voices by timbre, gain and place, where none cuts another's notes; `Pipeline.parts` has the arguments.
+
+    Raises M2MError for a timbre that cannot be read, and for a drum kit that is to play notes, or anything else drums.
+    """
     chosen, levels = select(score, timbres), gains(score, mix or {})
     groups: dict[tuple[Any, ...], list[list[Voice]]] = {}
     for track in playable(score, space.instruments):

@@ -51,7 +51,7 @@ DEVICES = ("cpu", "cuda", "mps", "xpu")
 class Pipeline:
     """A model and a vocoder, ready to render.
 
-    model: a model folder; None takes the one that ships for the conditioner (and the encoder) by name.
+    model: a model folder, or the name of one that ships; None as `choose_model` takes it.
     Raises M2MError if a component is missing, an option is wrong, or model and vocoder were made for different mels.
     """
 

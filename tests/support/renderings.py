@@ -22,5 +22,5 @@ def score_of(*parts: tuple[int, list[int]], volume: int | None = None) -> pretty
 
 @pytest.fixture(scope="session")
 def pipeline() -> Pipeline:
-    """The default model and vocoder."""
-    return Pipeline()
+    """The paper's model, ten instruments by FiLM, which is small, and the default vocoder."""
+    return Pipeline(conditioner="film")

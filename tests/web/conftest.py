@@ -194,7 +194,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(serving: Any) -> Iterator[str]:
-    with serving(build_app(Service(LIMITS))) as address:
+    with serving(
+        build_app(Service(LIMITS, ["mel2mel-film"]))
+    ) as address:  # few instruments, whose names the tests know
         yield address
 
 

@@ -80,7 +80,7 @@ def test_a_drag_is_a_morph_and_recordings_are_compared_at_one_moment(visit: Any,
     page.click("#copy")
     page.wait_for_selector(".notice[data-kind=copied]")
     command = page.evaluate("navigator.clipboard.readText()")
-    assert command.startswith("m2m render scale.mid --conditioner film --vocoder griffin-lim --timbre '0:")
+    assert command.startswith("m2m render scale.mid --model mel2mel-film --vocoder griffin-lim --timbre '0:")
     assert command.endswith(f"-o scale-{takes(page)[1]['letter']}.wav")
 
 

@@ -42,7 +42,7 @@ def test_what_a_file_may_say(write: Write) -> None:
         ("colour = 1", "unknown key 'colour'; known here are defaults, encoders, conditioners, vocoders"),
         (
             "[defaults]\nvocodr = 'x'",
-            "unknown key 'defaults.vocodr'; known here are encoder, conditioner, vocoder, transcriber, timbre",
+            "unknown key 'defaults.vocodr'; known here are model, encoder, conditioner, vocoder, transcriber, timbre",
         ),
         ("[vocoders.x]\ndisable = true", "unknown key 'vocoders.x.disable'; known here are disabled, options"),
         ("[vocoders.x]\ndisabled = 'perhaps'", "'vocoders.x.disabled'"),
