@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from m2m.core.errors import M2MError
 from m2m.core.model_folders import shipped
-from m2m.core.rendering.model_choice import choose_model, omissions, read_instruments
+from m2m.core.rendering.model_choice import omissions
 from m2m.core.score import Score, parse_score, read_score
 from m2m.core.score_limits import BeyondLimitError, Limits
 from m2m.web.limits import RefusedError, ServerLimits
@@ -17,10 +18,15 @@ OBJECT = 200  # bytes of an array or a tuple besides what it holds, about
 
 
 class Scores:
-    """Scores by their ids. Its methods are called from any thread."""
+    """Scores by their ids. Its methods are called from any thread.
 
-    def __init__(self, limits: ServerLimits) -> None:
+    instruments: of the model that a client gets who names none, name -> number (core/instruments.py); it decides what of a score
+        will not sound.
+    """
+
+    def __init__(self, limits: ServerLimits, instruments: Mapping[str, int]) -> None:
         self.limits = limits
+        self._instruments = instruments
         self._reader_limits = Limits(  # what is beyond the server's own limits is refused below, with its own message
             notes=max(Limits.notes, limits.score_notes), seconds=max(Limits.seconds, limits.score_seconds)
         )
@@ -86,8 +92,7 @@ class Scores:
         """A score as clients see it. Raises RefusedError as `find` does."""
         return self._info(key, self.find(key))
 
-    @staticmethod
-    def _info(key: str, score: Score) -> ScoreInfo:
+    def _info(self, key: str, score: Score) -> ScoreInfo:
         tracks = [
             TrackInfo(
                 number=number,
@@ -108,7 +113,7 @@ class Scores:
             seconds=score.duration,
             notes=sum(len(track.starts) for track in tracks),
             tracks=tracks,
-            omissions=[omission.text for omission in omissions(score, read_instruments(choose_model()))],
+            omissions=[omission.text for omission in omissions(score, self._instruments)],
         )
 
 

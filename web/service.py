@@ -23,7 +23,7 @@ from m2m.core.model_folders import CONFIG, find_model, read_config, shipped
 from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.rendering.mix import Level
-from m2m.core.rendering.model_choice import choose_model
+from m2m.core.rendering.model_choice import choose_model, read_instruments
 from m2m.core.rendering.parts import Part
 from m2m.core.rendering.performance import Performance
 from m2m.core.rendering.pipeline import Pipeline
@@ -58,7 +58,6 @@ class Service:
 
     def __init__(self, limits: ServerLimits, models: Sequence[str | Path] = ()) -> None:
         self.limits = limits
-        self.scores = Scores(limits)
         self._lock = threading.Lock()  # of the pipelines; no work is done while it is held
         self._loading = threading.Lock()  # one pipeline at a time
         self._shading = threading.Lock()
@@ -75,6 +74,7 @@ class Service:
         read = ((name, _config(folder)) for name, folder in self.folders.items())
         self.configs = {name: config for name, config in read if config is not None}
         self.default_model = next(iter(self.own), "") or default.name
+        self.scores = Scores(limits, read_instruments(self.folders[self.default_model]))
 
     def components(self) -> Components:
         """What is installed, from metadata; with the reason where something has failed to load."""

@@ -83,12 +83,15 @@ def make_folder(path: Path) -> None:
 
 def require_writable(path: Path) -> None:
     """Raise M2MError where `atomic_path` could make no file, nor `make_folder` the folder that it wants."""
+    folder, what = path.absolute().parent, f"write {path}"
     try:
         there = next(folder for folder in path.absolute().parents if folder.exists())
+        if there != folder:
+            what = f"make the folder {folder}"
         with TemporaryFile(dir=there):  # tried, since permissions do not tell all: a read-only disk, /proc
             pass
     except (OSError, ValueError) as error:
-        raise M2MError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
+        raise M2MError(f"cannot {what}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def refuse_overwrite(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

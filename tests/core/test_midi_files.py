@@ -153,7 +153,7 @@ def test_as_json_it_says_what_is_read(m2m: Any) -> None:
     found = json.loads(done.stdout)
     assert [(t["track"], t["program"], t["notes"], t["timbre"]) for t in found["tracks"]] == [
         (1, 0, 2, "grand-piano"),
-        (2, 40, 1, "string-ensemble"),
+        (2, 40, 1, "violin"),
     ]
     told = m2m("score", str(FILES / "velocity-200.mid"))
     assert "TRACK" in told.stdout

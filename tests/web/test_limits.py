@@ -107,7 +107,7 @@ def test_files_are_sent_whole_to_those_who_read(serve: Serve, midi: Midi) -> Non
 
 def test_scores_are_kept_by_their_bytes(midi: Midi) -> None:
     limits = ServerLimits(scores_mb=1, score_seconds=14_400.0)
-    scores = Scores(limits)
+    scores = Scores(limits, {})
     keys = [scores.upload(midi(2000.0 + number), "long.mid").id for number in range(14)]
     with pytest.raises(RefusedError, match="send it again"):
         scores.find(keys[0])
