@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -30,18 +31,20 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 class Recording:
     """An audio file that is read as far as it is asked for, so that hours need no more memory than seconds.
 
-    path: of a WAV, FLAC, OGG, MP3 or any other file that libsndfile reads. sample_rate: Hz. samples: as its header tells,
-    which of a damaged file may be more than there are.
+    path: of a WAV, FLAC, OGG, MP3 or any other file that libsndfile reads. data: the file's bytes where they are in memory;
+    `path` is what errors call it then. sample_rate: Hz. samples: as its header tells, which of a damaged file may be more than
+    there are.
     Raises M2MError for a file that is missing, too large, no audio, without samples, or of a rate beyond `RATES`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        require_file(path, MAX_BYTES, "an audio file")
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
+        self.path, self._data = path, data
+        if data is None:
+            require_file(path, MAX_BYTES, "an audio file")
         try:
-            about = soundfile.info(named(path))
+            about = soundfile.info(self._file())
         except (OSError, ValueError, soundfile.LibsndfileError) as error:
-            raise M2MError(f"cannot read {path}: {error}") from error
+            raise self._unreadable(error) from error
         self.sample_rate, self.samples = int(about.samplerate), int(about.frames)
         if not self.samples:
             raise M2MError(f"{path} holds no audio: it has no samples.")
@@ -64,14 +67,21 @@ class Recording:
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
         size = max(1, int(BLOCK_SECONDS * self.sample_rate))
         try:
-            with _Forward(named(self.path)) as file:
+            with _Forward(self._file()) as file:
                 while len(block := file.read(size, dtype="float32", always_2d=True)):
                     mono = block.mean(axis=1)
                     if not np.isfinite(mono).all():
                         raise M2MError(f"{self.path} holds NaN or infinite samples: it is damaged, write it anew.")
                     yield mono
         except (OSError, ValueError, soundfile.LibsndfileError) as error:
-            raise M2MError(f"cannot read {self.path}: {error}") from error
+            raise self._unreadable(error) from error
+
+    def _file(self) -> Path | io.BytesIO | bytes:
+        return named(self.path) if self._data is None else io.BytesIO(self._data)
+
+    def _unreadable(self, error: Exception) -> M2MError:
+        """What libsndfile says, without the object that it read from."""
+        return M2MError(f"cannot read {self.path}: {getattr(error, 'error_string', error)}")
 
 
 def resampled(blocks: Iterable[NDArray[np.float32]], given: int, wanted: int) -> Iterator[NDArray[np.float32]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -81,11 +83,16 @@ class Scribe:
                 _check(self.component, notes)
                 yield notes
 
-    def transcribe(self, path: str | Path) -> Transcription:
-        """The notes of a recording, read block by block. Raises M2MError as `Recording` and `stream` do."""
-        recording = Recording(Path(path))
+    def transcribe(self, recording: str | Path | Recording, wanted: Callable[[], bool] = lambda: True) -> Transcription:
+        """The notes of a recording, read block by block.
+
+        wanted: asked before each block; where it says no, the rest is not read.
+        Raises M2MError as `Recording` and `stream` do.
+        """
+        if not isinstance(recording, Recording):
+            recording = Recording(Path(recording))
         with advance("transcribing", total=recording.seconds) as heard:
-            blocks = _told(recording.blocks(), recording.sample_rate, heard)
+            blocks = takewhile(lambda _: wanted(), _told(recording.blocks(), recording.sample_rate, heard))
             found = np.concatenate([transcribed_notes([]), *self.stream(blocks, recording.sample_rate)])
         found = found[np.lexsort((found["pitch"], found["start"]))]
         return Transcription(plain_notes(found), found["confidence"].copy(), recording.seconds, recording.path.name)
@@ -95,7 +102,14 @@ def write_midi(path: Path, score: Score, overwrite: bool = False) -> None:
     """Write a score as a MIDI file, whole or not at all. Raises M2MError where it exists and `overwrite` is False."""
     refuse_overwrite(path, overwrite)
     with atomic_path(path) as temporary:
-        score.to_pretty_midi().write(str(temporary))
+        temporary.write_bytes(midi_bytes(score))
+
+
+def midi_bytes(score: Score) -> bytes:
+    """A score as the bytes of a MIDI file."""
+    file = io.BytesIO()
+    score.to_pretty_midi().write(file)
+    return file.getvalue()
 
 
 def _told(

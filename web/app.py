@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from m2m import __version__
 from m2m.core.errors import explain
 from m2m.web.executor import Executor
-from m2m.web.guard import Guard, problem
+from m2m.web.guard import Guard, LargeBodies, problem
 from m2m.web.jobs import Jobs
 from m2m.web.limits import RefusedError
 from m2m.web.messages import MelRequest
@@ -39,12 +39,14 @@ def build_app(service: Service, *, token: str = "", hosts: Iterable[str] = ()) -
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service, app.state.executor, app.state.jobs = service, Executor(limits.requests), Jobs(limits)
+        app.state.transcribing = Executor(limits.audio_uploads, threads=1)
         sweeping = asyncio.create_task(app.state.jobs.keep_sweeping())
         warming = asyncio.get_running_loop().run_in_executor(None, _warm, service)
         yield
         sweeping.cancel()
         app.state.jobs.close()
         app.state.executor.close()
+        app.state.transcribing.close()
         await warming
 
     app = Application(
@@ -60,7 +62,8 @@ def build_app(service: Service, *, token: str = "", hosts: Iterable[str] = ()) -
         app.add_exception_handler(failure, _refused)
     app.include_router(api)
     app.mount("/", PageFiles(directory=STATIC, html=True))
-    app.add_middleware(Guard, hosts=tuple(hosts), token=token, body_bytes=limits.upload_kb << 10)
+    large = {"/api/recordings": LargeBodies(limits.audio_kb << 10, limits.audio_uploads)}
+    app.add_middleware(Guard, hosts=tuple(hosts), token=token, body_bytes=limits.upload_kb << 10, large=large)
     return app
 
 

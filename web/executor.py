@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from m2m.web.limits import RefusedError
 
 T = TypeVar("T")
-THREADS = 2
+THREADS = 2  # unless told otherwise
 
 
 class Executor:
-    """Runs what a handler cannot answer at once. most: requests that wait or run at a time."""
+    """Runs what a handler cannot answer at once. most: requests that wait or run at a time. threads: that run them."""
 
-    def __init__(self, most: int) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="m2m-executor")
+    def __init__(self, most: int, threads: int = THREADS) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="m2m-executor")
         self._most, self._waiting = most, 0
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:

@@ -12,7 +12,8 @@ import asyncio
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -36,15 +37,35 @@ LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="vie
 <p>Open it with the whole address that <code>m2m serve</code> has printed; it ends in <code>?token=…</code></p></main></html>"""
 
 
+@dataclass
+class LargeBodies:
+    """The bodies that an address takes which are larger than elsewhere.
+
+    size: the largest, in bytes. most: how many may be in memory at a time, arriving or in use. now: how many are.
+    """
+
+    size: int
+    most: int
+    now: int = 0
+
+
 class Guard:
     """ASGI middleware.
 
     hosts: names that are allowed besides addresses and localhost. token: that a request must have; "" asks for none.
-    body_bytes: the largest size of a body.
+    body_bytes: the largest size of a body. large: by path, where larger ones are taken.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), token: str = "", body_bytes: int) -> None:
-        self.app, self.token, self.body_bytes = app, token, body_bytes
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str] = (),
+        token: str = "",
+        body_bytes: int,
+        large: Mapping[str, LargeBodies] | None = None,
+    ) -> None:
+        self.app, self.token, self.body_bytes, self.large = app, token, body_bytes, dict(large or {})
         self.hosts = {name.lower() for name in hosts} | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,8 +90,7 @@ class Guard:
             self._check_origin(request)
             answer = self._check_token(request)
             if answer is None:
-                body = await self._body(request)
-                await self.app(scope, _replay(body, receive), send_guarded)
+                await self._pass_on(request, send_guarded)
                 return
         except RefusedError as refusal:
             answer = problem(refusal)
@@ -115,20 +135,36 @@ class Guard:
     def _fits(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self.token.encode())
 
-    async def _body(self, request: Request) -> bytes:
-        """The whole body. Raises RefusedError where it is too large or arrives too slowly."""
+    async def _pass_on(self, request: Request, send: Send) -> None:
+        """Give the application a request with its whole body. Raises RefusedError where the body is not taken."""
+        large = self.large.get(request.url.path)
+        if large is None or request.method != "POST":
+            body = await self._body(request, self.body_bytes)
+            await self.app(request.scope, _replay(body, request.receive), send)
+            return
+        if large.now >= large.most:
+            raise RefusedError(503, "busy", f"{large.now} uploads are in work already; try again in a moment.", 2)
+        large.now += 1
+        try:
+            body = await self._body(request, large.size)
+            await self.app(request.scope, _replay(body, request.receive), send)
+        finally:
+            large.now -= 1
+
+    async def _body(self, request: Request, most: int) -> bytes:
+        """The whole body, of at most `most` bytes. Raises RefusedError where it is larger or arrives too slowly."""
         refusal = RefusedError(
-            413, "too-large", f"more than {self.body_bytes >> 10:,} kB came; that is the most this server takes."
+            413, "too-large", f"more than {most >> 10:,} kB came; that is the most this server takes."
         )
         length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self.body_bytes:
+        if length.isdecimal() and int(length) > most:
             raise refusal
         body = bytearray()
         try:
             async with asyncio.timeout(UPLOAD_SECONDS):
                 async for chunk in request.stream():
                     body += chunk
-                    if len(body) > self.body_bytes:
+                    if len(body) > most:
                         raise refusal
         except TimeoutError as error:
             raise RefusedError(408, "too-slow", f"the request did not arrive within {UPLOAD_SECONDS:g} s.") from error

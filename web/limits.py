@@ -13,13 +13,22 @@ class ServerLimits(BaseModel):
     upload_kb: int = Field(
         512, gt=0, le=32_768, description="kilobytes of a score's file; half an hour of dense piano fits"
     )
-    score_seconds: float = Field(600.0, gt=0, le=14_400, description="seconds of a score")
+    score_seconds: float = Field(600.0, gt=0, le=14_400, description="seconds of a score, or of an audio recording")
     score_notes: int = Field(50_000, gt=0, le=1_000_000, description="notes of a score")
     part_seconds: float = Field(
         20_000.0, gt=0, description="seconds of a score times its tracks; each has a vocoder of its own"
     )
     scores: int = Field(64, gt=0, le=10_000, description="uploaded scores that are remembered, the latest ones")
     scores_mb: int = Field(64, gt=0, description="megabytes of them")
+    audio_kb: int = Field(
+        65_536, gt=0, le=1 << 20, description="kilobytes of a recording's file; six minutes of a CD's stereo fit"
+    )
+    audio_uploads: int = Field(
+        4, gt=0, le=1000, description="recordings that are received or transcribed at a time; one is transcribed"
+    )
+    transcription_seconds: float = Field(
+        120.0, gt=0, description="seconds that the transcription of a recording may run"
+    )
     workers: int = Field(2, gt=0, le=64, description="scores rendered at a time, each by a thread")
     jobs: int = Field(16, gt=0, le=10_000, description="renderings of all clients that wait or run")
     jobs_per_client: int = Field(4, gt=0, le=10_000, description="renderings of one client that wait or run")

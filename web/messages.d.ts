@@ -173,7 +173,24 @@ export interface ReadyRequest {
   vocoder?: string | null;
 }
 
-/** A score that the server has read. */
+/**
+ * An audio recording whose notes are a score.
+ *
+ * confidence: mean of its notes', null where the transcriber does not tell; unsure: notes of less than 0.5.
+ */
+export interface RecordingInfo {
+  name: string;
+  seconds: number;
+  /** General MIDI program of the instrument that is heard */
+  program: number;
+  /** its name, "" where the recording is too quiet to tell */
+  instrument: string;
+  probability: number;
+  confidence: number | null;
+  unsure: number;
+}
+
+/** A score that the server has read. recording: that it was transcribed from, null where it was written. */
 export interface ScoreInfo {
   id: string;
   name: string;
@@ -182,13 +199,14 @@ export interface ScoreInfo {
   tracks: TrackInfo[];
   /** what will not sound as it is written */
   omissions: string[];
+  recording: RecordingInfo | null;
 }
 
 /** Bounds of a server (`m2m serve --limit jobs=8`). */
 export interface ServerLimits {
   /** kilobytes of a score's file; half an hour of dense piano fits */
   upload_kb: number;
-  /** seconds of a score */
+  /** seconds of a score, or of an audio recording */
   score_seconds: number;
   /** notes of a score */
   score_notes: number;
@@ -198,6 +216,12 @@ export interface ServerLimits {
   scores: number;
   /** megabytes of them */
   scores_mb: number;
+  /** kilobytes of a recording's file; six minutes of a CD's stereo fit */
+  audio_kb: number;
+  /** recordings that are received or transcribed at a time; one is transcribed */
+  audio_uploads: number;
+  /** seconds that the transcription of a recording may run */
+  transcription_seconds: number;
   /** scores rendered at a time, each by a thread */
   workers: number;
   /** renderings of all clients that wait or run */

@@ -114,8 +114,23 @@ class TrackInfo(BaseModel):
     velocities: list[int]
 
 
+class RecordingInfo(BaseModel):
+    """An audio recording whose notes are a score.
+
+    confidence: mean of its notes', null where the transcriber does not tell; unsure: notes of less than 0.5.
+    """
+
+    name: str
+    seconds: float
+    program: int = Field(description="General MIDI program of the instrument that is heard")
+    instrument: str = Field(description='its name, "" where the recording is too quiet to tell')
+    probability: float
+    confidence: float | None
+    unsure: int
+
+
 class ScoreInfo(BaseModel):
-    """A score that the server has read."""
+    """A score that the server has read. recording: that it was transcribed from, null where it was written."""
 
     id: str
     name: str
@@ -123,6 +138,7 @@ class ScoreInfo(BaseModel):
     notes: int
     tracks: list[TrackInfo]
     omissions: list[str] = Field(description="what will not sound as it is written")
+    recording: RecordingInfo | None = None
 
 
 class Example(BaseModel):

@@ -13,6 +13,7 @@ from m2m.core.score import Score, parse_score, read_score
 from m2m.core.score_limits import BeyondLimitError, Limits
 from m2m.web.limits import RefusedError, ServerLimits
 from m2m.web.messages import Example, ScoreInfo, TrackInfo
+from m2m.web.transcription import Heard
 
 OBJECT = 200  # bytes of an array or a tuple besides what it holds, about
 
@@ -32,6 +33,7 @@ class Scores:
         )
         self._lock = threading.Lock()
         self._uploads: OrderedDict[str, Score] = OrderedDict()
+        self._heard: dict[str, Heard] = {}  # of those of `_uploads` that were transcribed from a recording
         shipped_scores = (read_score(path) for path in sorted(shipped().parent.joinpath("examples").glob("*.mid")))
         self._shipped = {score.sha256: score for score in shipped_scores}
 
@@ -39,13 +41,13 @@ class Scores:
         """The scores that ship."""
         return [Example(id=key, name=s.name, seconds=s.duration) for key, s in self._shipped.items()]
 
-    def upload(self, data: bytes, name: str) -> ScoreInfo:
+    def upload(self, data: bytes, name: str, heard: Heard | None = None) -> ScoreInfo:
         """Read a score and remember it.
 
-        data: a Standard MIDI File. name: of the file, as it is shown.
+        data: a Standard MIDI File. name: of the file, as it is shown. heard: of the recording that it was transcribed from.
         Raises RefusedError for what is not a MIDI file, is too long, or has nothing to play.
         """
-        name = "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip() or "score.mid"
+        name = shown_name(name) or "score.mid"
         try:
             score = parse_score(data, name, self._reader_limits)
         except BeyondLimitError as error:
@@ -58,13 +60,18 @@ class Scores:
             raise RefusedError(
                 422, "nothing-to-play", f"{name} has no note that can sound{': ' * bool(left_out)}{left_out}."
             )
-        info = self._info(score.sha256, score)
+        info = self._info(score.sha256, score, heard)
         with self._lock:
             self._uploads[score.sha256] = score
             self._uploads.move_to_end(score.sha256)
-            kept = sum(map(held, self._uploads.values()))
+            if heard:
+                self._heard[score.sha256] = heard
+            kept = sum(map(held, self._uploads.values())) + sum(one.mel.nbytes for one in self._heard.values())
             while len(self._uploads) > self.limits.scores or kept > self.limits.scores_mb << 20:
-                kept -= held(self._uploads.popitem(last=False)[1])
+                key, oldest = self._uploads.popitem(last=False)
+                kept -= held(oldest)
+                if dropped := self._heard.pop(key, None):
+                    kept -= dropped.mel.nbytes
         return info
 
     def _check_length(self, score: Score) -> None:
@@ -82,17 +89,27 @@ class Scores:
 
     def find(self, key: str) -> Score:
         """A score by its id. Raises RefusedError where there is none, or no longer."""
+        return self._find(key)[0]
+
+    def heard(self, key: str) -> Heard:
+        """What is kept of the recording that a score was transcribed from. Raises RefusedError where there is none."""
+        found = self._find(key)[1]
+        if found is None:
+            raise RefusedError(404, "no-recording", "this score was not transcribed from a recording.")
+        return found
+
+    def _find(self, key: str) -> tuple[Score, Heard | None]:
         with self._lock:
-            found = self._uploads.get(key) or self._shipped.get(key)
+            found, heard = self._uploads.get(key) or self._shipped.get(key), self._heard.get(key)
         if found is None:
             raise RefusedError(404, "no-score", "the server does not know this score (any more); send it again.")
-        return found
+        return found, heard
 
     def info(self, key: str) -> ScoreInfo:
         """A score as clients see it. Raises RefusedError as `find` does."""
-        return self._info(key, self.find(key))
+        return self._info(key, *self._find(key))
 
-    def _info(self, key: str, score: Score) -> ScoreInfo:
+    def _info(self, key: str, score: Score, heard: Heard | None) -> ScoreInfo:
         tracks = [
             TrackInfo(
                 number=number,
@@ -114,7 +131,13 @@ class Scores:
             notes=sum(len(track.starts) for track in tracks),
             tracks=tracks,
             omissions=[omission.text for omission in omissions(score, self._instruments)],
+            recording=heard.info if heard else None,
         )
+
+
+def shown_name(name: str) -> str:
+    """A file's name as clients may have it: printable, no path, not too long."""
+    return "".join(c for c in name if c.isprintable() and c not in "/\\")[:120].strip()
 
 
 def held(score: Score) -> int:

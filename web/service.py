@@ -37,11 +37,13 @@ from m2m.web.messages import (
     MapInfo,
     MelRequest,
     ModelInfo,
+    ScoreInfo,
     Shade,
     SoundRequest,
 )
-from m2m.web.scores import Scores
+from m2m.web.scores import Scores, shown_name
 from m2m.web.timbre_map import draw_map, shade
+from m2m.web.transcription import Transcriptions
 
 T = TypeVar("T")
 PIPELINES = 8  # pairs of a model and a vocoder that stay loaded
@@ -75,6 +77,7 @@ class Service:
         self.configs = {name: config for name, config in read if config is not None}
         self.default_model = next(iter(self.own), "") or default.name
         self.scores = Scores(limits, read_instruments(self.folders[self.default_model]))
+        self._transcriptions = Transcriptions(limits)
 
     def components(self) -> Components:
         """What is installed, from metadata; with the reason where something has failed to load."""
@@ -208,15 +211,38 @@ class Service:
         """
         score, pipeline = self.scores.find(request.score), self.any_pipeline(request.model)
         stop = min(request.stop, pipeline.length(score) / pipeline.spec.sample_rate)
-        if stop - request.start > self.limits.mel_seconds:
-            raise RefusedError(413, "too-long", f"a mel of at most {self.limits.mel_seconds:g} s at a time can be had.")
-        if stop <= request.start:
-            raise RefusedError(422, "span", f"from {request.start:g} s to {stop:g} s there is nothing of this score.")
+        self._check_span(request.start, stop)
         if request.timbre and not (request.map or request.mix):
             timbre = self._checked(lambda: pipeline.timbres.parse(request.timbre or ""))
             return pipeline.preview([(_all_notes(score), timbre)], request.start, stop)
         voices = ((part.notes, part.timbre) for part in self._parts(pipeline, score, request) if part.level)
         return pipeline.preview(voices, request.start, stop)
+
+    def transcribe(self, data: bytes, name: str, stopped: Callable[[], bool]) -> ScoreInfo:
+        """The notes of a recording as a score that is remembered, with the recording's own mel beside it.
+
+        data: an audio file. name: of the file. stopped: whether nobody waits for it any more.
+        Raises RefusedError as `Transcriptions.read` and `Scores.upload` do.
+        """
+        name = shown_name(name) or "recording"
+        midi, heard = self._transcriptions.read(data, name, stopped)
+        return self.scores.upload(midi, f"{Path(name).stem}.mid", heard)
+
+    def recorded_mel(self, score: str, start: float, stop: float) -> Mel:
+        """The mel of a stretch of the recording that a score was transcribed from; silence beyond its end.
+
+        Raises RefusedError where there is none, or the stretch is too long or has no length.
+        """
+        heard = self.scores.heard(score)
+        self._check_span(start, stop)
+        return heard.stretch(start, stop)
+
+    def _check_span(self, start: float, stop: float) -> None:
+        """Refuse a stretch, in seconds, that is too long or has no length."""
+        if stop - start > self.limits.mel_seconds:
+            raise RefusedError(413, "too-long", f"a mel of at most {self.limits.mel_seconds:g} s at a time can be had.")
+        if stop <= start:
+            raise RefusedError(422, "span", f"from {start:g} s to {stop:g} s there is nothing of this score.")
 
     def begin(self, request: JobRequest) -> Performance:
         """Begin the rendering that a job asks for. Raises M2MError where it cannot be begun."""
@@ -251,8 +277,8 @@ class Service:
 
     def command(self, request: JobRequest, model: str, vocoder: str) -> str:
         """The command line that renders what a job renders. Raises RefusedError for an unknown score."""
-        name = self.scores.find(request.score).name
-        words = ["m2m", "render", f"./{name}" if name.startswith("-") else name]
+        info = self.scores.info(request.score)
+        words = ["m2m", "render", _as_argument(info.name)]
         if model in self.own:
             words += ["--model", str(self.own[model])]
         else:
@@ -265,7 +291,15 @@ class Service:
             words += [word for selector, value in chosen.items() for word in (option, f"{selector}={value}")]
         words += ["--seed", str(request.seed)] if request.seed else []
         words += ["--gain", f"{request.gain:g}"] if request.gain != GAIN_DB else []
-        return shlex.join(words)
+        if info.recording is None:
+            return shlex.join(words)
+        first = ["m2m", "transcribe", _as_argument(info.recording.name), "-o", _as_argument(info.name)]
+        return f"{shlex.join([*first, '--program', str(info.recording.program)])} && {shlex.join(words)}"
+
+
+def _as_argument(name: str) -> str:
+    """A file's name, never an option's."""
+    return f"./{name}" if name.startswith("-") else name
 
 
 def _named(models: Sequence[str | Path]) -> dict[str, Path]:

@@ -44,8 +44,8 @@ def drag(page: Any, *places: tuple[float, float]) -> None:
     page.mouse.up()
 
 
-def give(page: Any, data: bytes, name: str = "scale.mid") -> None:
-    page.set_input_files("#file", {"name": name, "mimeType": "audio/midi", "buffer": data})
+def give(page: Any, data: bytes, name: str = "scale.mid", kind: str = "audio/midi") -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
 
 
 def bright(page: Any, canvas: str) -> float:

@@ -6,6 +6,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from fastapi import FastAPI
 
 from m2m.core.checkpoint import save_model
 from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
+from m2m.core.transcription import Scribe
 from m2m.web.app import build_app
 from m2m.web.jobs import Jobs
 from m2m.web.limits import ServerLimits
@@ -116,6 +119,32 @@ def vocoders(install: Callable[..., Path]) -> None:
     """A third party's vocoders: `slow`, `held`, `tardy`, `bare` and `broken`."""
     entries = "\n".join(f"{name} = strange:{name.title()}" for name in ("slow", "held", "tardy", "bare", "broken"))
     install("strange", VOCODERS, entries=entries, group="m2m.vocoders")
+
+
+PATIENT = """
+import time
+from m2m.core.transcriber import Transcriber
+
+heard, ended = [], []
+
+class Encoder(Transcriber):
+    'Takes 0.3 s for each block.'
+
+    def stream(self, blocks, sample_rate):
+        for block in blocks:
+            heard.append(len(block))
+            time.sleep(0.3)
+        ended.append(True)
+        yield from ()
+"""
+
+
+@pytest.fixture
+def patient(install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of a transcriber that takes its time, which the server uses."""
+    install("patient", PATIENT, group="m2m.transcribers")
+    monkeypatch.setattr("m2m.web.transcription.Scribe", partial(Scribe, "patient"))
+    return import_module("patient")
 
 
 @pytest.fixture(scope="session")

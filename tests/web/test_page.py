@@ -3,15 +3,19 @@
 M2M_SCREENSHOTS=docs/explorer python -m pytest tests/web/test_page.py tests/web/test_page_state.py    # a picture of each state
 """
 
+import io
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from explorer_page import LIMITS, WAIT, at, bright, come, drag, finished, give, hear, keep, play_scale, takes
 
+from m2m.evaluation.bench.recordings import QUICK
 from m2m.web.app import build_app
 from m2m.web.limits import ServerLimits
 from m2m.web.service import Service
@@ -132,6 +136,39 @@ def test_a_loop_begins_again(visit: Any, midi: Midi) -> None:
     page.evaluate("m2m.player.seek(1.8)")
     come(page, "m2m.player.playing && m2m.player.position < 1")
     hear(page)
+
+
+def test_audio_is_heard_shown_and_played_on_another_instrument(visit: Any) -> None:
+    page = visit()
+    file = io.BytesIO()
+    wave, rate = soundfile.read(QUICK / "prelude--grand-piano.flac", frames=8 * 16_000)
+    soundfile.write(file, np.stack([wave, wave], axis=1), rate, format="ogg")
+    give(page, file.getvalue(), "piano.ogg", "audio/ogg")
+    come(page, "document.querySelector('#score-title').textContent === 'piano'")
+    expect(page.locator("#score-about")).to_contain_text("heard: ")
+    come(page, "document.querySelector('#sheet').dataset.mel === 'recording'")
+    own = page.locator("#recorded")
+    expect(own).to_have_attribute("aria-pressed", "true")
+    assert bright(page, "mel") > 100
+    assert bright(page, "roll") > 100
+    keep(page, "transcribed")
+    page.click("#instruments button:has-text('trumpet')")
+    come(page, "document.querySelector('#sheet').dataset.mel === 'trumpet'")
+    expect(own).to_have_attribute("aria-pressed", "false")
+    hear(page)
+    finished(page)
+    own.click()
+    come(page, "document.querySelector('#sheet').dataset.mel === 'recording'")
+    expect(page.locator("#mel-tag")).to_have_text("piano.ogg")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    expect(page.locator("#score-title")).to_have_text("piano")
+    expect(own).to_be_visible()
+    give(page, b"RIFF....", "noise.wav", "audio/wav")
+    expect(page.locator("#sheet-veil h3")).to_have_text("Not a recording")
+    page.locator("#sheet-veil").get_by_role("button", name="Back to the score").click()
+    page.click("#clear")
+    expect(own).to_be_hidden()
 
 
 def test_files_that_are_no_scores(visit: Any, midi: Midi) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from explorer_page import LIMITS, WAIT, at, come, finished, give, hear, keep, play_scale, takes
+from server_requests import PATIENCE
 
 from m2m.web.app import build_app
+from m2m.web.limits import ServerLimits
 from m2m.web.service import Service
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -102,6 +108,25 @@ def test_a_reload_keeps_the_score_its_mix_and_the_recordings(visit: Any, serving
         page.wait_for_selector("body[data-ready]")
         expect(page.locator("#sheet-veil h3")).to_have_text("What shall it play?")
         assert not takes(page)
+        page.close()
+
+
+def test_a_transcription_is_cancelled(visit: Any, serving: Any, tiny: Any, patient: Any) -> None:
+    with serving(build_app(Service(ServerLimits(), [tiny]))) as address:
+        page = visit(at=address)
+        file = io.BytesIO()
+        soundfile.write(file, np.zeros(8000 * 590), 8000, format="flac")  # 148 blocks
+        give(page, file.getvalue(), "long.flac", "audio/flac")
+        veil = page.locator("#sheet-veil")
+        expect(veil).to_contain_text("Hearing the notes of long.flac")
+        veil.get_by_role("button", name="Cancel").click()
+        expect(veil).to_be_hidden()
+        expect(page.locator("#score-title")).to_have_text("prelude")
+        deadline = time.monotonic() + PATIENCE
+        while not patient.ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert len(patient.heard) < 140
         page.close()
 
 

@@ -22,12 +22,17 @@ def _executor(request: Request) -> Executor:
     return request.app.state.executor
 
 
+def _transcribing(request: Request) -> Executor:
+    return request.app.state.transcribing
+
+
 def _jobs(request: Request) -> Jobs:
     return request.app.state.jobs
 
 
 TheService = Annotated[Service, Depends(_service)]
 TheExecutor = Annotated[Executor, Depends(_executor)]
+TheTranscribing = Annotated[Executor, Depends(_transcribing)]  # recordings, one at a time
 TheJobs = Annotated[Jobs, Depends(_jobs)]
 
 

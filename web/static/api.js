@@ -6,6 +6,10 @@
  *   ReadyRequest, ScoreInfo, Shade } from "../messages.js"
  */
 /**
+ * A file to send. audio: whether it is a recording, not a score.
+ * @typedef {{ data: ArrayBuffer, name: string, audio?: boolean }} Upload
+ */
+/**
  * A log-mel, frame by frame.
  * @typedef {{ values: Float32Array, frames: number, bands: number }} Mel
  */
@@ -81,12 +85,13 @@ export const examples = () => read("examples");
 /** @param {string} id @returns {Promise<ScoreInfo>} */
 export const getScore = (id) => read(`scores/${encodeURIComponent(id)}`);
 
-/** @param {ArrayBuffer} data @param {string} name @returns {Promise<ScoreInfo>} */
-export const upload = (data, name) =>
-  read(`scores?name=${encodeURIComponent(name)}`, {
+/** @param {Upload} file @param {AbortSignal} [signal] @returns {Promise<ScoreInfo>} of a recording, its notes */
+export const upload = ({ data, name, audio }, signal) =>
+  read(`${audio ? "recordings" : "scores"}?name=${encodeURIComponent(name)}`, {
     method: "POST",
-    headers: { "Content-Type": "audio/midi" },
+    headers: { "Content-Type": audio ? "application/octet-stream" : "audio/midi" },
     body: data,
+    signal,
   });
 
 /** @param {string} model @returns {Promise<MapInfo>} */
@@ -107,9 +112,23 @@ export const cancel = (id) => ask(`jobs/${id}`, { method: "DELETE", keepalive: t
 /** @param {string} id @param {"wav" | "flac"} format */
 export const resultURL = (id, format) => `api/jobs/${id}/result?format=${format}`;
 
-/** @param {MelRequest} wanted @returns {Promise<Mel>} */
-export async function mel(wanted) {
-  const response = await ask("mel", json(wanted, { Accept: "application/octet-stream" }));
+const RAW = { Accept: "application/octet-stream" };
+
+/** @param {MelRequest} wanted */
+export const mel = (wanted) => readMel("mel", json(wanted, RAW));
+
+/**
+ * The mel of the recording that a score was transcribed from.
+ * @param {string} score
+ * @param {number} start second
+ * @param {number} stop
+ */
+export const recordedMel = (score, start, stop) =>
+  readMel(`scores/${encodeURIComponent(score)}/mel?start=${start}&stop=${stop}`, { headers: RAW });
+
+/** @param {string} path @param {RequestInit} options @returns {Promise<Mel>} */
+async function readMel(path, options) {
+  const response = await ask(path, options);
   const [frames, bands] = ["M2M-Frames", "M2M-Bands"].map((name) => Number(response.headers.get(name)));
   return { values: new Float32Array(await response.arrayBuffer()), frames, bands };
 }

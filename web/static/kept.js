@@ -4,8 +4,9 @@
 
 import { Take } from "./take.js";
 
+/** @import { Upload } from "./api.js" */
 /** @import { Mixer } from "./mixer.js" */
-/** @typedef {{ id: string, file: { data: ArrayBuffer, name: string } | null }} KeptScore file: null of an example */
+/** @typedef {{ id: string, file: Upload | null }} KeptScore file: null of an example */
 
 const [SCORE, MIX, TAKE] = ["score", "mix", "take"]; // keys; of recordings with their number
 let number = Date.now(); // rises from one visit to the next

@@ -42,6 +42,7 @@ export const page = {
   scoreTitle: find("score-title", HTMLElement),
   scoreAbout: find("score-about", HTMLElement),
   examples: find("examples", HTMLSelectElement),
+  recorded: find("recorded", HTMLButtonElement),
   file: find("file", HTMLInputElement),
   clear: find("clear", HTMLButtonElement),
   sheet: find("sheet", HTMLElement),
@@ -70,8 +71,8 @@ export const instrumentButtons = () => page.instruments.querySelectorAll("button
 export const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
-/** @param {string} name of a score's file @returns {string} the name without ".mid" */
-export const stem = (name) => name.replace(/\.midi?$/i, "");
+/** @param {string} name of a score's file @returns {string} the name without its extension */
+export const stem = (name) => name.replace(/\.[a-z0-9]{1,8}$/i, "");
 
 /**
  * A button.

@@ -39,5 +39,5 @@ async function answered() {
 
 /** Send the score again: a server that was restarted has forgotten what was uploaded. */
 export async function resend() {
-  if (state.file) await api.upload(state.file.data, state.file.name).catch(() => {});
+  if (state.file) await api.upload(state.file).catch(() => {});
 }

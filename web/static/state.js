@@ -4,6 +4,7 @@
 import { Emitter } from "./emitter.js";
 
 /** @import { Components, ScoreInfo, ServerLimits } from "../messages.js" */
+/** @import { Upload } from "./api.js" */
 /** @import { MelJob } from "./mel.js" */
 /** @import { Take } from "./take.js" */
 
@@ -27,10 +28,11 @@ class State extends Emitter {
   /** @type {ScoreInfo | null} */
   score = null;
   /** The uploaded file of the score, to send it again to a server that was restarted.
-   * @type {{ data: ArrayBuffer, name: string } | null} */
+   * @type {Upload | null} */
   file = null;
   /** @type {Take[]} */
   takes = [];
+  recorded = false; // the mel of the score's own audio is shown, if it was transcribed from any
   /** The timbre under the pointer, whose mel is shown; null shows the mel of the selected recording.
    * @type {{ timbre: string, label: string } | null} */
   hovered = null;

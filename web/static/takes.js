@@ -34,7 +34,7 @@ export const list = new TakeList(page.takes, {
 export function record(timbre, label, places) {
   const { score, chosen } = state;
   if (!score) {
-    const text = "Drop a MIDI file on this page, or play the example.";
+    const text = "Drop a MIDI file or a recording on this page, or play the example.";
     notify("empty", "There is no score yet.", text, { action: "Play the example", act: openFirstExample });
     return;
   }
@@ -46,6 +46,7 @@ export function record(timbre, label, places) {
   const { model, vocoder } = state.loading;
   take.render(model || vocoder ? Promise.all([model, vocoder]) : undefined);
   state.hovered = null;
+  state.recorded = false;
   player.play(take, player.playing ? player.position : sheet.position);
   list.select(take);
   paint();
@@ -80,6 +81,7 @@ export function selectTake(take) {
   if (!player.playing) player.play(take);
   list.select(take);
   state.hovered = null;
+  state.recorded = false;
   sheet.mel = null;
   paint();
 }

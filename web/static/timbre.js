@@ -125,6 +125,7 @@ map.on("pick", (place) => record(map.text(place), map.words(place), [place]));
 map.on("path", recordPath);
 state.on("score", () => {
   enableInstruments();
-  if (state.score && map.map && !state.loading.model) hover(map.point);
+  if (state.score?.recording) hover(null);
+  else if (state.score && map.map && !state.loading.model) hover(map.point);
 });
 for (const radio of shadings) radio.addEventListener("change", showShade);
