@@ -36,7 +36,7 @@ from m2m.core.choices import (
 @names("--conditioners", "'film,concat'.  [default: all with a model]")
 @names("--losses", "Only models trained with these.")
 @names("--models", "Models or runs, or folders of them.  [default: those that ship]", "FOLDERS")
-@names("--stages", f"Of {','.join(STAGES)}.  [default: all]")
+@names("--stages", f"Of {','.join(STAGES)}; transcribed, where there is a transcriber.  [default: the first four]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="A data set, or a folder of recordings.  [default: built in]"
 )

@@ -24,8 +24,9 @@ Preset = Literal["harmonic", "paper"]  # of WaveNet's training (training/wavenet
 Split = Literal["train", "validation", "test"]
 
 # Benches (evaluation/bench/plan.py) and listening tests (evaluation/listening/blind_test.py)
-Stage = Literal["original", "mu-law", "true-mel", "predicted", "mel"]
-STAGES: tuple[Stage, ...] = ("mu-law", "true-mel", "predicted", "mel")  # the original is in every bench
+Stage = Literal["original", "mu-law", "true-mel", "predicted", "transcribed", "mel"]
+# The original is in every bench; "transcribed" wants a transcriber, which is asked for.
+STAGES: tuple[Stage, ...] = ("mu-law", "true-mel", "predicted", "mel")
 BENCH_SPLIT: Split = "test"
 BENCH_SECONDS = 30.0  # of each recording
 BENCH_REPEATS = 5  # of a speed measurement

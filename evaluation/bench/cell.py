@@ -19,6 +19,7 @@ import numpy as np
 from m2m.core.audio import mu_law_decode, mu_law_encode, tame, write_audio
 from m2m.core.errors import M2MError, UnavailableError, explain
 from m2m.core.mel import Mel, MelSpec
+from m2m.core.notes import NoteArray, hold
 from m2m.core.rendering.components import ComponentCache
 from m2m.core.system.files import atomic_path, write_text
 from m2m.evaluation.bench.plan import BenchConfig, Cell, System
@@ -140,8 +141,25 @@ class CellRenderer:
         reference = self.reference(system, recording)
         if not system.model:
             return Mel(reference.mel, reference.spec, reference.notes)
-        arguments = (system.model, recording.instrument, reference.notes, len(reference.mel))
-        return self._once(recording, system.model, lambda: self.components.mel(*arguments))
+        heard = system.stage == "transcribed"
+        notes = self._transcribed(reference, recording) if heard else reference.notes
+        arguments = (system.model, recording.instrument, notes, len(reference.mel))
+        return self._once(recording, (system.model, heard), lambda: self.components.mel(*arguments))
+
+    def _transcribed(self, reference: Reference, recording: Recording) -> NoteArray:
+        """The notes that the bench's transcriber hears in a recording, as `m2m transcribe` writes them.
+
+        Raises M2MError where it hears none, or fails.
+        """
+        transcribe = self.transcribe
+        assert transcribe is not None  # of make_plan
+        spec = reference.spec
+        notes = self._once(
+            recording, ("notes", spec), lambda: hold(transcribe(reference.wave, spec.sample_rate), [], 0.0)
+        )
+        if not len(notes):
+            raise M2MError(f"{self.config.transcriber} hears no note in the recording of {recording}.")
+        return notes
 
     def audio(self, system: System, recording: Recording) -> Wave:
         """What the system makes of a recording: (samples,) float32, as long as its `reference`.

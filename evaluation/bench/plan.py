@@ -1,11 +1,12 @@
 """What a bench compares: a config becomes systems, systems and recordings become cells.
 
-A *system* is one way to audio: a stage and the components in it. The stages are the paper's:
+A *system* is one way to audio: a stage and the components in it. The stages are the paper's, and one more:
 
     original    the recording itself: the upper bound of the measures against the score
     mu-law      the recording through 8 bits of µ-law and back: the upper bound of a WaveNet
     true-mel    the recording's own mel through a vocoder
     predicted   a model's mel through a vocoder
+    transcribed the notes that the bench's transcriber hears in the recording, by a model and a vocoder
     mel         a model's mel against the recording's, no vocoder
 
 A *cell* is one system on one recording. Its id is a hash of all that decides its result, so a finished cell is not computed
@@ -93,8 +94,8 @@ class System:
         return self._named(self.conditioner)
 
     def _named(self, model: str) -> str:
-        if self.stage == "predicted":
-            return f"{model} > {self.vocoder}"
+        if self.stage in ("predicted", "transcribed"):
+            return f"{'transcribed > ' * (self.stage == 'transcribed')}{model} > {self.vocoder}"
         return {"true-mel": f"true mel > {self.vocoder}", "mel": f"{model} mel"}.get(self.stage, self.stage)
 
 
@@ -161,6 +162,8 @@ def make_plan(config: BenchConfig) -> BenchPlan:
     recordings = _recordings(config)
     if config.transcriber:
         registry.find("transcriber", config.transcriber)
+    elif "transcribed" in config.stages:
+        raise M2MError("the stage 'transcribed' wants a transcriber; name one: --transcriber onsets-frames.")
     systems = tuple(dict.fromkeys(_systems(config)))
     return BenchPlan(config, systems, recordings, {system: _fingerprint(system, config) for system in systems})
 
@@ -183,7 +186,7 @@ def _systems(config: BenchConfig) -> Iterator[System]:
     names = config.vocoders
     if names is None:
         names = tuple(c.name for c in registry.components("vocoder") if c.status == "ok")
-    models = list(_models(config)) if {"predicted", "mel"} & set(config.stages) else []
+    models = list(_models(config)) if {"predicted", "transcribed", "mel"} & set(config.stages) else []
     problems = {name: _problem("vocoder", name) for name in names}
     yield System("original")
     for stage in dict.fromkeys(config.stages):
@@ -191,7 +194,7 @@ def _systems(config: BenchConfig) -> Iterator[System]:
             yield System(stage)
         elif stage == "true-mel":
             yield from (System(stage, name, problem=problems[name]) for name in names)
-        elif stage == "predicted":
+        elif stage in ("predicted", "transcribed"):
             for model in models:
                 yield from (_with(model, stage, name, model.problem or problems[name]) for name in names)
         elif stage == "mel":

@@ -59,7 +59,7 @@ def run_bench(config: BenchConfig, out: Path, jobs: int = 1, retry: bool = False
     for folder in (out, out / "cells", out / "audio", out / "speed"):
         make_folder(folder)
     cells = list(plan.cells)
-    missing = [cell for cell in cells if not _finished(out, "cells", cell.id, retry, _wanted(cell))]
+    missing = [cell for cell in cells if not _finished(out, "cells", cell.id, retry, _wanted(cell, config))]
     timings = [] if not config.repeats else _timings(plan, out, retry)
     if missing or timings:
         for module in ("soxr", "mir_eval", "pyloudnorm", "matplotlib"):
@@ -100,9 +100,10 @@ def _finished(out: Path, kind: str, id: str, retry: bool, wanted: Sequence[str] 
     return False
 
 
-def _wanted(cell: Cell) -> Sequence[str]:
+def _wanted(cell: Cell, config: BenchConfig) -> Sequence[str]:
     """The measures that a cell is to have."""
-    return OF_MEL if cell.system.stage == "mel" else OF_AUDIO
+    names = OF_MEL if cell.system.stage == "mel" else OF_AUDIO
+    return names if config.transcriber else [name for name in names if not MEASURES[name].transcribed]
 
 
 def _lacking(row: dict[str, Any], wanted: Sequence[str]) -> set[str]:

@@ -80,6 +80,11 @@ class RenderedAudio:
     transcribe: Callable[[Wave, int], NoteArray] | None = None
 
     @cached_property
+    def heard(self) -> NoteArray | None:
+        """The notes that the transcriber hears in the wave as it came."""
+        return None if self.transcribe is None else self.transcribe(self.wave, self.reference.rate)
+
+    @cached_property
     def aligned(self) -> Alignment:
         """The wave moved and scaled to lie on the original."""
         return waves.align(self.reference.wave, self.wave, self.reference.rate)
@@ -119,7 +124,7 @@ class Measure:
     better: which way; "zero" is a signed difference whose size counts. least: a change smaller than this is none, whatever the
     statistics say. digits: after the point. of: its value of `RenderedAudio`; where `on` is "mel" of a `PredictedMel` as well;
     where it is "set" of two sets of recordings' features (evaluation/measures/frechet.py), the originals' first.
-    shown: in the summary.
+    shown: in the summary. transcribed: it is of a transcriber's notes, and has no value without one.
     """
 
     title: str
@@ -131,6 +136,7 @@ class Measure:
     of: Callable[..., float]
     on: Literal["mel", "audio", "set"] = "audio"
     shown: bool = False
+    transcribed: bool = False
 
     def described(self) -> dict[str, Any]:
         """All but its computation, for results.json."""
@@ -155,10 +161,8 @@ def _notes_heard(x: RenderedAudio) -> float:
     return against_score.notes_heard(x.constant_q, x.reference.rate, x.reference.notes)
 
 
-def _note_f1(x: RenderedAudio) -> float:
-    if x.transcribe is None:
-        return math.nan
-    return against_score.note_f1(x.reference.notes, x.transcribe(x.wave, x.reference.rate))
+def _note_f1(x: RenderedAudio, **kinds: bool) -> float:
+    return math.nan if x.heard is None else against_score.note_f1(x.reference.notes, x.heard, **kinds)
 
 
 MEASURES: dict[str, Measure] = {
@@ -224,6 +228,22 @@ MEASURES: dict[str, Measure] = {
         *("note F1", "", "higher", 2e-3, 3),
         "notes of the bench's transcriber against the score's, by onset (mir_eval)",
         _note_f1,
+        shown=True,
+        transcribed=True,
+    ),
+    "note_offset_f1": Measure(
+        *("note F1 with offsets", "", "higher", 2e-3, 3),
+        "likewise, by onset and offset: within 20 % of the note's length, at least 50 ms",
+        lambda x: _note_f1(x, offsets=True),
+        shown=True,
+        transcribed=True,
+    ),
+    "note_velocity_f1": Measure(
+        *("note F1 with velocities", "", "higher", 2e-3, 3),
+        "likewise, by onset, offset and velocity: within 0.1 after mir_eval's regression",
+        lambda x: _note_f1(x, velocities=True),
+        shown=True,
+        transcribed=True,
     ),
     "loudness": Measure(
         *("loudness", "LU", "zero", 0.05, 2),

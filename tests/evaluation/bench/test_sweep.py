@@ -168,7 +168,7 @@ def test_a_measure_that_is_new_is_computed_of_the_cells_that_lack_it(finished: F
     lacking, of_0_1 = (folder / "cells" / f"{id}.json" for id in audio[:2])
     for path in (lacking, of_0_1):
         row = json.loads(path.read_text())
-        assert row["undefined"] == ["note_f1"]  # there is no transcriber
+        assert row["undefined"] == ["note_f1", "note_offset_f1", "note_velocity_f1"]  # there is no transcriber
         del row["measures"]["clicks"]
         if path == of_0_1:
             del row["undefined"]
@@ -387,4 +387,5 @@ def test_a_registered_transcriber_scores_notes(here: M2M, recordings: Path, inst
     assert {row["note_f1"] for row in rows(Path("a"))} == {""}  # it was not asked for
     here("bench", "--data", str(recordings), *chosen, "--transcriber", "two-notes", "-o", "b")
     assert {row["note_f1"] for row in rows(Path("b"))} == {"0.8"}
+    assert all(0 <= float(row["note_velocity_f1"]) <= float(row["note_offset_f1"]) <= 0.8 for row in rows(Path("b")))
     assert "transcriber  two-notes" in here("plugins", "list", "--kind", "transcriber").stdout

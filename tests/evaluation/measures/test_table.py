@@ -102,6 +102,10 @@ def test_notes_are_scored_by_a_transcriber_alone(reference: Reference, same: dic
     assert "note_f1" not in measure_audio(reference, reference.wave)[0]
     half, _ = measure_audio(reference, reference.wave, lambda wave, rate: NOTES[:1])
     assert half["note_f1"] == pytest.approx(2 / 3)  # precision 1, recall a half
+    longer = NOTES.copy()
+    longer["end"] += 1.0
+    found, _ = measure_audio(reference, reference.wave, lambda wave, rate: longer)
+    assert [found[name] for name in ("note_f1", "note_offset_f1", "note_velocity_f1")] == [1, 0, 0]
 
 
 def test_a_mel_that_is_a_neper_too_loud(reference: Reference) -> None:
