@@ -1,4 +1,4 @@
-"""Training: `train mel2mel`, `wavenet`, `parallel-wavenet`."""
+"""Training: `train mel2mel`, `wavenet`, `parallel-wavenet`, `transcriber`."""
 
 from __future__ import annotations
 
@@ -152,3 +152,19 @@ def train_parallel_wavenet(
     chosen: dict[str, object] = {"teacher": teacher, "model.noise": noise, "start": start, "mel_model": mel_model}
     chosen |= only(losses) if losses else {}
     _train(StudentRun, run_training, "parallel-wavenet", chosen, given)
+
+
+@train.command("transcriber")
+@run_options("runs/transcriber")
+@click.option(
+    "--start",
+    metavar="MODEL",
+    help="An onsets-frames model with whose weights the run begins.  [default: random weights]",
+)
+@output_options
+def train_transcriber(start: str | None, **given: Any) -> None:
+    """Train a transcriber, audio to notes, on a data set."""
+    from m2m.training.transcriber import TranscriberRun
+    from m2m.training.transcriber import train as run_training
+
+    _train(TranscriberRun, run_training, "transcriber", {"start": start}, given)

@@ -30,6 +30,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".
 )
 @click.option("--transcriber", metavar="NAME", help="Audio to notes, see `m2m plugins list`.")
 @pairs("--transcriber-opt", "options", "An option of the transcriber, see `m2m plugins info`.")
+@click.option("--model", metavar="FOLDER", help="A trained model of the transcriber: its option `model`.")
 @click.option(
     "--program", default=0, show_default=True, type=click.IntRange(0, 127), help="General MIDI program of the track."
 )
@@ -44,6 +45,7 @@ def transcribe(
     output: str,
     transcriber: str | None,
     options: dict[str, str],
+    model: str | None,
     program: int,
     device: str,
     overwrite: bool,
@@ -59,7 +61,7 @@ def transcribe(
         raise M2MError(f"{output} is no MIDI file's name; give it the extension .mid.")
     if len(set(outs)) < len(outs):
         raise M2MError(f"several recordings would be written to {outs[0]}; use {{stem}} in -o to keep them apart.")
-    scribe = Scribe(transcriber, options, device)
+    scribe = Scribe(transcriber, options | ({"model": model} if model else {}), device)
     rows = [_transcribe(scribe, file, out, program, overwrite) for file, out in zip(files, outs, strict=True)]
     if as_json:
         print_json(rows)

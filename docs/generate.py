@@ -210,6 +210,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "mel2mel-config": lambda: config("m2m.training.mel2mel:Mel2MelRun", "mel"),
     "wavenet-config": lambda: config("m2m.training.wavenet:WaveNetRun", "mel"),
     "parallel-wavenet-config": lambda: config("m2m.training.parallel_wavenet:StudentRun", "mel", "losses"),
+    "transcriber-config": lambda: config("m2m.training.transcriber:TranscriberRun", "mel"),
     "mel-config": lambda: config("m2m.core.mel:MelSpec"),
     "dataset-config": lambda: config("m2m.dataset.shards:DatasetConfig", "mel"),
     "bench-config": lambda: config("m2m.evaluation.bench.plan:BenchConfig"),

@@ -14,6 +14,7 @@ from m2m.core.mel2mel import Mel2Mel, Mel2MelConfig
 from m2m.core.system.run_config import load_run
 from m2m.training.mel2mel import Mel2MelRun
 from m2m.training.parallel_wavenet import StudentRun
+from m2m.training.transcriber import TranscriberRun
 from m2m.training.wavenet import WaveNetRun
 
 INSTRUMENTS = {"grand-piano": 0, "trumpet": 56}  # of the fixture `data`
@@ -44,6 +45,17 @@ WAVENET: dict[str, object] = {
     "loop.batch_size": 2,
     "loop.warmup": 1,
     "loop.threads": 1,
+}
+TRANSCRIBER: dict[str, object] = {
+    "model.channels": 2,
+    "model.features": 16,
+    "model.hidden": 8,
+    "sequence": 30,
+    "validation_seconds": 3.0,
+    "loop.batch_size": 2,
+    "loop.warmup": 1,
+    "loop.threads": 1,
+    "loop.precision": "float32",
 }
 STUDENT: dict[str, object] = {
     "instruments": INSTRUMENTS,
@@ -76,6 +88,11 @@ def tiny_wavenet(**changes: object) -> WaveNetRun:
 def tiny_student(**changes: object) -> StudentRun:
     """A run of WaveNet's student, likewise."""
     return load_run(StudentRun, None, STUDENT | dotted(changes))
+
+
+def tiny_transcriber(**changes: object) -> TranscriberRun:
+    """A run of Onsets and Frames, likewise."""
+    return load_run(TranscriberRun, None, TRANSCRIBER | dotted(changes))
 
 
 def dotted(changes: dict[str, object]) -> dict[str, object]:

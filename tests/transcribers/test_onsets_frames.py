@@ -14,8 +14,8 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import log_mel
 from m2m.core.transcriber import plain_notes
 from m2m.transcribers.onsets_frames.decoding import SUPPORT, NoteDecoder
-from m2m.transcribers.onsets_frames.network import OnsetsFramesConfig, OnsetsFramesNetwork
-from m2m.transcribers.onsets_frames.transcriber import CONTEXT, KIND, WINDOW, OnsetsFrames
+from m2m.transcribers.onsets_frames.network import KIND, OnsetsFramesConfig, OnsetsFramesNetwork
+from m2m.transcribers.onsets_frames.transcriber import CONTEXT, WINDOW, OnsetsFrames
 
 Array = NDArray[np.float32]
 A4 = 69 - 21

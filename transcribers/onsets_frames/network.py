@@ -7,14 +7,20 @@ convolutions.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from m2m.core.checkpoint import load_model
 from m2m.core.mel import MelSpec
+from m2m.core.model_folders import read_config
 from m2m.core.notes import N_KEYS
 
+KIND = "onsets-frames"  # of the model, in its config.json
 MEL = MelSpec(hop_length=512, n_fft=2048, n_mels=229, fmin=30.0)  # 32 ms a frame at 16 kHz
+SILENCE = 31  # frames before a recording (1 s): out of it a note at the very beginning is heard to begin
 CENTRE, SPREAD = -6.0, 3.0  # nepers: about the mean and the deviation of music's log-mels
 
 
@@ -36,6 +42,7 @@ class OnsetsFramesNetwork(nn.Module):
 
     def __init__(self, config: OnsetsFramesConfig) -> None:
         super().__init__()
+        self.config = config
         c, bands = config.channels, config.mel.n_mels
         self.trunk = nn.Sequential(
             *(nn.Conv2d(1, c, 3, padding=1), nn.ReLU()),
@@ -59,3 +66,9 @@ class OnsetsFramesNetwork(nn.Module):
         onset = self.onset(self.onset_lstm(x)[0])
         frame = self.frame(self.frame_lstm(torch.cat([x, onset.detach().sigmoid()], -1))[0])
         return onset, frame, self.velocity(x)
+
+
+def load_network(folder: Path) -> tuple[OnsetsFramesNetwork, str]:
+    """The network in a folder, and the hash of its weights. Raises M2MError where the folder holds none."""
+    config = read_config(folder, KIND, OnsetsFramesConfig)
+    return load_model(lambda: OnsetsFramesNetwork(config), folder)
