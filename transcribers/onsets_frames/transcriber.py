@@ -9,15 +9,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from m2m.core.checkpoint import load_model
 from m2m.core.mel import log_mel
-from m2m.core.model_folders import find_model, read_config
+from m2m.core.model_folders import find_model
 from m2m.core.transcriber import Transcriber, TranscriberOptions
 from m2m.transcribers.onsets_frames.decoding import NoteDecoder
-from m2m.transcribers.onsets_frames.network import OnsetsFramesConfig, OnsetsFramesNetwork
+from m2m.transcribers.onsets_frames.network import KIND, SILENCE, load_network
 
 Array = NDArray[np.float32]
-KIND = "onsets-frames"  # of the model, in its config.json
 WINDOW, CONTEXT = 468, 62  # frames computed at once (15 s), and those on each side that only inform the LSTMs (2 s)
 
 
@@ -42,10 +40,8 @@ class OnsetsFrames(Transcriber):
 
     def __init__(self, options: OnsetsFramesOptions | None = None, device: str = "cpu") -> None:
         super().__init__(options, device)
-        folder = find_model(KIND, self.options.model, {})
-        self.config = read_config(folder, KIND, OnsetsFramesConfig)
-        network, digest = load_model(lambda: OnsetsFramesNetwork(self.config), folder)
-        self.network = network.to(device)
+        network, digest = load_network(find_model(KIND, self.options.model, {}))
+        self.config, self.network = network.config, network.to(device)
         self.provenance = {"weights": digest}
         self.sample_rate = self.config.mel.sample_rate
 
@@ -105,6 +101,9 @@ class OnsetsFrames(Transcriber):
     @torch.inference_mode()
     def _probabilities(self, mel: Array, first: int, last: int) -> tuple[Array, Array, Array]:
         """Of frames first..last of a window: onsets, frames, velocities, each (last - first, 88) float32."""
+        if first == 0:
+            silence = np.full((SILENCE, mel.shape[1]), self.config.mel.silence, np.float32)
+            mel, first, last = np.concatenate([silence, mel]), SILENCE, last + SILENCE
         onset, frame, velocity = self.network(torch.from_numpy(mel)[None].to(self.device))
         onset, frame, velocity = (x[0, first:last].float().cpu() for x in (onset, frame, velocity))
         return onset.sigmoid().numpy(), frame.sigmoid().numpy(), velocity.numpy()
