@@ -57,28 +57,32 @@ def entry_points() -> dict[str, list[str]]:
 def kernels() -> list[Extension]:
     """The CPU kernels, one library for each instruction set; the best that runs is loaded. wavenet.h draws WaveNet's samples
     (vocoders/wavenet/cpu), student.h its student's (vocoders/parallel_wavenet/cpu), stack.h trains the layers of both
-    (vocoders/shared/cpu), which pays only where bfloat16 is multiplied.
+    (vocoders/shared/cpu), which pays only where bfloat16 is multiplied, lstm.h runs Mel2Mel's LSTM
+    (core/lstm), where PyTorch's is as fast as a generic one.
 
     They are no Python modules, only built like some: with a C interface, and each optional by itself, so that m2m installs
     with an old compiler or none.
     """
     avx512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mfma"]
-    drawing, shared = ("vocoders/wavenet/cpu", "vocoders/parallel_wavenet/cpu"), "vocoders/shared/cpu"
-    flags: dict[str, list[str]] = {f"{folder}/generic": [] for folder in drawing}
+    playing = ("core/lstm", "vocoders/wavenet/cpu", "vocoders/parallel_wavenet/cpu")
+    training, shared = "vocoders/shared/cpu", "core/cpu"
+    flags: dict[str, list[str]] = {f"{folder}/generic": [] for folder in playing if folder != "core/lstm"}
     if platform.machine() in ("x86_64", "AMD64"):
-        for folder in drawing:
+        for folder in playing:
             flags |= {
                 f"{folder}/avx2": ["-mavx2", "-mfma"],
                 f"{folder}/avx512": avx512,
                 f"{folder}/avx512_bf16": [*avx512, "-mavx512vnni", "-mavx512bf16"],
             }
         flags |= {
-            f"{shared}/stack_avx512_bf16": [*avx512, "-mavx512bf16"],
-            f"{shared}/stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+            f"{training}/stack_avx512_bf16": [*avx512, "-mavx512bf16"],
+            f"{training}/stack_amx": [*avx512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
         }
     warnings = [] if platform.system() == "Windows" else ["-Wall", "-Wextra"]
     speed = [] if "-O" in os.environ.get("CXXFLAGS", "") else ["-O3"]  # whoever builds may ask for another level
-    headers = [str(path.relative_to(ROOT)) for folder in (*drawing, shared) for path in (ROOT / folder).glob("*.h")]
+    headers = [
+        str(path.relative_to(ROOT)) for folder in (*playing, training, shared) for path in (ROOT / folder).glob("*.h")
+    ]
     return [
         Extension(
             f"m2m.{source.replace('/', '.')}",

@@ -48,6 +48,7 @@ from shared import (
 )
 
 from m2m.core.audio import mu_law_decode, mu_law_encode
+from m2m.core.cpu.libraries import processors
 from m2m.core.mel import Mel, MelSpec, log_mel
 from m2m.core.mel_measures import log_mel_error
 from m2m.core.plugins import registry
@@ -61,7 +62,6 @@ from m2m.vocoders.parallel_wavenet.cpu import engine as student_engine
 from m2m.vocoders.parallel_wavenet.engine import BlockEngine
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig, load_student
 from m2m.vocoders.parallel_wavenet.vocoder import BLOCK
-from m2m.vocoders.shared.cpu.libraries import processors
 from m2m.vocoders.wavenet.cpu.engine import GROUP, CpuEngine
 from m2m.vocoders.wavenet.cpu.engine import available as wavenet_kernels
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig, load_wavenet

@@ -31,8 +31,8 @@ import torch
 from shared import best, cpu_time_option, headline, json_option, multiply_adds, product_rate, write_json
 from wavenet_agreement import agreement, network
 
+from m2m.core.cpu.libraries import processors
 from m2m.dataset.shards import ShardReader
-from m2m.vocoders.shared.cpu.libraries import processors
 from m2m.vocoders.wavenet.cpu.engine import BITS, GROUP, CpuEngine, available
 from m2m.vocoders.wavenet.network import WaveNet
 from m2m.vocoders.wavenet.torch_engine import TorchEngine

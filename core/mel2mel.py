@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from m2m.core.conditioner import TimbreConditioner
 from m2m.core.encoder import ScoreEncoder
 from m2m.core.errors import M2MError
 from m2m.core.instruments import REFERENCE
+from m2m.core.lstm.engine import CpuLstm, can_run
 from m2m.core.mel import MelSpec
 from m2m.core.model_folders import read_config
 from m2m.core.plugins import registry
@@ -34,7 +35,7 @@ from m2m.core.score import NoteArray
 # Inference runs over windows, so that memory does not grow with the length of a score: WINDOW frames are kept of each,
 # CONTEXT on both sides are computed and thrown away. Training sees 512 frames from a zero state: the model knows no more.
 WINDOW, CONTEXT = 1024, 256  # frames: 8.2 s and 2 s at 125 frames/s
-WINDOWS_AT_ONCE = 8  # LSTM steps are bound by reading the weights; eight windows share each read
+WINDOWS_AT_ONCE = 8  # LSTM steps are bound by reading the weights, which eight windows share
 # Frames around a preview, enough for a picture: predictions are 0.003 nepers from those with CONTEXT for a piano, 0.2 in the
 # first second of a trumpet, which depends on how long the silence before it was.
 PREVIEW_CONTEXT = 128
@@ -75,6 +76,7 @@ class Mel2Mel(nn.Module):
         self.config = config
         names = {"encoder": config.encoder, "conditioner": config.conditioner}
         self._components = {kind: registry.find(kind, name) for kind, name in names.items()}  # named in errors
+        self._cpu_lstm: CpuLstm | None = None  # of the weights as they were when `freeze` was called
         self.encoder: ScoreEncoder = registry.create("encoder", config.encoder, options=config.encoder_options)
         self.timbre = nn.Embedding(len(config.instruments), config.timbre_dim)
         with registry.attribute_errors(self._components["encoder"], "cannot be set up"):
@@ -93,29 +95,43 @@ class Mel2Mel(nn.Module):
         )
         return conditioner
 
-    def forward(self, roll: Tensor, timbre: Tensor) -> Tensor:
-        """The log-mels of a batch: (batch, frames, n_mels).
+    def freeze(self) -> None:
+        """Ready for inference on a CPU: from now on the LSTM is core/lstm's kernel, where it can be, until `train` is called."""
+        self.eval()
+        self._cpu_lstm = CpuLstm(self.lstm) if can_run(self.lstm) else None
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            self._cpu_lstm = None
+        return super().train(mode)
+
+    def forward(self, roll: Tensor, timbre: Tensor, context: int = 0) -> Tensor:
+        """The log-mels of a batch: (batch, frames - 2 context, n_mels).
 
         roll: (batch, frames, encoder's n_features) float32, 0..1.
         timbre: (batch, frames or 1, timbre_dim) float32.
+        context: frames at both ends that are there for the others' sake.
 
         Raises M2MError that names the conditioner's package if it fails.
         """
         features = self._condition(self.before, self.inward(roll), timbre)  # (B, T, hidden)
-        features = self._recur(features)  # (B, T, 2 hidden)
-        log_mel: Tensor = self.outward(self._condition(self.after, features, timbre))
+        features = self._recur(features, context)  # (B, T - 2 context, 2 hidden)
+        held = timbre if timbre.shape[1] == 1 else timbre[:, context : timbre.shape[1] - context]
+        log_mel: Tensor = self.outward(self._condition(self.after, features, held))
         return log_mel
 
-    def _recur(self, features: Tensor) -> Tensor:
-        """The LSTM: (batch, frames, hidden) -> (batch, frames, 2 hidden), of one dtype.
+    def _recur(self, features: Tensor, context: int) -> Tensor:
+        """The LSTM: (batch, frames, hidden) -> (batch, frames - 2 context, 2 hidden), of one dtype.
 
         On a GPU it is float32 under autocast too: cuDNN's would be float16, which cannot write the gradient of a mean over
         millions of numbers.
         """
+        if self._cpu_lstm and features.device.type == "cpu" and not torch.is_grad_enabled():
+            return self._cpu_lstm(features, context)
         gpu = features.device.type == "cuda"
         with torch.autocast("cuda", enabled=False) if gpu else nullcontext():
             made: Tensor = self.lstm(features.to(self.outward.weight.dtype) if gpu else features)[0]
-        return made.to(features.dtype)
+        return made[:, context : made.shape[1] - context].to(features.dtype)
 
     def _condition(self, conditioner: TimbreConditioner | None, features: Tensor, timbre: Tensor) -> Tensor:
         """Call a conditioner, which may be a plugin's. Raises M2MError that names its package if it fails."""
@@ -184,8 +200,8 @@ class Mel2Mel(nn.Module):
             timbre[None, None] if timbre.ndim == 1 else np.stack([_held(timbre, s - context, length) for s in starts])
         )
         roll = torch.from_numpy(np.stack(rolls)).to(device)
-        mel = self(roll, torch.from_numpy(np.ascontiguousarray(points)).to(device).expand(len(starts), -1, -1))
-        mel = mel[:, context : context + kept].float().clamp_min(spec.silence).cpu().numpy()
+        mel = self(roll, torch.from_numpy(np.ascontiguousarray(points)).to(device).expand(len(starts), -1, -1), context)
+        mel = mel.float().clamp_min(spec.silence).cpu().numpy()
         return mel.reshape(-1, spec.n_mels)[: last - first]
 
 
@@ -199,6 +215,8 @@ def load_mel2mel(folder: Path, device: str = "cpu") -> tuple[Mel2Mel, str]:
     """The model in a folder, ready for inference, and the hash of its weights. Raises M2MError as core/checkpoint.py does."""
     config = read_config(folder, "mel2mel", Mel2MelConfig)
     model, digest = load_model(lambda: Mel2Mel(config), folder)
+    if torch.device(device).type == "cpu":
+        model.freeze()
     return model.to(device), digest
 
 

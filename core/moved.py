@@ -61,7 +61,7 @@ MODULES: dict[str, str] = {
     "m2m.vocoders.wavenet.cuda_device": "m2m.vocoders.wavenet.cuda.device",
     "m2m.vocoders.wavenet.cuda_engine": "m2m.vocoders.wavenet.cuda.engine",
     "m2m.vocoders.wavenet.cuda_plan": "m2m.vocoders.wavenet.cuda.plan",
-    "m2m.vocoders.wavenet.kernels": "m2m.vocoders.shared.cpu.libraries",
+    "m2m.vocoders.wavenet.kernels": "m2m.core.cpu.libraries",
     "m2m.vocoders.wavenet.stack": "m2m.vocoders.shared.cpu.training_stack",
     "m2m.web.atlas": "m2m.web.timbre_map",
     "m2m.web.studio": "m2m.web.service",

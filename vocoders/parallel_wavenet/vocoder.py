@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from m2m.core.cpu import libraries
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.model_folders import find_model, read_notice
@@ -20,7 +21,6 @@ from m2m.vocoders.parallel_wavenet.cpu.engine import CpuEngine
 from m2m.vocoders.parallel_wavenet.engine import BlockEngine
 from m2m.vocoders.parallel_wavenet.network import KIND, Student, load_student
 from m2m.vocoders.parallel_wavenet.torch_engine import TorchEngine
-from m2m.vocoders.shared.cpu import libraries
 from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 
 Array = NDArray[np.float32]

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from m2m.core.audio import mu_law_decode
+from m2m.core.cpu import libraries
 from m2m.core.errors import M2MError
 from m2m.core.mel import Mel
 from m2m.core.model_folders import find_model, read_notice
 from m2m.core.system import progress
 from m2m.core.vocoder import EngineReport, Vocoder, VocoderOptions
-from m2m.vocoders.shared.cpu import libraries
 from m2m.vocoders.shared.silence_gate import GatedMel, gate_silence
 from m2m.vocoders.wavenet.cpu import engine as cpu_engine
 from m2m.vocoders.wavenet.cpu.engine import CpuEngine

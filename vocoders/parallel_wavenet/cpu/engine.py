@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m2m.core.cpu.libraries import INSTRUCTION_SETS, load, processors
 from m2m.core.errors import M2MError
 from m2m.vocoders.parallel_wavenet.engine import BlockEngine, Step
 from m2m.vocoders.parallel_wavenet.network import MAX_LOG_SCALE, MIN_LOG_SCALE, Flow, Student
-from m2m.vocoders.shared.cpu.libraries import INSTRUCTION_SETS, load, processors
 
 HERE = Path(__file__).parent
 BITS: dict[str, int] = {"fp32": 32, "int8": 8}  # bfloat16 is slower than int8 on every instruction set

@@ -1,1 +1,1 @@
-"""C++ kernels: finding their libraries, and the one that trains WaveNet's layers."""
+"""C++ that trains WaveNet's layers."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from m2m.vocoders.shared.cpu.libraries import load
+from m2m.core.cpu.libraries import load
 
 if TYPE_CHECKING:
     from m2m.vocoders.shared.layer import Layer

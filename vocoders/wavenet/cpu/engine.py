@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m2m.core.cpu.libraries import INSTRUCTION_SETS, load, processors
 from m2m.core.errors import M2MError
-from m2m.vocoders.shared.cpu.libraries import INSTRUCTION_SETS, load, processors
 from m2m.vocoders.wavenet.engine import Array, WaveNetEngine
 from m2m.vocoders.wavenet.network import WaveNet, WaveNetConfig
 

@@ -1,0 +1,1 @@
+"""The LSTM's kernel on a CPU."""

@@ -1,0 +1,2 @@
+// -mavx2 -mfma
+#include "lstm.h"

@@ -1,0 +1,2 @@
+// -mavx512f -mavx512bw -mavx512vl
+#include "lstm.h"
