@@ -58,19 +58,30 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
-# A compiler that keeps what it makes, by its preprocessed source: the same kernels are compiled in every build.
+# A compiler that takes the checkout's own library, which is of the same source, preprocessed with the same options; an object is
+# then the library's path. Without one, or of another source, it compiles.
 COMPILER = """#!{python}
-import hashlib, pathlib, shutil, subprocess, sys
-command = ["c++", *sys.argv[1:]]
-if "-c" not in command:
-    sys.exit(subprocess.run(command).returncode)
-at = command.index("-o") + 1
-source = subprocess.run([*command[:at], "-", *command[at + 1:], "-E", "-P"], capture_output=True, check=True).stdout
-kept = pathlib.Path(__file__).with_name(hashlib.sha256(repr((command[:at], command[at + 1:], source)).encode()).hexdigest())
-if not kept.exists():
-    subprocess.run([*command[:at], f"{{kept}}.new", *command[at + 1:]], check=True)
-    pathlib.Path(f"{{kept}}.new").rename(kept)
-shutil.copy(kept, command[at])
+import pathlib, shutil, subprocess, sys
+root, command = pathlib.Path({root!r}), ["c++", *sys.argv[1:]]
+out = pathlib.Path(command[command.index("-o") + 1])
+
+def preprocessed(folder):
+    to_nowhere = [word for word in command if word != "-c" and word not in ("-o", str(out))]
+    return subprocess.run([*to_nowhere, "-E", "-P"], cwd=folder, capture_output=True, check=True).stdout
+
+if "-c" in command:
+    source = root / command[command.index("-c") + 1]
+    made = next(source.parent.glob(source.stem + ".*.so"), None)
+    if made and preprocessed(".") == preprocessed(root):
+        out.write_text(str(made))
+    else:
+        sys.exit(subprocess.run(command).returncode)
+else:
+    (made,) = [pathlib.Path(word) for word in command if word.endswith(".o") and word != str(out)]
+    if made.read_bytes()[:1] == b"/":
+        shutil.copy(made.read_text(), out)
+    else:
+        sys.exit(subprocess.run(command).returncode)
 """
 
 
@@ -79,7 +90,7 @@ def compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For builds: what is in a wheel is asked, not how fast it is."""
 
     def make(folder: Path) -> None:
-        (folder / "c++").write_text(COMPILER.format(python=sys.executable))
+        (folder / "c++").write_text(COMPILER.format(python=sys.executable, root=str(ROOT)))
         (folder / "c++").chmod(0o755)
 
     return made_once(tmp_path_factory, "compiler", make) / "c++"

@@ -15,7 +15,8 @@ pytest.importorskip("fastapi", reason="m2m[web] is not installed")
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "m2m", "serve", "--port", "0", *arguments]
+    # A small model: the default's map takes several times as long.
+    command = [sys.executable, "-m", "m2m", "serve", "--port", "0", "--model", "mel2mel-film", *arguments]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -17,7 +17,7 @@ COMMAND = "from m2m.cli import main\nif __name__ == '__main__':\n    main()\n"
 NAMES = sorted(
     {*sys.stdlib_module_names, *packages_distributions(), "m2m", "sitecustomize", "usercustomize", "core", "cli"}
 )
-BENCH = ["bench", "--vocoders", "griffin-lim", "--stages", "true-mel", "--files", "2", "--instruments", "trumpet"]
+BENCH = ["bench", "--vocoders", "griffin-lim", "--stages", "true-mel", "--files", "1", "--instruments", "trumpet"]
 TINY = [
     *("--set", "model.hidden=8", "--set", "model.timbre_dim=2", "--set", "sequence=40", "--set", "loop.batch_size=2"),
     *("--set", "validation_seconds=1", "--steps", "1"),
@@ -66,9 +66,9 @@ def test_the_modules_would_be_found(folder: Folder) -> None:
 
 
 def test_scores_are_rendered(folder: Folder) -> None:
-    folder.works("render", "a.mid", "b.mid", "-j", "2", "--stems")
+    folder.works("render", "a.mid", "b.mid", "-j", "2", "--stems", "--conditioner", "film")
     folder.works("rerender", "a.wav")
-    folder.works("timbres")
+    folder.works("timbres", "--conditioner", "film")
 
 
 def test_plugins_are_listed_tried_and_made(folder: Folder) -> None:
@@ -91,7 +91,7 @@ def test_models_are_trained(folder: Folder, data: Path) -> None:
 
 def test_benches_and_listening_tests_are_made(folder: Folder) -> None:
     pytest.importorskip("mir_eval", reason="m2m[eval] is not installed")
-    folder.works(*BENCH, "-o", "b", "-j", "2", "--seconds", "1", "--repeats", "1")
+    folder.works(*BENCH, "-o", "b", "-j", "2", "--seconds", "1", "--repeats", "1", "--set", "speed_seconds=1")
     folder.works("bench", "compare", "b", "b")
     folder.works("mos", "make", "b", "--recordings", "1", "--seconds", "1")
     folder.run("mos", "report", "listening/key.json", "none.json")

@@ -1,4 +1,4 @@
-"""Python processes that have PyTorch and m2m already: forked from one that has imported them, which takes a new one three seconds.
+"""Python processes that have PyTorch and m2m already: forked from one that has imported them, which takes three seconds.
 
 A fork has its own arguments, working directory, environment and streams, and ends as any Python does, but for freeing its
 modules. What it was forked from has done no work, so that there are no threads to lose. Not for tests of start-up and of what is
