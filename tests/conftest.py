@@ -19,6 +19,7 @@ pytest_plugins = [
     "datasets",
     "distributions",
     "environments",
+    "longest_first",
     "reference",
     "renderings",
 ]  # tests/support

@@ -7,30 +7,29 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
-checks = schemathesis.checks
-CHECKS = [
-    checks.not_a_server_error,
-    checks.status_code_conformance,
-    checks.content_type_conformance,
-    checks.response_schema_conformance,
-]
-
 
 def as_it_is(_: Any, value: Any) -> Any:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-schemathesis.serializer("audio/midi")(as_it_is)
-
-
 def test_every_answer_is_as_described(client: httpx.Client) -> None:
+    schemathesis = pytest.importorskip(
+        "schemathesis", reason="schemathesis is not installed"
+    )  # here: it loads for seconds
+    schemathesis.serializer("audio/midi")(as_it_is)
+    checks = schemathesis.checks
+    answers = [
+        checks.not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+    ]
     for found in schemathesis.openapi.from_url(f"{client.base_url}/api/openapi.json").get_all_operations():
 
         @settings(max_examples=12, suppress_health_check=list(HealthCheck))
         @given(case=found.ok().as_strategy())
         def one(case: Any) -> None:
-            case.call_and_validate(checks=CHECKS, timeout=120)
+            case.call_and_validate(checks=answers, timeout=120)
 
         one()
 
