@@ -88,6 +88,8 @@ def main() -> None:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = interrupted[0]
+        if any(thread.name.startswith("m2m-part") for thread in threading.enumerate()):
+            os._exit(code)  # Python would wait for the blocks that they compute; all else is tidied
     except BrokenPipeError:  # the reader has had enough: nothing is left to say, nor to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from m2m.core.audio import peak, tame
 from m2m.core.choices import CLIP_MODE, ClipMode
+from m2m.core.rendering.ahead import Ahead
 from m2m.core.rendering.effects import Effects
 from m2m.core.rendering.panning import side_gains
 from m2m.core.rendering.result import Rendering
@@ -63,20 +64,27 @@ class Performance:
         The lane that is furthest behind goes next, so that memory for all but the mix does not grow with length. Of more
         than TOGETHER lanes, the first are played to their end before the last begin, and the first block comes as late.
         """
+        with Ahead(len(self.lanes)) as ahead:
+            yield from self._played(ahead)
+
+    def _played(self, ahead: Ahead) -> Iterator[NDArray[np.float32]]:
         total, ready, waiting = len(self.mix), 0, deque(self.lanes)
         self.lanes = ()
         self.stems = {lane.name: np.zeros_like(self.mix) for lane in waiting if lane.name}
         playing = [waiting.popleft() for _ in range(min(TOGETHER, len(waiting)))]
         while ready < total and not self.stopped():
+            for lane in playing:
+                ahead.begin(lane.blocks)
             if playing:
                 lane = min(playing, key=lambda lane: lane.at)
-                block = next(lane.blocks, None)
+                block = ahead.take(lane.blocks)
                 if block is not None:
                     self._add(lane, block[: total - lane.at])
                 elif lane.effects:  # they ring on
                     rest = lane.effects.rest[: total - lane.at]
                     self._target(lane)[lane.at : lane.at + len(rest)] += rest.reshape(len(rest), *self.mix.shape[1:])
                 if block is None or lane.at == total:
+                    ahead.end(lane.blocks)
                     playing.remove(lane)
                     playing += [waiting.popleft()] if waiting else []
                 del lane, block
