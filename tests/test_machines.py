@@ -9,16 +9,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from command_line import HANGS, M2M
+from command_line import HANGS, IN_TURN, M2M, in_turn
 from datasets import SOUNDFONT, needs_fluidsynth, write_midi
 
 import m2m
 
-Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Run = Callable[..., "list[subprocess.CompletedProcess[bytes]]"]
 ODD = os.fsdecode(b"caf\xe9 \xff")  # Latin-1, and a byte that is in no encoding
 # Python's own remedies, which take a C locale for UTF-8, are switched off: other locales have none.
 LOCALES = {
@@ -44,12 +44,11 @@ def locale(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run the command in an empty folder; environment variables are added, or removed where they are None."""
+    """Run commands in turn in an empty folder; environment variables are added, or removed where they are None."""
 
-    def run(*arguments: str | Path, **environment: str | None) -> subprocess.CompletedProcess[bytes]:
+    def run(*commands: Sequence[str | Path], **environment: str | None) -> list[subprocess.CompletedProcess[bytes]]:
         variables = {name: value for name, value in (os.environ | environment).items() if value is not None}
-        command = [sys.executable, "-m", "m2m", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, timeout=HANGS)
+        return in_turn([sys.executable, "-c", IN_TURN], commands, tmp_path, variables)
 
     return run
 
@@ -79,28 +78,28 @@ def test_a_bench_is_written_and_read_in_any_locale(run: Run, tmp_path: Path, loc
     for name in ("study.mid", "study--trumpet.flac"):
         shutil.copy(QUICK / name, tmp_path / ODD / name.replace("study", ODD))
     bench = (*BENCH, "--data", ODD, "-o", f"out-{ODD}")
-    done = run(*bench, **locale)
+    mos = ("mos", "make", f"out-{ODD}", "--recordings", "1", "--seconds", "1", "-o", f"mos-{ODD}")
+    compare = ("bench", "compare", f"out-{ODD}", f"out-{ODD}")
+    done, again, made, compared = run(bench, (*bench, "--json"), mos, compare, **locale)
     assert done.returncode == 0, done.stderr
     assert b"Fr" in done.stdout
     out = tmp_path / f"out-{ODD}"
     summary = (out / "summary.md").read_text(encoding="utf-8")
     assert "Fréchet" in summary
     assert (out / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
-    again = run(*bench, "--json", **locale)
     assert json.loads(again.stdout)["computed"] == 0
-    made = run("mos", "make", f"out-{ODD}", "--recordings", "1", "--seconds", "1", "-o", f"mos-{ODD}", **locale)
     assert made.returncode == 0, made.stderr
-    assert run("bench", "compare", f"out-{ODD}", f"out-{ODD}", **locale).returncode == 0
+    assert compared.returncode == 0
 
 
 def test_names_that_are_no_utf_8_render(run: Run, tmp_path: Path, locale: dict[str, str]) -> None:
     for name in (f"{ODD}.mid", "é.mid"):
         write_midi(tmp_path / name, (60, 64))
-    done = run("render", f"{ODD}.mid", "é.mid", "-j", "2", "--stems", "--sidecar", *FILM, **locale)
+    render = ("render", f"{ODD}.mid", "é.mid", "-j", "2", "--stems", "--sidecar", *FILM)
+    done, again = run(render, ("rerender", f"{ODD}.wav", "-o", f"again-{ODD}.flac"), **locale)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} >= {f"{ODD}.wav", f"{ODD}.json", "é.wav"}
-    done = run("rerender", f"{ODD}.wav", "-o", f"again-{ODD}.flac", **locale)
-    assert (done.returncode, done.stdout) == (0, b"the same samples\n"), done.stderr
+    assert (again.returncode, again.stdout) == (0, b"the same samples\n"), again.stderr
     assert (tmp_path / f"again-{ODD}.flac").is_file()
 
 
@@ -110,14 +109,13 @@ def test_names_that_are_no_utf_8_become_a_data_set(run: Run, tmp_path: Path, loc
         write_midi(tmp_path / f"midi-{ODD}" / name, (60, 64, 67, 72))
     build = ("dataset", "build", f"midi-{ODD}", "--soundfont", SOUNDFONT, "-o", f"data-{ODD}", "--programs", "0",
              "--set", "seconds=3")  # fmt: skip
-    done = run(*build, "-j", "2", **locale)
+    (tmp_path / f"{ODD}.sf2").symlink_to(SOUNDFONT)
+    done, again, odd = run((*build, "-j", "2"), build, (*build[:4], f"{ODD}.sf2", *build[5:]), **locale)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / f"data-{ODD}").glob("*/*.safetensors"))) == 3
-    assert run(*build, **locale).returncode == 0  # it is found to be whole
-    (tmp_path / f"{ODD}.sf2").symlink_to(SOUNDFONT)
-    done = run(*build[:4], f"{ODD}.sf2", *build[5:], **locale)
-    assert done.returncode == 1
-    assert b"is no UTF-8, which FluidSynth wants; rename it" in done.stderr
+    assert again.returncode == 0  # it is found to be whole
+    assert odd.returncode == 1
+    assert b"is no UTF-8, which FluidSynth wants; rename it" in odd.stderr
 
 
 def test_names_do_not_reach_the_terminal_raw(m2m: M2M, tmp_path: Path) -> None:
@@ -166,8 +164,9 @@ def test_python_users_may_have_no_standard_error(tmp_path: Path) -> None:
 def test_no_home_can_be_written_to(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("mir_eval", reason="m2m[eval] is not installed")
     home = {"HOME": "/dev/null/home", "XDG_CACHE_HOME": None, "XDG_CONFIG_HOME": None, "MPLCONFIGDIR": None}
-    done = run(*BENCH, "--instruments", "trumpet", "-o", "b", **home)
-    assert done.returncode == 0, done.stderr
     write_midi(tmp_path / "a.mid", (60, 64))
-    assert run("render", "a.mid", **home).returncode == 0
-    assert b"Traceback" not in run("doctor", **home).stderr
+    bench = (*BENCH, "--instruments", "trumpet", "-o", "b")
+    benched, rendered, doctor = run(bench, ("render", "a.mid"), ["doctor"], **home)
+    assert benched.returncode == 0, benched.stderr
+    assert rendered.returncode == 0, rendered.stderr
+    assert b"Traceback" not in doctor.stderr

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from command_line import HANGS
+from command_line import HANGS, IN_TURN, in_turn
 from datasets import SOUNDFONT, needs_fluidsynth, write_midi
 
-# What the installed command runs. `python -m m2m` is no replacement: Python itself puts the working directory first there.
-COMMAND = "from m2m.cli import main\nif __name__ == '__main__':\n    main()\n"
 NAMES = sorted(
     {*sys.stdlib_module_names, *packages_distributions(), "m2m", "sitecustomize", "usercustomize", "core", "cli"}
 )
@@ -30,7 +29,8 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.path, self.traces, self.command = root / "folder", root / "traces", root / "bin" / "m2m"
         self.command.parent.mkdir()
-        self.command.write_text(COMMAND)
+        # As it is installed. `python -m m2m` is no replacement: Python itself puts the working directory first there.
+        self.command.write_text(IN_TURN)
         write_midi(self.path / "a.mid", (60, 64))
         write_midi(self.path / "b.mid", (62, 65))
         for name in NAMES:
@@ -40,18 +40,16 @@ class Folder:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self.variables = kept | {"OMP_NUM_THREADS": "1"}
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command as it is installed, whose own folder is searched and not the working directory."""
-        command = [sys.executable, str(self.command), *arguments]
-        done = subprocess.run(command, cwd=self.path, env=self.variables, capture_output=True, text=True, timeout=HANGS)
+    def run(self, *commands: Sequence[str]) -> list[subprocess.CompletedProcess[bytes]]:
+        """Run commands in turn as they are installed; their own folder is searched and not the working directory."""
+        done = in_turn([sys.executable, self.command], commands, self.path, self.variables)
         traces = self.traces.read_text().split() if self.traces.is_file() else []
-        assert traces == [], (arguments, done.stderr)
+        assert traces == [], done
         return done
 
-    def works(self, *arguments: str) -> str:
-        done = self.run(*arguments)
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-        return done.stdout
+    def works(self, *commands: Sequence[str]) -> None:
+        for done in self.run(*commands):
+            assert done.returncode == 0, done
 
 
 @pytest.fixture
@@ -66,35 +64,42 @@ def test_the_modules_would_be_found(folder: Folder) -> None:
 
 
 def test_scores_are_rendered(folder: Folder) -> None:
-    folder.works("render", "a.mid", "b.mid", "-j", "2", "--stems", "--conditioner", "film")
-    folder.works("rerender", "a.wav")
-    folder.works("timbres", "--conditioner", "film")
+    folder.works(
+        ("render", "a.mid", "b.mid", "-j", "2", "--stems", "--conditioner", "film"),
+        ("rerender", "a.wav"),
+        ("timbres", "--conditioner", "film"),
+    )
 
 
 def test_plugins_are_listed_tried_and_made(folder: Folder) -> None:
-    folder.works("plugins", "list")
-    folder.works("plugins", "info", "film")
-    folder.works("plugins", "new", "mine", "--kind", "conditioner")
-    folder.works("plugins", "check", "film")
-    assert "griffin-lim" in folder.run("doctor").stdout
+    folder.works(
+        ("plugins", "list"),
+        ("plugins", "info", "film"),
+        ("plugins", "new", "mine", "--kind", "conditioner"),
+        ("plugins", "check", "film"),
+    )
+    (doctor,) = folder.run(["doctor"])
+    assert b"griffin-lim" in doctor.stdout
 
 
 @needs_fluidsynth
 def test_data_sets_are_built(folder: Folder) -> None:
-    folder.works("dataset", "build", ".", "--soundfont", str(SOUNDFONT), "-o", "data", "-j", "2", "--programs", "0",
-                 "--set", "seconds=3")  # fmt: skip
+    folder.works(("dataset", "build", ".", "--soundfont", str(SOUNDFONT), "-o", "data", "-j", "2", "--programs", "0",
+                  "--set", "seconds=3"))  # fmt: skip
 
 
 def test_models_are_trained(folder: Folder, data: Path) -> None:
-    folder.works("train", "mel2mel", str(data), "-o", "run", *TINY)
+    folder.works(("train", "mel2mel", str(data), "-o", "run", *TINY))
 
 
 def test_benches_and_listening_tests_are_made(folder: Folder) -> None:
     pytest.importorskip("mir_eval", reason="m2m[eval] is not installed")
-    folder.works(*BENCH, "-o", "b", "-j", "2", "--seconds", "1", "--repeats", "1", "--set", "speed_seconds=1")
-    folder.works("bench", "compare", "b", "b")
-    folder.works("mos", "make", "b", "--recordings", "1", "--seconds", "1")
-    folder.run("mos", "report", "listening/key.json", "none.json")
+    folder.works(
+        (*BENCH, "-o", "b", "-j", "2", "--seconds", "1", "--repeats", "1", "--set", "speed_seconds=1"),
+        ("bench", "compare", "b", "b"),
+        ("mos", "make", "b", "--recordings", "1", "--seconds", "1"),
+    )
+    folder.run(("mos", "report", "listening/key.json", "none.json"))
 
 
 def test_the_explorer_is_served(folder: Folder) -> None:

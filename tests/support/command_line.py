@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,35 @@ from forks import Forks
 
 M2M = Callable[..., "subprocess.CompletedProcess[str]"]
 HANGS = 300.0  # seconds after which a command or an import is given up: it ends a hang, and judges no speed
+# Commands stand between separators, not in a file: of names that are no UTF-8, only arguments are what a user gives.
+SEPARATOR = "\x1e"
+IN_TURN = """
+import sys
+from itertools import groupby
+from m2m.cli import main
+
+if __name__ == "__main__":  # not in a worker process
+    for between, words in groupby(sys.argv[1:], "\x1e".__eq__):
+        if not between:
+            sys.argv[1:] = words
+            try:
+                main()
+            except SystemExit as stop:
+                print(end=f"\x1e{stop.code}\x1e", flush=True)
+                print(end="\x1e", file=sys.stderr, flush=True)
+"""
+
+
+def in_turn(
+    python: Sequence[str | Path], commands: Sequence[Sequence[str | Path]], cwd: Path, env: Mapping[str, str]
+) -> list[subprocess.CompletedProcess[bytes]]:
+    """Run commands one after another in one new Python, which takes two seconds to start. python: it and IN_TURN, or its file."""
+    words = [word for command in commands for word in (*command, SEPARATOR)]
+    done = subprocess.run([*python, *words], cwd=cwd, env=env, capture_output=True, timeout=len(commands) * HANGS)
+    told, said = done.stdout.split(SEPARATOR.encode()), done.stderr.split(SEPARATOR.encode())
+    assert len(told) == 2 * len(commands) + 1, done.stderr
+    results = zip(commands, told[1::2], told[::2], said, strict=False)
+    return [subprocess.CompletedProcess(command, int(code), out, error) for command, code, out, error in results]
 
 
 @pytest.fixture(scope="session")
