@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+from browser import launched
 from command_line import HANGS
 from once import made_once
 
@@ -100,18 +100,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def chromium() -> Iterator[Any]:
     """A page of a real Chromium, which lets sound play unasked."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium is installed (apt-get install chromium)")
-    with api.sync_playwright() as play:
-        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        browser = play.chromium.launch(executable_path=found, args=arguments)
+    with launched("--autoplay-policy=no-user-gesture-required") as browser:
         page = browser.new_page(accept_downloads=True)
         page.set_default_timeout(1000 * HANGS)
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         yield page
-        browser.close()
+        page.close()
         assert faults == []

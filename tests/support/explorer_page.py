@@ -9,9 +9,10 @@ from math import hypot
 from pathlib import Path
 from typing import Any
 
+from browser import WAIT
+
 from m2m.web.limits import ServerLimits
 
-WAIT = 120_000  # ms: a busy machine is no failure
 LIMITS = ServerLimits(upload_kb=64, score_seconds=60.0)
 
 

@@ -1,8 +1,6 @@
 """A real server in a thread: real sockets, real HTTP, a Mel2Mel so small that it computes in no time."""
 
 import contextlib
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +19,8 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 
 import httpx
 import uvicorn
-from explorer_page import LIMITS, WAIT
+from browser import WAIT, launched
+from explorer_page import LIMITS
 from fastapi import FastAPI
 
 from m2m.core.checkpoint import save_model
@@ -35,7 +34,6 @@ from m2m.web.service import Service
 
 PATIENCE = 120.0  # seconds until a wait has failed: a busy machine is no failure
 Serve = Callable[..., "Client"]
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class Client(httpx.Client):
@@ -210,15 +208,8 @@ def client(tiny: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    found = os.environ.get("M2M_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if not found:
-        pytest.skip("no Chromium is installed: apt-get install chromium, or name one in M2M_CHROMIUM")
-    root = ["--no-sandbox"] if os.getuid() == 0 else []
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=found, args=root, timeout=WAIT)
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

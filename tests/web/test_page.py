@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from explorer_page import LIMITS, WAIT, at, bright, come, drag, finished, give, hear, keep, play_scale, takes
+from browser import WAIT
+from explorer_page import LIMITS, at, bright, come, drag, finished, give, hear, keep, play_scale, takes
 
 from m2m.evaluation.bench.recordings import QUICK
 from m2m.web.app import build_app

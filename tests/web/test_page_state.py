@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from explorer_page import LIMITS, WAIT, at, come, finished, give, hear, keep, play_scale, takes
+from browser import WAIT
+from explorer_page import LIMITS, at, come, finished, give, hear, keep, play_scale, takes
 from server_requests import PATIENCE
 
 from m2m.web.app import build_app
