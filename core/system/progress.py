@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TextIO, TypeVar
 
@@ -15,7 +16,9 @@ LINE_SECONDS = 30.0
 STREAMS = ("stdin", "stdout", "stderr")
 quiet = False  # set by the command line's --quiet
 bars = True  # not in worker processes: several bars cannot share one line
-_results: TextIO | None = None
+_results: TextIO | None = None  # standard output, while threads are within `results_only`
+_within = 0
+_lock = threading.Lock()
 
 
 def open_streams() -> None:
@@ -53,14 +56,22 @@ def results() -> TextIO:
 
 @contextmanager
 def results_only() -> Iterator[None]:
-    """Keep standard output for results: what libraries and plugins print within goes to standard error."""
-    global _results
-    before, _results = _results, results()
+    """Keep standard output for results: what libraries and plugins print within goes to standard error.
+
+    Threads may be within at once: the last that leaves gives standard output back.
+    """
+    global _results, _within
+    with _lock:
+        if not _within:
+            _results, sys.stdout = sys.stdout, sys.stderr
+        _within += 1
     try:
-        with redirect_stdout(sys.stderr):
-            yield
+        yield
     finally:
-        _results = before
+        with _lock:
+            _within -= 1
+            if not _within:
+                sys.stdout, _results = results(), None
 
 
 def track(items: Iterable[T], what: str, total: float | None = None) -> Iterator[T]:
