@@ -49,7 +49,7 @@ from m2m.core.choices import (
 )
 @click.option("--transcriber", metavar="NAME", help="Score notes too, by what this transcriber hears.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED))
-@click.option("--device", help="cpu or cuda.  [default: cpu]")
+@click.option("--device", help="cpu, cuda, or auto.  [default: cpu]")
 @pairs("--set", "values", "Any field of the config, such as vocoder_options.griffin-lim.iterations=5.")
 @click.option("--quick", is_flag=True, help="The built-in set in under two minutes; other options go on top.")
 @click.option(

@@ -20,6 +20,7 @@ from m2m.core.system import progress
 @click.option(
     "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name that the server may be asked for by."
 )
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto.")
 @pairs(
     "--limit",
     "limits",
@@ -33,6 +34,7 @@ def serve(
     models: tuple[str, ...],
     token: str,
     hosts: tuple[str, ...],
+    device: str,
     limits: dict[str, str],
     open_page: bool,
 ) -> None:
@@ -58,4 +60,4 @@ def serve(
             click.launch(address)
 
     checked = validate(ServerLimits, limits, "--limit")
-    run(host, port, models=models, limits=checked, token=token, hosts=hosts, announce=told)
+    run(host, port, models=models, limits=checked, token=token, hosts=hosts, device=device, announce=told)

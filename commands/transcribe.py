@@ -34,7 +34,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".
 @click.option(
     "--program", default=0, show_default=True, type=click.IntRange(0, 127), help="General MIDI program of the track."
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, or auto.")
 @click.option("-y", "--overwrite", is_flag=True, help="Overwrite existing files.")
 @click.option(
     "--json", "as_json", is_flag=True, help="A JSON list of what was heard, notes included, on standard output."

@@ -93,6 +93,7 @@ NAMES: dict[str, dict[str, str]] = {
     "m2m.core.pipeline": {
         "m2m.core.rendering.model_choice": "choose_model",
         "m2m.core.rendering.presence": "RING",
+        "m2m.core.system.devices": "DEVICES",
     },
     "m2m.core.rendering": {
         "m2m.core.rendering.result": "Rendering",

@@ -17,6 +17,7 @@ from m2m.core.plugins import registry
 from m2m.core.plugins.discovery import Component
 from m2m.core.recordings import Recording, resampled
 from m2m.core.score import Score, Track, constant
+from m2m.core.system.devices import choose_device
 from m2m.core.system.files import atomic_path, refuse_overwrite
 from m2m.core.system.progress import advance
 from m2m.core.transcriber import TRANSCRIBED_NOTE, Transcriber, plain_notes, transcribed_notes
@@ -60,8 +61,8 @@ class Transcription:
 class Scribe:
     """A transcriber that is loaded, and whatever it is given to transcribe.
 
-    transcriber: its name; None takes the default. options: of it. device: a torch device.
-    Raises M2MError where it is missing or cannot be set up.
+    transcriber: its name; None takes the default. options: of it. device: a torch device, or "auto".
+    Raises M2MError where it is missing or cannot be set up, or where there is no such device.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class Scribe:
     ) -> None:
         self.name = transcriber or registry.default("transcriber")
         self.component = registry.find("transcriber", self.name)
-        self.transcriber: Transcriber = registry.create("transcriber", self.name, options=options, device=device)
+        self.transcriber: Transcriber = registry.create(
+            "transcriber", self.name, options=options, device=choose_device(device)
+        )
 
     def stream(self, blocks: Iterable[NDArray[np.float32]], sample_rate: int) -> Iterator[NDArray[np.void]]:
         """The notes of audio in blocks, as they are sure: each (notes,) of `TRANSCRIBED_NOTE`.

@@ -29,22 +29,23 @@ def serve(
     limits: ServerLimits,
     token: str = "",
     hosts: Sequence[str] = (),
+    device: str = "cpu",
     announce: Callable[[str], None],
 ) -> None:
     """Serve until a signal comes.
 
     models: folders of trained models, beside those that ship. token: that every client must send; "" makes one up where other
-    machines can reach the server. hosts: names that the server may be asked for by. announce: called with the address of the
-    page, as soon as it can be opened.
+    machines can reach the server. hosts: names that the server may be asked for by. device: that renders. announce: called with
+    the address of the page, as soon as it can be opened.
 
-    Raises M2MError where the server cannot listen at the address or a model cannot be read.
+    Raises M2MError where the server cannot listen at the address, a model cannot be read, or there is no such device.
     """
     listening = listen(host, port)
     try:
         token = token or ("" if is_loopback(host) else secrets.token_urlsafe(16))
         # Workers render beside one another: together they have one thread of PyTorch for each processor.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.workers))
-        app = build_app(Service(limits, models), token=token, hosts=[host, *hosts])
+        app = build_app(Service(limits, models, device), token=token, hosts=[host, *hosts])
         shown = f"[{host}]" if ":" in host else host
         announce(f"http://{shown}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}")
         progress.bars = False  # of several threads at once

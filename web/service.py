@@ -28,6 +28,7 @@ from m2m.core.rendering.parts import Part
 from m2m.core.rendering.performance import Performance
 from m2m.core.rendering.pipeline import Pipeline
 from m2m.core.score import NoteArray, Score, merge
+from m2m.core.system.devices import choose_device
 from m2m.core.track_selection import Selector, select
 from m2m.web.limits import RefusedError, ServerLimits
 from m2m.web.messages import (
@@ -54,12 +55,13 @@ class Service:
     """Everything but the jobs. Its methods may take seconds and are called from any thread.
 
     limits: of the server. models: folders of the owner's models, besides those that ship; the first of them is the default.
+    device: that renders, a torch device or "auto".
 
-    Raises M2MError where a folder holds no model, or two have one name.
+    Raises M2MError where a folder holds no model, two have one name, or there is no such device.
     """
 
-    def __init__(self, limits: ServerLimits, models: Sequence[str | Path] = ()) -> None:
-        self.limits = limits
+    def __init__(self, limits: ServerLimits, models: Sequence[str | Path] = (), device: str = "cpu") -> None:
+        self.limits, self.device = limits, choose_device(device)
         self._lock = threading.Lock()  # of the pipelines; no work is done while it is held
         self._loading = threading.Lock()  # one pipeline at a time
         self._shading = threading.Lock()
@@ -145,7 +147,7 @@ class Service:
             if loaded := self._loaded(pair):  # by whoever held the lock
                 return loaded
             try:
-                made = Pipeline(model=self.folders[name], vocoder=voice)
+                made = Pipeline(model=self.folders[name], vocoder=voice, device=self.device)
             except M2MError as error:
                 self._failed[name, "" if self._model_is_broken(name) else voice] = str(error), time.monotonic()
                 raise RefusedError(409, "not-usable", str(error)) from error

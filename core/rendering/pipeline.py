@@ -37,6 +37,7 @@ from m2m.core.rendering.result import Rendering
 from m2m.core.rendering.synthesis import synthesis
 from m2m.core.score import NoteArray, Score, as_score, stem_name
 from m2m.core.score_limits import Limits
+from m2m.core.system.devices import choose_device
 from m2m.core.system.progress import advance, say
 from m2m.core.timbre import Timbre, TimbreSpace
 from m2m.core.track_selection import Selector
@@ -44,8 +45,6 @@ from m2m.core.vocoder import require_spec
 
 if TYPE_CHECKING:
     from pretty_midi import PrettyMIDI
-
-DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class Pipeline:
@@ -65,7 +64,7 @@ class Pipeline:
         vocoder_options: Mapping[str, object] | None = None,
         device: str = "cpu",
     ) -> None:
-        self.device = _device(device)
+        self.device = choose_device(device)
         self.folder = choose_model(model, encoder, conditioner)
         self.vocoder_name = vocoder or registry.default("vocoder")
         self.vocoder = registry.create("vocoder", self.vocoder_name, options=vocoder_options, device=self.device)
@@ -352,21 +351,6 @@ def render(
     chosen: dict[str, Any] = {"timbre": timbre, "programs": programs, "mix": mix, "seed": seed, "gain": gain}
     chosen |= {"clip_mode": clip_mode, "stems": stems, "channels": channels, "effects": effects, "limits": limits}
     return Pipeline(**components).render(score, **chosen)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.partition(":")[0] not in DEVICES:
-        raise M2MError(f"there is no device {name!r}; give 'cpu', 'cuda' or 'cuda:1', or 'auto' for the best there is.")
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
-        reason = str(error).splitlines()[0]
-        raise M2MError(
-            f"device {name!r} cannot be used: {reason}; give 'cpu', or 'auto' for the best there is."
-        ) from error
-    return name
 
 
 def _part_seed(seed: int, index: int) -> int:

@@ -32,6 +32,7 @@ from m2m.core.errors import M2MError
 from m2m.core.model_folders import CONFIG, WEIGHTS, find_model, model_folder, shipped
 from m2m.core.plugins import registry
 from m2m.core.rendering.model_choice import choose_model
+from m2m.core.system.devices import choose_device
 from m2m.core.system.run_config import read_run
 from m2m.evaluation.bench.recordings import Recording, open_recordings
 
@@ -159,6 +160,7 @@ def _identity(recording: Recording) -> dict[str, str]:
 
 def make_plan(config: BenchConfig) -> BenchPlan:
     """Look everything up. A component that is missing makes a system with a `problem`; all else that is wrong raises M2MError."""
+    config = config.model_copy(update={"device": choose_device(config.device)})
     recordings = _recordings(config)
     if config.transcriber:
         registry.find("transcriber", config.transcriber)

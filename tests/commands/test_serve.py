@@ -48,6 +48,7 @@ def test_another_address_has_a_token(tmp_path: Path) -> None:
         (["--limit", "jobs=0"], "--limit: option 'jobs'"),
         (["--limit", "jbos=3"], "there is no option 'jbos'"),
         (["--model", "nowhere"], "there is no model 'nowhere'"),
+        (["--device", "warp"], "there is no device 'warp'"),
         (["--host", "no.such.host.invalid"], "cannot serve at no.such.host.invalid"),
     ],
 )

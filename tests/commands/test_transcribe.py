@@ -55,6 +55,7 @@ def test_a_folder_is_transcribed_past_a_bad_file(here: M2M, recordings: Path) ->
         (["in/a.flac", "in/b.mp3", "-o", "a.mid"], "several recordings would be written to"),
         (["in/a.flac", "--transcriber", "nobody"], "no transcriber 'nobody' is installed"),
         (["in/a.flac", "--transcriber-opt", "onset_threshold=2"], "onset_threshold"),
+        (["in/a.flac", "--device", "warp"], "there is no device 'warp'"),
         (["empty"], "holds no audio files"),
         (["missing.wav"], "cannot read missing.wav"),
     ],

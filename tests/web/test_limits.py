@@ -124,6 +124,17 @@ def test_many_tracks_cost_as_much_as_a_long_score(serve: Serve, midi: Midi) -> N
     refused(post(midi(4.0, (0, 1))), 413, "too-long", "2 tracks of")
 
 
+def test_pipelines_are_on_the_servers_device(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "choose_device", {"auto": "cuda"}.__getitem__)
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(service, "Pipeline", lambda **told: given.append(told))
+    Service(ServerLimits(), [tiny], "auto").pipeline("tiny", "griffin-lim")
+    assert given == [{"model": tiny, "vocoder": "griffin-lim", "device": "cuda"}]
+    monkeypatch.undo()
+    with pytest.raises(M2MError, match="there is no device 'warp'"):
+        Service(ServerLimits(), [tiny], "warp")
+
+
 def test_a_vocoder_that_is_not_installed_is_neither_loaded_for_nor_remembered(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

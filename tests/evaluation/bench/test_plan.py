@@ -37,6 +37,12 @@ def test_the_built_in_set_and_all_that_ships() -> None:
     assert len(list(plan.cells)) == len(plan.systems) * len(plan.recordings)
 
 
+def test_the_device_is_chosen_before_anything_is_computed() -> None:
+    assert make_plan(BenchConfig(vocoders=(), stages=(), device="cpu")).config.device == "cpu"
+    with pytest.raises(M2MError, match="there is no device 'warp'"):
+        make_plan(BenchConfig(device="warp"))
+
+
 def test_models_are_found_in_runs_and_chosen_by_loss(tmp_path: Path) -> None:
     for loss in ("abs", "log-abs"):
         model(tmp_path / "runs" / loss, loss=loss)
