@@ -29,9 +29,9 @@ jobs=$(nproc)
 failed=0
 
 if [ $mode = rehearse ]; then
-    device=cpu toy=(--toy) seconds=8 vocoder=griffin-lim files=2 excerpt=8 without_gpu=(--help)
+    device=cpu toy=(--toy) seconds=8 vocoder=griffin-lim segments=() files=2 excerpt=8 without_gpu=(--help)
 else
-    device=cuda toy=() seconds=120 vocoder=cuda-wavenet files=8 excerpt=30 without_gpu=()
+    device=cuda toy=() seconds=120 vocoder=cuda-wavenet segments=(--vocoder-opt regime=segments) files=8 excerpt=30 without_gpu=()
 fi
 
 # step NAME SECONDS COMMAND..: at most so long, its output in $OUT/NAME.log.
@@ -104,6 +104,8 @@ step wavenet-bench 120 python3 benches/wavenet_cuda.py -o "$out" --seconds 1 "${
 step wavenet-regimes 90 python3 benches/wavenet_cuda.py -o "$out/regimes" --seconds 0.5 --regime specialised --regime balanced \
     "${without_gpu[@]}"
 step render 60 python3 -m m2m render examples/prelude.mid --vocoder "$vocoder" --device "$device" -o "$render_to" --overwrite
+step render-segments 60 python3 -m m2m render examples/prelude.mid --vocoder "$vocoder" "${segments[@]}" --device "$device" \
+    -o "$render_to" --overwrite
 step agreement 200 python3 benches/gpu_training.py agreement "$work/small" -o "$out" --device "$device" "${toy[@]}"
 step pace 90 python3 benches/gpu_training.py pace "$work/small" -o "$out" --device "$device" "${toy[@]}"
 step curve $((seconds + 80)) python3 benches/gpu_training.py curve "$work/data" -o "$out" --device "$device" \

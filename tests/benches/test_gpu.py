@@ -35,7 +35,7 @@ def test_its_commands_are_accepted() -> None:
     done = run("--commands", "/nowhere/kit")
     assert done.returncode == 0, done.stderr
     commands = [shlex.split(line) for line in done.stdout.splitlines()]
-    assert len(commands) == 9
+    assert len(commands) == 10
     for python, first, *rest in commands:
         assert python == "python3"
         if [first, rest[0]] == ["-m", "pytest"]:
@@ -61,8 +61,8 @@ def test_a_step_that_fails_does_not_end_the_rest(tmp_path: Path) -> None:
     assert done.returncode == 1
     summary = (tmp_path / "out" / "summary.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in summary] == [
-        *("install", "gpu-tests", "small-data", "wavenet-bench", "wavenet-regimes", "render"),
-        *("agreement", "pace", "curve"),
+        *("install", "gpu-tests", "small-data", "wavenet-bench", "wavenet-regimes"),
+        *("render", "render-segments", "agreement", "pace", "curve"),
     ]
     assert all("FAILED (3)" in line for line in summary)
     assert (tmp_path / "out" / "curve.log").read_text() == "nothing works\n"
