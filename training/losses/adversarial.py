@@ -18,7 +18,7 @@ SLOPE = 0.2  # of leaky ReLUs
 class WaveDiscriminator(nn.Module):
     """Parallel WaveGAN's (Yamamoto et al., arXiv 1910.11480): dilated convolutions without causality.
 
-    wave: (batch, samples) float32, -1..1. Returned: (batch, samples) scores, 1 for true and 0 for made.
+    wave: (batch, samples) float32, -1..1. Returned: (batch, samples) float32 scores, 1 for true and 0 for made.
 
     >>> WaveDiscriminator(layers=3, channels=4)(torch.zeros(2, 50)).shape
     torch.Size([2, 50])
@@ -37,7 +37,7 @@ class WaveDiscriminator(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         scores: Tensor = self.stack(wave[:, None])[:, 0]
-        return scores
+        return scores.float()
 
 
 class MelDiscriminator(nn.Module):

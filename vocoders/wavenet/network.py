@@ -125,7 +125,7 @@ class WaveNet(Conditioned):
         """
         if self.config.output == "mulaw":
             return self.embed_prev(previous) + self.embed_cur(current)
-        return self.input_prev(previous[..., None]) + self.input_cur(current[..., None])
+        return exactly(self.input_prev, previous[..., None]) + exactly(self.input_cur, current[..., None])
 
     def silence(self, *shape: int) -> Tensor:
         """Silence, for the time before the first sample: any shape, int64 µ-law codes or float zeros."""
