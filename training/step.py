@@ -25,9 +25,15 @@ Record = Callable[[Callable[[], None]], Callable[[], None]]  # given what to do,
 def record_graph(run: Callable[[], None]) -> Callable[[], None]:
     """Record what `run` has the GPU do on the current stream. Returned: what replays it."""
     graph = torch.cuda.CUDAGraph()
-    # thread_local: another thread may load data meanwhile.
-    with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-        run()
+    try:
+        # thread_local: another thread may load data meanwhile.
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+            run()
+    except Exception:
+        # Versions of PyTorch leave the generator of random numbers as if recording went on: every draw would fail.
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        generator.graphsafe_set_state(torch.Generator("cuda").graphsafe_get_state())
+        raise
     return graph.replay
 
 

