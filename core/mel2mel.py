@@ -10,7 +10,6 @@ shifts only a plane to move in.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
@@ -27,6 +26,7 @@ from m2m.core.encoder import ScoreEncoder
 from m2m.core.errors import M2MError
 from m2m.core.instruments import REFERENCE
 from m2m.core.lstm.engine import CpuLstm, can_run
+from m2m.core.lstm.precision import run_lstm
 from m2m.core.mel import MelSpec
 from m2m.core.model_folders import read_config
 from m2m.core.plugins import registry
@@ -121,17 +121,11 @@ class Mel2Mel(nn.Module):
         return log_mel
 
     def _recur(self, features: Tensor, context: int) -> Tensor:
-        """The LSTM: (batch, frames, hidden) -> (batch, frames - 2 context, 2 hidden), of one dtype.
-
-        On a GPU it is float32 under autocast too: cuDNN's would be float16, which cannot write the gradient of a mean over
-        millions of numbers.
-        """
+        """The LSTM: (batch, frames, hidden) -> (batch, frames - 2 context, 2 hidden), of one dtype."""
         if self._cpu_lstm and features.device.type == "cpu" and not torch.is_grad_enabled():
             return self._cpu_lstm(features, context)
-        gpu = features.device.type == "cuda"
-        with torch.autocast("cuda", enabled=False) if gpu else nullcontext():
-            made: Tensor = self.lstm(features.to(self.outward.weight.dtype) if gpu else features)[0]
-        return made[:, context : made.shape[1] - context].to(features.dtype)
+        made = run_lstm(self.lstm, features)
+        return made[:, context : made.shape[1] - context]
 
     def _condition(self, conditioner: TimbreConditioner | None, features: Tensor, timbre: Tensor) -> Tensor:
         """Call a conditioner, which may be a plugin's. Raises M2MError that names its package if it fails."""

@@ -151,7 +151,7 @@ class TranscriberTask(TrainingTask):
         """Binary cross-entropy of onsets and of frames, and the squared error of velocities at the onsets."""
         mel, onset, frame, velocity = batch
         found = [part.float() for part in self.model(mel)]
-        weight = torch.tensor(self.run.onset_weight, device=mel.device)
+        weight = mel.new_full((), self.run.onset_weight)
         self.parts = {
             "onset": binary_cross_entropy_with_logits(found[0], onset, pos_weight=weight),
             "frame": binary_cross_entropy_with_logits(found[1], frame),

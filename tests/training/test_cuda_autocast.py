@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from training_runs import tiny_mel2mel, tiny_student, tiny_wavenet
+from training_runs import tiny_mel2mel, tiny_student, tiny_transcriber, tiny_wavenet
 
 from m2m.core.checkpoint import save_model
 from m2m.training.mel2mel import Mel2MelTask
 from m2m.training.parallel_wavenet import StudentTask
-from m2m.training.pieces import PieceTask
+from m2m.training.task import TrainingTask
+from m2m.training.transcriber import TranscriberTask
 from m2m.training.wavenet import WaveNetTask
 from m2m.vocoders.shared.cpu import training_stack
 from m2m.vocoders.shared.layer import Layer
@@ -55,7 +56,7 @@ def taught(data: Path, folder: Path, output: str) -> StudentTask:
     return StudentTask(tiny_student(teacher=str(folder / "teacher"), losses__adversarial=1.0), data)
 
 
-Make = Callable[[Path, Path], PieceTask]
+Make = Callable[[Path, Path], TrainingTask]
 TASKS: dict[str, Make] = {
     "mel2mel, film": lambda data, _: Mel2MelTask(tiny_mel2mel(model__conditioner="film"), data),
     "mel2mel, concat": lambda data, _: Mel2MelTask(tiny_mel2mel(model__conditioner="concat"), data),
@@ -65,6 +66,7 @@ TASKS: dict[str, Make] = {
     "wavenet, mol": lambda data, _: WaveNetTask(
         tiny_wavenet(model__output="mol", model__condition_on_notes=True), data
     ),
+    "transcriber": lambda data, _: TranscriberTask(tiny_transcriber(), data),
     "student, adversary": lambda data, _: StudentTask(tiny_student(losses__power=1.0), data),
     "student of a gaussian": lambda data, folder: taught(data, folder, "gaussian"),
     "student of logistics": lambda data, folder: taught(data, folder, "mol"),
@@ -118,7 +120,7 @@ def autocast() -> Iterator[Rounded]:
         torch.set_autocast_cache_enabled(True)
 
 
-def forward(task: PieceTask) -> tuple[Tensor, Rounded]:
+def forward(task: TrainingTask) -> tuple[Tensor, Rounded]:
     """The loss of a step's batch, and what came on the way."""
     batch = task.batch(0)
     with torch.no_grad(), FakeTensorMode():
@@ -163,12 +165,15 @@ def test_the_first_step_in_bfloat16_is_that_of_float32(
     assert fast.item() == pytest.approx(exact.item(), rel=0.01)
 
 
-def test_the_lstm_is_float32(data: Path) -> None:
-    task = Mel2MelTask(tiny_mel2mel(), data)
+@pytest.mark.parametrize(("name", "count"), [("mel2mel, film", 1), ("transcriber", 2)])
+def test_lstms_are_float32(name: str, count: int, data: Path, tmp_path: Path) -> None:
+    task = TASKS[name](data, tmp_path)
     types = []
-    task.mel2mel.lstm.register_forward_hook(lambda _, given, made: types.append((given[0].dtype, made[0].dtype)))
+    for lstm in task.model.modules():
+        if isinstance(lstm, nn.LSTM):
+            lstm.register_forward_hook(lambda _, given, made: types.append((given[0].dtype, made[0].dtype)))
     forward(task)
-    assert types == [(torch.float32, torch.float32)]
+    assert types == count * [(torch.float32, torch.float32)]
 
 
 def test_what_a_gpu_would_refuse_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

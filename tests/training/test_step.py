@@ -9,27 +9,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from training_runs import tiny_mel2mel, tiny_student, tiny_wavenet
+from training_runs import tiny_mel2mel, tiny_student, tiny_transcriber, tiny_wavenet
 
 from m2m.core.errors import M2MError
 from m2m.training.distributed import Group
 from m2m.training.ema import EMA
 from m2m.training.mel2mel import Mel2MelTask
 from m2m.training.parallel_wavenet import StudentTask
-from m2m.training.pieces import PieceTask
 from m2m.training.schedule import LoopConfig
 from m2m.training.state import Reached, restore_state, save_state
 from m2m.training.step import WARM_UP, Record, Step, make_adam, record_graph
+from m2m.training.task import TrainingTask
+from m2m.training.transcriber import TranscriberTask
 from m2m.training.wavenet import WaveNetTask
 from m2m.vocoders.shared.cpu import training_stack
 
-Make = Callable[[Path], PieceTask]
+Make = Callable[[Path], TrainingTask]
 TASKS: dict[str, Make] = {
     "mel2mel": lambda data: Mel2MelTask(tiny_mel2mel(), data),
     "mel2mel, adversary": lambda data: Mel2MelTask(tiny_mel2mel(adversarial=0.1), data),
     "wavenet": lambda data: WaveNetTask(tiny_wavenet(noise=1.0), data),
     "wavenet, mol": lambda data: WaveNetTask(tiny_wavenet(model__output="mol"), data),
     "student": lambda data: StudentTask(tiny_student(losses__power=1.0), data),
+    "transcriber": lambda data: TranscriberTask(tiny_transcriber(), data),
 }
 READS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
 
@@ -56,7 +58,7 @@ def again(run: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def steps(task: PieceTask, count: int, record: Record | None, fused: bool) -> tuple[list[Tensor], Step]:
+def steps(task: TrainingTask, count: int, record: Record | None, fused: bool) -> tuple[list[Tensor], Step]:
     config = LoopConfig(precision="float32", clip=0.5)
     task.model.train()
     step = Step(task, make_adam(task.model, config, fused), config, Group(), record)
@@ -117,6 +119,7 @@ def test_a_step_reads_nothing_of_the_host(name: str, data: Path, monkeypatch: py
     task = TASKS[name](data)
     batch = tuple(part.to("meta") for part in task.batch(0))
     task.model.to("meta").train()
+    monkeypatch.setattr(torch, "tensor", lambda *_, **__: pytest.fail("a number is copied from the host"))
     with OneDevice():
         task.loss(batch).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)

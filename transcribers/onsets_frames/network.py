@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from m2m.core.checkpoint import load_model
+from m2m.core.lstm.precision import run_lstm
 from m2m.core.mel import MelSpec
 from m2m.core.model_folders import read_config
 from m2m.core.notes import N_KEYS
@@ -63,8 +64,8 @@ class OnsetsFramesNetwork(nn.Module):
         """
         x = self.trunk((mel[:, None] - CENTRE) / SPREAD)  # (batch, 2 c, frames, n_mels // 4)
         x = torch.relu(self.project(x.transpose(1, 2).flatten(2)))
-        onset = self.onset(self.onset_lstm(x)[0])
-        frame = self.frame(self.frame_lstm(torch.cat([x, onset.detach().sigmoid()], -1))[0])
+        onset = self.onset(run_lstm(self.onset_lstm, x))
+        frame = self.frame(run_lstm(self.frame_lstm, torch.cat([x, onset.detach().sigmoid()], -1)))
         return onset, frame, self.velocity(x)
 
 
