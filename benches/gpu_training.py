@@ -30,7 +30,7 @@ from torch import Tensor
 
 from m2m.core.model_folders import model_folder
 from m2m.core.system.run_config import load_run
-from m2m.training import mel2mel, parallel_wavenet, wavenet
+from m2m.training import mel2mel, parallel_wavenet, transcriber, wavenet
 from m2m.training.distributed import Group
 from m2m.training.step import WARM_UP, Step, make_adam, record_graph
 from m2m.vocoders.shared.conditioning import EXCITATION_VERSION
@@ -49,9 +49,11 @@ SEGMENTS: Values = {
     "validation_seconds": 0.1,
     "sound_seconds": 0,
 } | LOOP
+TRANSCRIBER: Values = {"loop.batch_size": 16, "validation_seconds": 1.0} | LOOP
 TEACHER = "wavenet-gaussian-16k"  # it ships
 SMALL: Values = {"loop.batch_size": 2}
 SMALL_FILM: Values = {"model.hidden": 16, "sequence": 64}
+SMALL_TRANSCRIBER: Values = {"model.channels": 4, "model.features": 16, "model.hidden": 8, "sequence": 62}
 SMALL_NETWORK: Values = {"model.residual": 8, "model.skip": 8, "model.dilation_cycle": 4, "sequence": 16}
 
 
@@ -88,6 +90,7 @@ def runs(toy: bool) -> dict[str, tuple[Any, Any, Values]]:
     """Model -> (its kind of run, what trains it, values)."""
     film = FILM | SMALL | SMALL_FILM if toy else FILM
     segments = SEGMENTS | SMALL | SMALL_NETWORK if toy else SEGMENTS
+    heard = TRANSCRIBER | SMALL | SMALL_TRANSCRIBER if toy else TRANSCRIBER
     sizes: Values = {"model.layers": 4} if toy else {}
     taught: Values = (
         {"model.flows": "4,4", "adversary_layers": 2}
@@ -99,6 +102,7 @@ def runs(toy: bool) -> dict[str, tuple[Any, Any, Values]]:
     )
     return {
         "mel2mel": (mel2mel.Mel2MelRun, mel2mel.train, film),
+        "transcriber": (transcriber.TranscriberRun, transcriber.train, heard),
         "wavenet": (wavenet.WaveNetRun, wavenet.train, segments | sizes),
         "parallel-wavenet": (parallel_wavenet.StudentRun, parallel_wavenet.train, segments | taught),
     }

@@ -42,6 +42,16 @@ class PieceTask(TrainingTask):
     train: ShardReader
     files: int
 
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second, as segments count them: the data set's, unless a task has its own."""
+        return self.train.config.mel.frame_rate
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest training file, of those that are still to be built as well."""
+        return self.train.longest
+
     @abstractmethod
     def cuts(self, step: int) -> list[TrainingSegment]:
         """The segments of a step's batch, all of the same number of frames; a function of seed, `step` and `files`."""

@@ -89,7 +89,7 @@ class Pool:
     @property
     def hours(self) -> float:
         """Of audio that batches are cut from, all instruments and kinds."""
-        return self.frames / self.task.train.config.mel.frame_rate / 3600
+        return self.frames / self.task.frame_rate / 3600
 
     @property
     def pieces(self) -> int:
@@ -199,5 +199,5 @@ def _room(task: PieceTask) -> tuple[int, int]:
     frames = sum(piece.frames for piece in pieces)
     each = list(task.pieces(0))
     cut = task.cuts(0)[0].frames
-    longest = sum(max(task.train.longest, cut) - piece.start for piece in each)
+    longest = sum(max(task.longest, cut) - piece.start for piece in each)
     return frames + task.train.missing * longest, len(pieces) + task.train.missing * len(each)

@@ -28,7 +28,9 @@ from m2m.core.notes import LOWEST_KEY, N_KEYS, NoteArray, from_rows, note_array
 from m2m.core.system.run_config import RUN, load_run
 from m2m.core.transcriber import plain_notes
 from m2m.dataset.shards import ShardReader, read_padded
-from m2m.training.loop import LoopConfig, TrainingTask, fit, model_card
+from m2m.training.distributed import to_device
+from m2m.training.loop import LoopConfig, fit, model_card
+from m2m.training.pieces import PieceTask, TrainingSegment
 from m2m.training.warm_start import refuse_another
 from m2m.transcribers.onsets_frames.decoding import NoteDecoder
 from m2m.transcribers.onsets_frames.network import KIND, SILENCE, OnsetsFramesConfig, OnsetsFramesNetwork, load_network
@@ -41,7 +43,7 @@ RARE = -4.0  # the onsets' bias in the beginning: one frame of some fifty
 
 
 class TranscriberLoop(LoopConfig):
-    """The loop's options; batches are prepared from disk."""
+    """The loop's options, with a transcriber's defaults."""
 
     steps: int = Field(20_000, ge=1)
     batch_size: int = Field(8, ge=1, description="segments a step")
@@ -94,7 +96,7 @@ def targets(notes: NoteArray, start: int, frames: int, spec: MelSpec, onset_fram
     return made
 
 
-class TranscriberTask(TrainingTask):
+class TranscriberTask(PieceTask):
     """Random segments of random instruments, the same for every run of one seed.
 
     Raises M2MError if the data set has another sample rate than the model, or lacks a split.
@@ -112,31 +114,53 @@ class TranscriberTask(TrainingTask):
             )
         if self.spec.log != "natural":
             raise M2MError(f"levels are of natural-log mels, model.mel.log is {self.spec.log!r}; leave it out.")
-        self.names = list(self.train.instruments)
+        self.files, self.names = len(self.train), list(self.train.instruments)
         self.model = OnsetsFramesNetwork(run.model)
         with torch.no_grad():
             self.model.onset.bias.fill_(RARE)
         self.parts: dict[str, Tensor] = {}
 
-    def batch(self, step: int) -> tuple[Tensor, ...]:
+    @property
+    def frame_rate(self) -> float:
+        return self.spec.frame_rate
+
+    @property
+    def longest(self) -> int:
+        return self.train.longest * self.train.config.mel.hop_length // self.spec.hop_length
+
+    def cuts(self, step: int) -> list[TrainingSegment]:
+        return [at for at, _ in self._drawn(step)]
+
+    def pieces(self, index: int) -> Iterator[TrainingSegment]:
+        for name in self.names:
+            frames = SILENCE + max(self.run.sequence, self._frames(self.train, index, name))
+            yield TrainingSegment(self.train, index, name, -SILENCE, frames)
+
+    def segment(self, at: TrainingSegment) -> tuple[Array, ...]:
+        """Log-mel (frames, n_mels), then `Targets`."""
+        hop, reach = self.spec.hop_length, self.spec.n_fft // 2 // self.spec.hop_length + 1
+        begin, end = (at.start - reach) * hop, (at.start + at.frames + reach) * hop
+        audio = read_padded(lambda a, b: at.shards.audio(at.index, at.name, a, b), begin, end, 0.0)
+        mel = log_mel(audio, self.spec)[reach : reach + at.frames]
+        notes = self._notes(at.shards, at.index, at.name)
+        return mel, *targets(notes, at.start, at.frames, self.spec, self.run.onset_frames)
+
+    def assemble(self, step: int, cuts: Sequence[TrainingSegment], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(log-mel (batch, frames, n_mels), then `Targets`, (batch, frames, 88) each), float32."""
-        draw, rows = np.random.default_rng((self.run.loop.seed, step)), []
+        mel, *wanted = parts
+        gains = to_device(torch.tensor([gain for _, gain in self._drawn(step)]), mel.device)
+        return (mel + gains[:, None, None]).clamp_min(self.spec.silence), *wanted
+
+    def _drawn(self, step: int) -> list[tuple[TrainingSegment, float]]:
+        """The segments of a step's batch, and what is added to the log-mel of each."""
+        draw, drawn = np.random.default_rng((self.run.loop.seed, step)), []
         for _ in range(self.run.loop.batch_size):
-            index, name = int(draw.integers(len(self.train))), self.names[int(draw.integers(len(self.names)))]
+            index, name = int(draw.integers(self.files)), self.names[int(draw.integers(len(self.names)))]
             room = self._frames(self.train, index, name) - self.run.sequence
             start = int(draw.integers(-SILENCE, max(1, room + 1)))
-            mel, *wanted = self.segment(self.train, index, name, start, self.run.sequence)
             gain = draw.uniform(-self.run.levels, self.run.levels) * np.log(10) / 20
-            rows.append((np.maximum(mel + np.float32(gain), np.float32(self.spec.silence)), *wanted))
-        return tuple(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
-
-    def segment(self, shards: ShardReader, index: int, name: str, start: int, frames: int) -> tuple[Array, ...]:
-        """Frames `start` to `start + frames` of a file on an instrument: log-mel (frames, n_mels), then `Targets`."""
-        hop, reach = self.spec.hop_length, self.spec.n_fft // 2 // self.spec.hop_length + 1
-        begin, end = (start - reach) * hop, (start + frames + reach) * hop
-        audio = read_padded(lambda a, b: shards.audio(index, name, a, b), begin, end, 0.0)
-        mel = log_mel(audio, self.spec)[reach : reach + frames]
-        return mel, *targets(self._notes(shards, index, name), start, frames, self.spec, self.run.onset_frames)
+            drawn.append((TrainingSegment(self.train, index, name, start, self.run.sequence), float(gain)))
+        return drawn
 
     def _frames(self, shards: ShardReader, index: int, name: str) -> int:
         """Length of a file on an instrument, in the model's frames."""
@@ -187,7 +211,7 @@ class TranscriberTask(TrainingTask):
                 frames = min(most, max(1, self._frames(self.validation, index, name)))
                 notes = self._notes(self.validation, index, name)
                 struck = notes[notes["start"] < frames / self.spec.frame_rate]
-                yield self.segment(self.validation, index, name, -SILENCE, SILENCE + frames), struck
+                yield self.segment(TrainingSegment(self.validation, index, name, -SILENCE, SILENCE + frames)), struck
 
     def _onset_f1(self, heard: Sequence[Heard], onset_threshold: float, frame_threshold: float) -> float:
         hop, counts = 1 / self.spec.frame_rate, np.zeros(3)

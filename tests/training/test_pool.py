@@ -11,7 +11,7 @@ import pytest
 import torch
 from command_line import HANGS
 from torch import Tensor
-from training_runs import same_tensors, tiny_mel2mel, tiny_student, tiny_wavenet, untrained_mel2mel
+from training_runs import same_tensors, tiny_mel2mel, tiny_student, tiny_transcriber, tiny_wavenet, untrained_mel2mel
 
 from m2m.core.errors import M2MError
 from m2m.dataset.shards import ShardReader, shard_path
@@ -24,6 +24,7 @@ from m2m.training.parallel_wavenet import train as train_student
 from m2m.training.pieces import PieceTask
 from m2m.training.pool import Pool, growing, make_pool
 from m2m.training.state import STATE
+from m2m.training.transcriber import TranscriberTask
 from m2m.training.wavenet import WaveNetTask
 from m2m.training.wavenet import train as train_wavenet
 
@@ -38,6 +39,7 @@ TASKS: dict[str, Make] = {
     "wavenet, gaussian": lambda data: WaveNetTask(tiny_wavenet(model__output="gaussian"), data),
     "wavenet, notes": lambda data: WaveNetTask(tiny_wavenet(model__condition_on_notes=True, without_notes=0.5), data),
     "student": lambda data: StudentTask(tiny_student(), data),
+    "transcriber": lambda data: TranscriberTask(tiny_transcriber(), data),
 }
 
 

@@ -18,6 +18,7 @@ from m2m.core.errors import M2MError
 from m2m.core.mel import log_mel
 from m2m.core.notes import NoteArray, from_rows, note_array
 from m2m.dataset.shards import ShardReader
+from m2m.training.pieces import TrainingSegment
 from m2m.training.state import STATE
 from m2m.training.transcriber import TranscriberTask, matched_onsets, targets, train
 from m2m.transcribers.onsets_frames.network import MEL, load_network
@@ -39,7 +40,7 @@ def test_a_batch_is_a_function_of_seed_and_step(data: Path) -> None:
 def test_a_segment_is_that_part_of_the_recording(data: Path) -> None:
     task, shards = TranscriberTask(tiny_transcriber(), data), ShardReader(data, "train")
     whole = log_mel(shards.audio(0, "trumpet"), MEL)
-    mel, onset, frame, velocity = task.segment(shards, 0, "trumpet", 20, 40)
+    mel, onset, frame, velocity = task.segment(TrainingSegment(shards, 0, "trumpet", 20, 40))
     np.testing.assert_allclose(mel, whole[20:60], atol=1e-4)
     for start, end, key, hard in from_rows(shards.notes(0, "trumpet")).tolist():
         first, last = round(start * 16_000 / HOP) - 20, round(end * 16_000 / HOP) - 20
@@ -47,7 +48,7 @@ def test_a_segment_is_that_part_of_the_recording(data: Path) -> None:
             assert onset[first : first + 2, key - 21].tolist() == [1, 1]
             assert velocity[first, key - 21] == np.float32(hard / 127)
             assert frame[first : min(last, 40), key - 21].all()
-    beyond = task.segment(shards, 0, "trumpet", len(whole), 5)
+    beyond = task.segment(TrainingSegment(shards, 0, "trumpet", len(whole), 5))
     assert not beyond[2].any()
 
 
@@ -63,8 +64,8 @@ def test_targets_of_notes_at_the_edges() -> None:
 def test_drums_are_no_notes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = TranscriberTask(tiny_transcriber(), data)
     monkeypatch.setitem(task.train.instruments, "trumpet", 128)
-    assert not task.segment(task.train, 0, "trumpet", 0, 60)[2].any()
-    assert task.segment(task.train, 0, "grand-piano", 0, 60)[2].any()
+    assert not task.segment(TrainingSegment(task.train, 0, "trumpet", 0, 60))[2].any()
+    assert task.segment(TrainingSegment(task.train, 0, "grand-piano", 0, 60))[2].any()
 
 
 @given(*(st.lists(st.tuples(st.integers(0, 300), st.integers(60, 61)), max_size=12) for _ in range(2)))
