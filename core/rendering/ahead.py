@@ -5,7 +5,7 @@ Its operations on a block are too small to share out: two threads take more time
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
 from types import TracebackType
@@ -19,13 +19,13 @@ Block = NDArray[np.float32]
 
 
 class Ahead:
-    """As many threads as PyTorch has, and at most `lanes`. Use it in a `with` statement.
+    """As many threads as PyTorch has, and at most `lanes`. Use it in a `with` statement. Once `stopped`, lanes are at their end.
 
     A lane stays with its thread, since PyTorch's modes are a thread's.
     """
 
-    def __init__(self, lanes: int) -> None:
-        self._usual = torch.get_num_threads()
+    def __init__(self, lanes: int, stopped: Callable[[], bool] = lambda: False) -> None:
+        self._stopped, self._usual = stopped, torch.get_num_threads()
         workers = [
             ThreadPoolExecutor(1, "m2m-part", torch.set_num_threads, (1,)) for _ in range(min(lanes, self._usual))
         ]
@@ -37,7 +37,7 @@ class Ahead:
         """Have a lane's next block computed, unless it is already."""
         if blocks not in self._coming:
             worker = self._of.setdefault(blocks, next(self._turns))
-            self._coming[blocks] = worker.submit(next, blocks, None)
+            self._coming[blocks] = worker.submit(lambda: None if self._stopped() else next(blocks, None))
 
     def take(self, blocks: Iterator[Block]) -> Block | None:
         """That block, (samples,) float32; None at the lane's end. Raises what the lane raises."""

@@ -64,7 +64,7 @@ class Performance:
         The lane that is furthest behind goes next, so that memory for all but the mix does not grow with length. Of more
         than TOGETHER lanes, the first are played to their end before the last begin, and the first block comes as late.
         """
-        with Ahead(len(self.lanes)) as ahead:
+        with Ahead(len(self.lanes), self.stopped) as ahead:
             yield from self._played(ahead)
 
     def _played(self, ahead: Ahead) -> Iterator[NDArray[np.float32]]:
