@@ -178,12 +178,12 @@ def test_balanced_draws_what_latency_draws(emulated: Emulator, precision: Precis
     device = emulated(replace(cluster(4), processors=8), lanes=4)
     latency, balanced = (CudaEngine(model, precision, regime, device) for regime in ("latency", "balanced"))
     assert balanced.side_by_side == 32
-    shapes = []
+    given, shapes = mels(model, *([1] * 17)), []
+    wanted = latency.generate(given, 5, 2)
     for count in (2, 3, 8, 9, 17):
-        given = mels(model, *([1] * count))
         plan = balanced.loaded(count).plan
         shapes.append((plan.blocks, plan.streams))
-        for got, want in zip(balanced.generate(given, 5, 2), latency.generate(given, 5, 2), strict=True):
+        for got, want in zip(balanced.generate(given[:count], 5, 2), wanted[:count], strict=True):
             np.testing.assert_array_equal(got, want)
     assert shapes == [(4, 1), (4, 2), (1, 1), (1, 2), (1, 4)]
 
