@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 import soundfile
 from musicxml_documents import document, note
 from numpy.typing import NDArray
@@ -103,7 +104,8 @@ def test_a_job_that_is_cancelled_ends_before_every_part_has_played() -> None:
         return job
 
     job = asyncio.run(cancelled())
-    assert (job.state, job.performance, played) == ("cancelled", None, [0])
+    assert (job.state, job.performance) == ("cancelled", None)
+    assert 1 <= len(played) <= torch.get_num_threads()  # which begin together
 
 
 def test_a_server_may_take_more_than_the_reader_does_unasked(serve: Serve, midi: Midi) -> None:
