@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 import soundfile
+import torch
 from musicxml_documents import document, note
 from numpy.typing import NDArray
 from renderings import score_of
